@@ -1,0 +1,114 @@
+"""The one kind of value that every data set becomes."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+Task: TypeAlias = Literal["binary", "multiclass", "regression", "count"]
+Array: TypeAlias = np.ndarray
+Inputs: TypeAlias = np.ndarray | Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """A column of a table: its name, unit ("" when it has none) and, for a category, its levels in code order."""
+
+    name: str
+    unit: str = ""
+    levels: tuple[str, ...] = ()
+
+    @property
+    def is_category(self) -> bool:
+        return bool(self.levels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """A data set or a slice of one.
+
+    Attributes:
+        x: [n, ...] in storage dtype (uint8 pixels stay uint8); a mapping of such arrays for models with several
+            inputs. A table is float64 [n, columns]: NaN where a value is missing, the level's code for a category.
+        y: [n] labels: int64 codes for classification, float32 for regression and counts.
+        site: [n] strings, the natural client (hospital), or None.
+        group: [n] strings or integers, the unit of privacy and of splitting (patient), or None (a row each).
+    """
+
+    x: Inputs
+    y: Array
+    site: Array | None = None
+    group: Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, rows: Array) -> "Examples":
+        """Returns the given rows, in the given order."""
+        pick = _picker(rows)
+        x = {k: v[rows] for k, v in self.x.items()} if isinstance(self.x, Mapping) else self.x[rows]
+        return Examples(x=x, y=self.y[rows], site=pick(self.site), group=pick(self.group))
+
+
+def _picker(rows: Array) -> Callable[[Array | None], Array | None]:
+    return lambda array: None if array is None else array[rows]
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Examples and what must be known to use them.
+
+    Attributes:
+        name: registered name.
+        examples: the rows to be partitioned among clients.
+        task: decides loss and metrics.
+        classes: number of classes (2 for binary), 0 for regression and counts.
+        class_names: a name for each class, or ().
+        features: one a column when x is a table, else ().
+        test: the data set's own test rows (MNIST), shared by all clients, or None: each client then splits its rows.
+        truth: hidden truth of synthetic data, row-aligned ("risk_true", "y_true"); for scoring only, no model sees it.
+        site_test_fraction: a site's own share of test rows where a published split fixes it, keyed by site.
+    """
+
+    name: str
+    examples: Examples
+    task: Task
+    classes: int
+    class_names: tuple[str, ...] = ()
+    features: tuple[Feature, ...] = ()
+    test: Examples | None = None
+    truth: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+    site_test_fraction: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_table(self) -> bool:
+        return bool(self.features)
+
+    def checksums(self) -> dict[str, str]:
+        """Returns the SHA-256 of each array, by name, so that a result can be tied to its data."""
+        parts = {"train": self.examples} | ({"test": self.test} if self.test is not None else {})
+        return {
+            f"{part}.{name}": array_checksum(array)
+            for part, examples in parts.items()
+            for name, array in _arrays(examples).items()
+        }
+
+
+def _arrays(examples: Examples) -> dict[str, Array]:
+    x = examples.x if isinstance(examples.x, Mapping) else {"x": examples.x}
+    optional = {"site": examples.site, "group": examples.group}
+    return {**x, "y": examples.y, **{k: v for k, v in optional.items() if v is not None}}
+
+
+def array_checksum(array: Array) -> str:
+    """Returns the SHA-256 of an array's dtype, shape and values (strings by their text)."""
+    plain = array.astype(str) if array.dtype == object else array
+    digest = hashlib.sha256(f"{plain.dtype.str}{plain.shape}".encode())
+    digest.update(np.ascontiguousarray(plain).tobytes())
+    return digest.hexdigest()
+
+
+Partition: TypeAlias = Callable[[Examples, np.random.Generator], Mapping[str, Array]]
+"""Client id to the rows it holds; every row goes to exactly one client."""

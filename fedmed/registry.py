@@ -1,0 +1,124 @@
+"""One place to add a thing: a decorated function whose keyword-only signature is the schema of its `args`."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+from fedmed import errors
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
+
+
+class Registry(Generic[F]):
+    """Named factories of one kind (data sets, models, partitions, algorithms)."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._factories: dict[str, F] = {}
+
+    def register(self, name: str) -> Callable[[F], F]:
+        """Returns a decorator that files a factory under `name`; a name can be taken only once."""
+
+        def decorate(factory: F) -> F:
+            if self._factories.setdefault(name, factory) is not factory:
+                raise errors.ConfigError(f"{self.kind} {name!r} is registered twice")
+            return factory
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """Returns the registered names, sorted."""
+        return sorted(self._factories)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._factories
+
+    def get(self, name: str, where: str = "name") -> F:
+        """Returns the factory called `name`; ConfigError names `where` and the nearest match."""
+        if name not in self._factories:
+            raise errors.ConfigError(errors.unknown(where, self.kind, name, self._factories))
+        return self._factories[name]
+
+    def make(self, name: str, args: Mapping[str, Any], where: str) -> Any:
+        """Calls the factory `name` with `args` after checking them against its signature."""
+        factory = self.get(name, f"{where}.name")
+        return factory(**checked_args(factory, args, f"{where}.args"))
+
+
+def checked_args(factory: Callable[..., Any], args: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Returns `args` converted to the types of `factory`'s keyword-only parameters.
+
+    Raises:
+        ConfigError: a name is unknown, a required one is missing, or a value is of the wrong type.
+    """
+    parameters = keyword_parameters(factory)
+    hints = typing.get_type_hints(factory)
+    for name in args:
+        if name not in parameters:
+            raise errors.ConfigError(errors.unknown(where, "argument", name, parameters))
+    for name, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and name not in args:
+            raise errors.ConfigError(f"{where}.{name}: required, but not given")
+    return {name: converted(value, hints.get(name, Any), f"{where}.{name}") for name, value in args.items()}
+
+
+def keyword_parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Returns the keyword-only parameters of `factory`, in order."""
+    parameters = inspect.signature(factory).parameters.values()
+    return {p.name: p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def converted(value: Any, hint: Any, where: str) -> Any:
+    """Returns `value` as the type `hint`; only lossless conversions (1 to 1.0, list to tuple) are made.
+
+    Raises:
+        ConfigError: the value does not fit; the message says what was expected.
+    """
+    fits, result = _convert(value, hint)
+    if not fits:
+        raise errors.ConfigError(f"{where}: expected {described(hint)}, got {value!r}")
+    return result
+
+
+def _convert(value: Any, hint: Any) -> tuple[bool, Any]:
+    if hint is Any or hint is inspect.Parameter.empty:
+        return True, value
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        for part in parts:
+            fits, result = _convert(value, part)
+            if fits:
+                return True, result
+        return False, value
+    if origin is typing.Literal:
+        return value in parts and type(value) in {type(p) for p in parts}, value
+    if origin in (Sequence, tuple, list):
+        if not isinstance(value, list | tuple):
+            return False, value
+        converted_items = [_convert(item, parts[0]) for item in value]
+        return all(fits for fits, _ in converted_items), tuple(item for _, item in converted_items)
+    if origin in (Mapping, dict) or hint is dict:
+        return isinstance(value, Mapping), value
+    if hint is type(None):
+        return value is None, value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return True, float(value)
+    return isinstance(value, hint) and not (hint is not bool and isinstance(value, bool)), value
+
+
+def described(hint: Any) -> str:
+    """Returns a type in plain words, for messages and listings: "a number", "one of 'a', 'b'"."""
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(described(part) for part in parts if part is not type(None))
+    if origin is typing.Literal:
+        return "one of " + ", ".join(repr(part) for part in parts)
+    if origin in (Sequence, tuple, list):
+        return f"a list of which each is {described(parts[0])}"
+    if origin in (Mapping, dict):
+        return "a table"
+    return _PLAIN.get(hint, getattr(hint, "__name__", str(hint)))
