@@ -1,0 +1,283 @@
+"""What to run: typed, frozen settings read from TOML, overridden by `key.path=value`, checked once at the edge."""
+
+import dataclasses
+import pathlib
+import tomllib
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from fedmed import errors, registry
+
+
+def setting(
+    default: Any = dataclasses.MISSING,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+) -> Any:
+    """Returns a dataclass field with an allowed range: `above` exclusive, `least` and `most` inclusive."""
+    limits = {"above": above, "least": least, "most": most}
+    return dataclasses.field(default=default, metadata=limits)
+
+
+def _table() -> Any:
+    return dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Which data set, and how its rows are made ready.
+
+    `test_fraction` of each client's patients are test rows, unless the data set keeps its own test set.
+    `preprocessing` applies to tables: "federated" scales by sums pooled over the clients, "by_site" lets each client
+    scale by its own, "none" leaves numbers as they are.
+    """
+
+    name: str
+    args: Mapping[str, Any] = _table()
+    test_fraction: float = setting(0.25, least=0.0, most=0.95)
+    preprocessing: Literal["federated", "by_site", "none"] = "federated"
+
+
+@dataclasses.dataclass(frozen=True)
+class Partition:
+    """Who holds which rows: a registered partition and its arguments."""
+
+    name: str = "by_site"
+    args: Mapping[str, Any] = _table()
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A registered model, or the dotted path ("my_package.models:build") of a function that returns a Keras model."""
+
+    name: str
+    args: Mapping[str, Any] = _table()
+    task: Literal["auto", "binary", "multiclass", "regression", "count"] = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class Algorithm:
+    """A registered algorithm ("fedavg", "fedprox") and its arguments."""
+
+    name: str = "fedavg"
+    args: Mapping[str, Any] = _table()
+
+
+@dataclasses.dataclass(frozen=True)
+class Client:
+    """What a client does with the received weights: `epochs` over its rows, or exactly `steps` batches when given."""
+
+    learning_rate: float = setting(above=0.0)
+    optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
+    learning_rate_decay: float = setting(1.0, above=0.0, most=1.0)
+    momentum: float = setting(0.9, least=0.0, most=0.9999)
+    epochs: int = setting(1, least=1)
+    steps: int | None = setting(None, least=1)
+    batch_size: int | Literal["full"] = setting(32, least=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """What the server does with the mean update (Reddi et al. 2021); "average" at rate 1 is plain FedAvg."""
+
+    optimizer: Literal["average", "momentum", "adam", "yogi", "adagrad"] = "average"
+    learning_rate: float = setting(1.0, above=0.0)
+    momentum: float = setting(0.9, least=0.0, most=0.9999)
+    beta_2: float = setting(0.99, least=0.0, most=0.99999)
+    tau: float = setting(1e-3, above=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Aggregation:
+    """How updates are put together: weighted by "examples" held or "uniform", optionally clipped by L2 norm."""
+
+    weighting: Literal["examples", "uniform"] = "examples"
+    clip_norm: float | None = setting(None, above=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Cohort:
+    """How many clients take part in a round: a number, or a fraction of all (rounded, at least one); default all."""
+
+    size: int | None = setting(None, least=1)
+    fraction: float | None = setting(None, above=0.0, most=1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """Every how many rounds the global model is evaluated (always before the first round and after the last)."""
+
+    every: int = setting(1, least=1)
+    batch_size: int = setting(1000, least=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Stop:
+    """When to stop before the last round: `metric` reaches `target`, or has not improved for `patience` evaluations.
+
+    `metric` also decides which round is the best one; default: AUROC (binary), accuracy (multiclass), loss (others).
+    """
+
+    metric: str | None = None
+    target: float | None = None
+    patience: int | None = setting(None, least=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """Every how many rounds the state is saved; a resumed run repeats the rounds since the last one."""
+
+    every: int = setting(10, least=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Runtime:
+    """Where rounds run: on TFF's executor ("tff") or the very same computations in this process ("local").
+
+    `lanes` is how many clients train at a time, one thread each; 0 means one a core. Changing it changes the order of
+    floating-point sums, so bits are promised only for the same number of lanes.
+    """
+
+    name: Literal["tff", "local"] = "tff"
+    lanes: int = setting(0, least=0, most=256)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Everything a run needs; the same file, seed and versions give the same weights."""
+
+    name: str
+    data: Data
+    model: Model
+    client: Client
+    rounds: int = setting(least=1)
+    seed: int = setting(0, least=0)
+    plugins: tuple[str, ...] = ()
+    partition: Partition = Partition()
+    algorithm: Algorithm = Algorithm()
+    server: Server = Server()
+    aggregation: Aggregation = Aggregation()
+    cohort: Cohort = Cohort()
+    evaluation: Evaluation = Evaluation()
+    stop: Stop = Stop()
+    checkpoint: Checkpoint = Checkpoint()
+    runtime: Runtime = Runtime()
+
+
+def load(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Reads a TOML file and applies overrides ("client.learning_rate=0.1") in order.
+
+    Relative paths in `data.args.path` are taken from the file's folder, so that a config can be run from anywhere.
+
+    Raises:
+        ConfigError: the file is missing or is not TOML, or a setting is unknown, of the wrong type or out of range.
+    """
+    file = pathlib.Path(path)
+    tree = read(file)
+    for override in overrides:
+        apply_override(tree, override)
+    tree.setdefault("name", file.stem)
+    _anchor_data_path(tree, file.parent)
+    return parse(tree)
+
+
+def read(file: pathlib.Path) -> dict[str, Any]:
+    """Reads a TOML file into plain tables; ConfigError when it is missing or is not TOML."""
+    if not file.is_file():
+        beside = sorted(p.name for p in file.parent.glob("*.toml")) if file.parent.is_dir() else []
+        hint = errors.nearest(file.name, beside) or (f"; there are: {', '.join(beside)}" if beside else "")
+        raise errors.ConfigError(f"{file}: no such config{hint}")
+    try:
+        return tomllib.loads(file.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise errors.ConfigError(f"{file}: not valid TOML: {error}") from None
+
+
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Sets one "key.path=value" in the tables; the value is read as TOML, else taken as a string."""
+    path, equals, text = override.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not equals or not all(keys):
+        raise errors.ConfigError(f"--set {override!r}: expected key.path=value, such as client.learning_rate=0.1")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    for depth, key in enumerate(keys[:-1]):
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise errors.ConfigError(f"--set {override!r}: {'.'.join(keys[: depth + 1])} is a value, not a table")
+    tree[keys[-1]] = value
+
+
+def _anchor_data_path(tree: dict[str, Any], folder: pathlib.Path) -> None:
+    args = tree["data"].get("args") if isinstance(tree.get("data"), dict) else None
+    if isinstance(args, dict) and isinstance(args.get("path"), str):
+        args["path"] = str((folder / pathlib.Path(args["path"]).expanduser()).resolve())
+
+
+def parse(tree: Mapping[str, Any]) -> RunConfig:
+    """Builds the settings from plain tables; ConfigError names the setting, what was got and what is allowed."""
+    config = _section(RunConfig, tree, "")
+    if config.cohort.size is not None and config.cohort.fraction is not None:
+        raise errors.ConfigError("cohort: give size or fraction, not both")
+    return config
+
+
+def _section(kind: type, tree: Mapping[str, Any], where: str) -> Any:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(kind)
+    dot = f"{where}." if where else ""
+    for key in tree:
+        if key not in fields:
+            raise errors.ConfigError(errors.unknown(f"{dot}{key}", "setting", key, fields))
+    for name, field in fields.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in tree:
+            raise errors.ConfigError(f"{dot}{name}: required, but not given")
+    return kind(**{key: _value(fields[key], hints[key], value, f"{dot}{key}") for key, value in tree.items()})
+
+
+def _value(field: dataclasses.Field, hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise errors.ConfigError(f"{where}: expected a table, got {value!r}")
+        return _section(typing.cast(type, hint), value, where)
+    value = registry.converted(value, hint, where)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        _check_range(field.metadata, value, where)
+    return value
+
+
+def _check_range(limits: Mapping[str, Any], value: float, where: str) -> None:
+    above, least, most = limits.get("above"), limits.get("least"), limits.get("most")
+    low = value > above if above is not None else least is None or value >= least
+    if low and (most is None or value <= most) and value == value:
+        return
+    bounds = [
+        f"> {above}" if above is not None else "",
+        f">= {least}" if least is not None else "",
+        f"<= {most}" if most is not None else "",
+    ]
+    raise errors.ConfigError(f"{where}: expected a number {' and '.join(b for b in bounds if b)}, got {value!r}")
+
+
+def to_tree(config: Any) -> dict[str, Any]:
+    """Returns the settings as plain tables, without the ones that are not set (TOML has no null)."""
+    return _plain(dataclasses.asdict(config))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items() if item is not None}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def dumps(config: Any) -> str:
+    """Returns the settings as TOML that `load` reads back to the same value."""
+    import tomli_w
+
+    return tomli_w.dumps(to_tree(config))
