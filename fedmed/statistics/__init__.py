@@ -1,0 +1,1 @@
+"""Statistics of a comparison between hospitals: arrays in, numbers out."""
