@@ -1,0 +1,98 @@
+"""What a label is: one of two values, a class, an amount or a count."""
+
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from fedmed import errors
+from fedmed.data.examples import Array, Task
+
+TaskChoice: TypeAlias = Literal["auto", "binary", "multiclass", "regression", "count"]
+MOST_CLASSES = 20
+
+
+class Labels(NamedTuple):
+    """Labels as `Dataset` wants them: y is int64 codes for classes, float32 otherwise; classes is 0 for the latter."""
+
+    y: Array
+    task: Task
+    classes: int
+    class_names: tuple[str, ...]
+
+
+def encode(values: Array, task: TaskChoice, where: str, positive: str | None = None) -> Labels:
+    """Returns the labels of `values`, [n] numbers or strings (object) of which none is missing.
+
+    Two distinct values are binary; text, or whole numbers of at most 20 distinct values, are classes; other numbers are
+    an amount (regression). `positive` names the value that becomes class 1 of a binary label, else the last in order.
+
+    Raises:
+        DataError: the label is constant or does not fit the task. No message shows a value of the data.
+    """
+    distinct = np.unique(values)
+    if len(distinct) < 2:
+        raise errors.DataError(f"{where}: every one of {len(values)} rows has the same label; nothing can be learned")
+    if not is_text(values) and not np.isfinite(values.astype(np.float64)).all():
+        raise errors.DataError(f"{where}: {int((~np.isfinite(values)).sum())} labels are infinite or not a number")
+    chosen = _guess(values, distinct, where) if task == "auto" else task
+    _check(values, distinct, chosen, where)
+    if positive is not None and chosen != "binary":
+        raise errors.ConfigError(f"{where}: `positive` is for two values, but this label is of task {chosen!r}")
+    if chosen in ("regression", "count"):
+        return Labels(values.astype(np.float32), chosen, 0, ())
+    names = [plain(value) for value in distinct]
+    y = np.searchsorted(distinct, values).astype(np.int64)
+    if positive is not None:
+        if positive not in names:
+            raise errors.ConfigError(f"{where}: `positive` is {positive!r}, which is neither of the label's two values")
+        if positive == names[0]:
+            y, names = 1 - y, names[::-1]
+    return Labels(y, chosen, len(names), tuple(names))
+
+
+def is_text(values: Array) -> bool:
+    """Returns whether the values are strings."""
+    return values.dtype.kind in "OUS"
+
+
+def is_free_text(values: Array, task: TaskChoice) -> bool:
+    """Returns whether these are strings too various for classes: over 20 distinct, or most of them different."""
+    distinct = len(np.unique(values)) if is_text(values) else 0
+    return distinct > 2 and (distinct > len(values) / 2 or (task == "auto" and distinct > MOST_CLASSES))
+
+
+def plain(value: object) -> str:
+    """Returns a value as text: "1" for 1.0, "" for not-a-number."""
+    if not isinstance(value, float | np.floating):
+        return str(value)
+    if np.isnan(value):
+        return ""
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def _guess(values: Array, distinct: Array, where: str) -> Task:
+    if len(distinct) == 2:
+        return "binary"
+    if is_text(values):
+        if is_free_text(values, "auto"):
+            raise errors.DataError(
+                f"{where}: text with {len(distinct)} distinct values in {len(values)} rows; no class"
+            )
+        return "multiclass"
+    return "multiclass" if len(distinct) <= MOST_CLASSES and _whole(distinct) else "regression"
+
+
+def _check(values: Array, distinct: Array, task: Task, where: str) -> None:
+    if task == "binary" and len(distinct) != 2:
+        raise errors.DataError(f"{where}: task 'binary' needs two distinct values, got {len(distinct)}")
+    if task in ("regression", "count") and is_text(values):
+        raise errors.DataError(f"{where}: task {task!r} needs numbers, got text")
+    if task == "multiclass" and not is_text(values) and not _whole(distinct):
+        raise errors.DataError(f"{where}: task 'multiclass' needs text or whole numbers, got fractions")
+    if task == "count" and (not _whole(distinct) or distinct[0] < 0):
+        bad = int(((values < 0) | (values != np.floor(values))).sum())
+        raise errors.DataError(f"{where}: task 'count' needs whole numbers >= 0; {bad} rows have others")
+
+
+def _whole(numbers: Array) -> bool:
+    return bool((numbers == np.floor(numbers)).all())
