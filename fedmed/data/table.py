@@ -30,7 +30,7 @@ def table(
     task: labels.TaskChoice = "auto",
     positive: str | None = None,
     drop_missing_label: bool = False,
-    separator: str = ",",
+    separator: Literal[",", ";", "\t", "|"] = ",",
     decimal: Literal[".", ","] = ".",
 ) -> Dataset:
     """Your own CSV or Parquet file: one row per example, with a label, a site and features (see datasheets/table.md).
@@ -81,8 +81,10 @@ def _check_names(known: list[str], roles: Mapping[str, str], lists: Mapping[str,
     named = [(role, name) for role in ("features", "ignore") for name in lists[role]]
     for role, name in [*roles.items(), *named]:
         if name not in known:
+            # Where no role is found the first row may be a patient's, so it is not repeated.
+            listed = _listed(known) if set(roles.values()) & set(known) else "the names in the file's first row"
             raise errors.DataError(
-                f"{_WHERE}.{role}: unknown column {name!r}{errors.nearest(name, known)}; allowed: {_listed(known)}"
+                f"{_WHERE}.{role}: unknown column {name!r}{errors.nearest(name, known)}; allowed: {listed}"
             )
         if name in taken:
             raise errors.DataError(f"{_WHERE}.{role}: column {name!r} is already listed as {taken[name]}")

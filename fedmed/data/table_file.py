@@ -36,8 +36,11 @@ def read(path: str, separator: str, decimal: str, text: Sequence[str]) -> "pd.Da
         DataError: the file is missing, empty, or neither CSV nor Parquet.
     """
     file = found(path)
-    with file.open("rb") as opened:
-        start = opened.read(4096)
+    try:
+        with file.open("rb") as opened:
+            start = opened.read(4096)
+    except OSError as error:
+        raise errors.DataError(f"{_WHERE}: {path!r} cannot be read: {error.strerror}") from None
     if not start.strip():
         raise errors.DataError(f"{_WHERE}: {path!r} is empty")
     if start.startswith(b"PAR1"):
