@@ -1,0 +1,87 @@
+"""From the settings to what each client holds: data set, partition, split and preprocessing, in that order."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from fedmed import plugins
+from fedmed.config import Data, RunConfig
+from fedmed.data import catalog, partitions, splits
+from fedmed.data import preprocessing as tables
+from fedmed.data.examples import Array, Dataset, Examples
+from fedmed.data.preprocessing import Preprocessing
+from fedmed.data.splits import ClientRows
+
+_DEFAULT_FRACTION = next(field.default for field in dataclasses.fields(Data) if field.name == "test_fraction")
+
+
+class Clients(NamedTuple):
+    """What each client holds, ready for a model. It never holds a data set's hidden truth in x.
+
+    Attributes:
+        dataset: the data as loaded; its x is not preprocessed.
+        train: each client's training rows, preprocessed, x float32 [n, d] for a table, else in storage dtype.
+        test: each client's own test rows, likewise (perhaps none); {} where `shared_test` is given.
+        shared_test: the data set's own test rows, preprocessed, or None.
+        rows: each client's row numbers in dataset.examples; `test` is empty where `shared_test` is given.
+        preprocessing: what was done to a table, else None.
+    """
+
+    dataset: Dataset
+    train: dict[str, Examples]
+    test: dict[str, Examples]
+    shared_test: Examples | None
+    rows: dict[str, ClientRows]
+    preprocessing: Preprocessing | None
+
+
+def prepare(config: RunConfig) -> Clients:
+    """Loads the data set, deals its rows out, splits and preprocesses them; TensorFlow is not needed.
+
+    Raises:
+        ConfigError: a plugin cannot be imported, or a name or an argument of data or partition is wrong.
+        DataError: the data are missing or damaged, or cannot be divided as asked.
+    """
+    dataset, held = deal(config)
+    rows = _split(dataset, held, config)
+    examples = dataset.examples
+    train = {client: examples.take(own.train) for client, own in rows.items()}
+    test = {} if dataset.test is not None else {client: examples.take(own.test) for client, own in rows.items()}
+    if not dataset.is_table:
+        return Clients(dataset, train, test, dataset.test, rows, None)
+    fitted = tables.prepare(train, dataset.features, config.data.preprocessing)
+    return Clients(
+        dataset,
+        {client: fitted.apply(client, own) for client, own in train.items()},
+        {client: fitted.apply(client, own) for client, own in test.items()},
+        None if dataset.test is None else fitted.apply(None, dataset.test),
+        rows,
+        fitted,
+    )
+
+
+def deal(config: RunConfig) -> tuple[Dataset, dict[str, Array]]:
+    """Returns the data set and each client's row numbers, training and test rows together; raises as `prepare`."""
+    plugins.load(config.plugins)
+    catalog.datasets.get(
+        config.data.name, "data.name"
+    )  # both names are checked before data are read, which may be slow
+    partition = catalog.partitions.make(config.partition.name, config.partition.args, "partition")
+    dataset = catalog.datasets.make(config.data.name, config.data.args, "data")
+    return dataset, partitions.clients_of(dataset.examples, partition, config.seed)
+
+
+def _split(dataset: Dataset, held: Mapping[str, Array], config: RunConfig) -> dict[str, ClientRows]:
+    if dataset.test is not None:
+        return {client: ClientRows(rows, np.zeros(0, np.int64)) for client, rows in held.items()}
+    fractions = _fractions(dataset, held, config)
+    return splits.split(dataset.examples, held, fractions, config.seed, dataset.task)
+
+
+def _fractions(dataset: Dataset, held: Mapping[str, Array], config: RunConfig) -> dict[str, float]:
+    """Returns each client's share of test rows: a published split's where clients are its sites and none was asked."""
+    asked = config.data.test_fraction
+    published = dataset.site_test_fraction if config.partition.name == "by_site" and asked == _DEFAULT_FRACTION else {}
+    return {client: published.get(client, asked) for client in held}
