@@ -1,14 +1,18 @@
 """What a model scores on test rows, one value per metric, None with a reason where there is none."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from fedmed.data.examples import Task
 from fedmed.statistics import ranking
+
+if TYPE_CHECKING:  # the statistics need no data set, so they must not load them
+    from fedmed.data.examples import Task
 
 Array: TypeAlias = np.ndarray
 

@@ -1,0 +1,74 @@
+"""Draws of patients, with all their rows and in all the seeds in which they were tested."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray
+
+_CELLS = 4_000_000  # counts held at once (32 MB of float64)
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """A statistic of J seeds and how it varies with the patients drawn.
+
+    Attributes:
+        values: [J] the statistic at each seed where it is defined.
+        draws: [B] its mean over seeds in each bootstrap draw, without draws in which no seed defines it.
+        within: variance between seeds to be expected from their different test patients alone, models held fixed.
+    """
+
+    values: Array
+    draws: Array
+    within: float
+
+    @property
+    def estimate(self) -> float:
+        return float(self.values.mean()) if len(self.values) else float("nan")
+
+
+def patient_counts(patients: int, draws: int, rng: np.random.Generator) -> Iterator[Array]:
+    """Yields [b, patients] how often each patient is in each of `draws` samples with replacement, piece by piece."""
+    step = max(1, _CELLS // max(1, patients))
+    for start in range(0, draws, step):
+        b = min(step, draws - start)
+        chosen = rng.integers(patients, size=(b, patients)) + patients * np.arange(b)[:, None]
+        yield np.bincount(chosen.ravel(), minlength=b * patients).reshape(b, patients).astype(np.float64)
+
+
+def bootstrap(
+    statistics: Sequence[Callable[[Array], Array]],
+    patients: Sequence[Array],
+    *,
+    draws: int,
+    rng: np.random.Generator,
+) -> Spread:
+    """Resamples patients once for all seeds, so that a patient tested at several seeds comes or goes in all of them.
+
+    Args:
+        statistics: J functions, from row weights [..., n_j] to values [...], NaN where not defined.
+        patients: J arrays [n_j] of patient identifiers; the same identifier is the same patient at every seed.
+        draws: number of bootstrap samples.
+        rng: source of randomness.
+    """
+    values = np.array([float(f(np.ones(len(who)))) for f, who in zip(statistics, patients, strict=True)])
+    used = np.flatnonzero(np.isfinite(values))
+    if not len(used):
+        return Spread(values[used], np.empty(0), 0.0)
+    everyone, position = np.unique(np.concatenate([patients[j] for j in used]), return_inverse=True)
+    places = np.split(position, np.cumsum([len(patients[j]) for j in used])[:-1])
+    means, squares, complete = [], 0.0, 0
+    for counts in patient_counts(len(everyone), draws, rng):
+        by_seed = np.stack([statistics[j](counts[:, place]) for j, place in zip(used, places, strict=True)])
+        moved = by_seed - values[used][:, None]  # so that a seed lost in a draw does not shift the mean by its level
+        known = np.isfinite(moved)
+        seeds = known.sum(axis=0)
+        means.append(values[used].mean() + np.where(known, moved, 0.0).sum(axis=0)[seeds > 0] / seeds[seeds > 0])
+        whole = moved[:, known.all(axis=0)]
+        squares += np.square(whole - whole.mean(axis=0)).sum()
+        complete += whole.shape[1]
+    within = squares / (complete * (len(used) - 1)) if complete and len(used) > 1 else 0.0
+    return Spread(values[used], np.concatenate(means), float(within))
