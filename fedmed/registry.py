@@ -56,7 +56,7 @@ def checked_args(factory: Callable[..., Any], args: Mapping[str, Any], where: st
         ConfigError: a name is unknown, a required one is missing, or a value is of the wrong type.
     """
     parameters = keyword_parameters(factory)
-    hints = typing.get_type_hints(factory)
+    hints = keyword_types(factory)
     for name in args:
         if name not in parameters:
             raise errors.ConfigError(errors.unknown(where, "argument", name, parameters))
@@ -70,6 +70,18 @@ def keyword_parameters(factory: Callable[..., Any]) -> dict[str, inspect.Paramet
     """Returns the keyword-only parameters of `factory`, in order."""
     parameters = inspect.signature(factory).parameters.values()
     return {p.name: p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def keyword_types(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Returns the types of the keyword-only parameters; others may name what is imported for type checking only."""
+    own = types.SimpleNamespace(
+        __annotations__={
+            name: parameter.annotation
+            for name, parameter in keyword_parameters(factory).items()
+            if parameter.annotation is not inspect.Parameter.empty
+        }
+    )
+    return typing.get_type_hints(own, globalns=getattr(factory, "__globals__", {}))
 
 
 def converted(value: Any, hint: Any, where: str) -> Any:

@@ -1,0 +1,54 @@
+"""The same computations run in this process, without TFF: for debugging, and where TFF's executor is not wanted."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import tensorflow as tf
+
+from fedmed.learning import weights as weight_ops
+from fedmed.learning.algorithm import Broadcast, ServerState
+from fedmed.learning.lane import Work
+from fedmed.learning.program import WORK_SPECS, Program, add_outputs
+
+
+class LocalRuntime:
+    """Runs each lane in a thread of its own; TensorFlow lets go of Python's lock while a graph runs."""
+
+    def __init__(self, program: Program, lanes: int) -> None:
+        self._program = program
+        self._lanes = [self._trace(program) for _ in range(lanes)]
+        self._update = tf.function(program.next_state, autograph=False)
+        self._threads = ThreadPoolExecutor(lanes)
+
+    @staticmethod
+    def _trace(program: Program) -> tf.types.experimental.ConcreteFunction:
+        function = tf.function(program.lane(), autograph=False)
+        return function.get_concrete_function(program.broadcast_specs(), WORK_SPECS)
+
+    def initialize(self) -> ServerState:
+        """Returns the first state, as NumPy arrays."""
+        return _to_numpy(self._program.initial_state())
+
+    def next(
+        self, state: ServerState, learning_rate: float, lanes: Sequence[Work]
+    ) -> tuple[ServerState, list[np.ndarray]]:
+        """Runs one round; returns the new state and each lane's reports [k, len(REPORT)]."""
+        here = ServerState(
+            weight_ops.map_weights(tf.constant, state.weights),
+            [tf.constant(m) for m in state.first],
+            [tf.constant(v) for v in state.second],
+            tf.constant(state.round),
+        )
+        broadcast: Broadcast = self._program.broadcast(here, tf.constant(learning_rate, tf.float32))
+        jobs = [
+            self._threads.submit(lane, broadcast, Work(*(tf.constant(part) for part in work)))
+            for lane, work in zip(self._lanes, lanes, strict=False)
+        ]
+        outputs = [job.result() for job in jobs]
+        total, share = add_outputs(outputs)
+        return _to_numpy(self._update(here, total, share)), [output.reports.numpy() for output in outputs]
+
+
+def _to_numpy(state: ServerState) -> ServerState:
+    return tf.nest.map_structure(lambda t: t.numpy(), state)

@@ -1,0 +1,60 @@
+"""Which rows make up each batch of a client's local training, in the graph: shuffled anew each epoch, by seed."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from fedmed import config
+
+
+class Plan(NamedTuple):
+    """A client's local work, all [] int32.
+
+    Attributes:
+        rows: how many rows it holds.
+        batch: rows a batch; the last batch of an epoch has what is left.
+        per_epoch: batches in an epoch.
+        total: batches in all.
+    """
+
+    rows: tf.Tensor
+    batch: tf.Tensor
+    per_epoch: tf.Tensor
+    total: tf.Tensor
+
+    @classmethod
+    def of(cls, settings: config.Client, rows: tf.Tensor) -> "Plan":
+        """Plans `steps` batches when they are fixed, else `epochs` passes over the rows."""
+        batch = rows if settings.batch_size == "full" else tf.constant(settings.batch_size, tf.int32)
+        per_epoch = (rows + batch - 1) // batch
+        total = tf.constant(settings.steps, tf.int32) if settings.steps else settings.epochs * per_epoch
+        return cls(rows, batch, per_epoch, total)
+
+
+def epoch_order(seed: tf.Tensor, epoch: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """Returns the order [rows] int32 in which an epoch visits the rows; `seed` is [2] int32."""
+    epoch_seed = tf.random.experimental.stateless_fold_in(seed, epoch)
+    return tf.random.experimental.stateless_shuffle(tf.range(rows), seed=epoch_seed)
+
+
+def for_each(
+    plan: Plan, seed: tf.Tensor, step: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], zero: tf.Tensor
+) -> tf.Tensor:
+    """Runs `step(picked row numbers [b], step number []) -> sums` over all batches and adds up what it returns."""
+
+    def one_epoch(number: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        order = epoch_order(seed, number // plan.per_epoch, plan.rows)
+        end = tf.minimum(number + plan.per_epoch, plan.total)
+
+        def one_batch(now: tf.Tensor, so_far: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            start = (now - number) * plan.batch
+            picked = order[start : tf.minimum(start + plan.batch, plan.rows)]
+            return now + 1, so_far + step(picked, now)
+
+        return tf.while_loop(lambda now, _: now < end, one_batch, (number, sums), parallel_iterations=1)
+
+    _, sums = tf.while_loop(
+        lambda number, _: number < plan.total, one_epoch, (tf.constant(0), zero), parallel_iterations=1
+    )
+    return sums

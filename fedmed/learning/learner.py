@@ -1,0 +1,81 @@
+"""A Keras model made ready for local training inside a graph: variables in order, a loss, seeded randomness."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from fedmed.learning import max_pool, randomness
+from fedmed.learning.objective import Objective
+from fedmed.learning.weights import Weights
+
+Inputs = tf.Tensor | Mapping[str, tf.Tensor]
+
+
+class Learner:
+    """Owns a model's variables; whoever holds it trains one client at a time.
+
+    Attributes:
+        trainable: variables that the optimizer changes, in model order.
+        moving: float variables that are not trainable (BatchNorm's moving statistics), in model order.
+    """
+
+    def __init__(self, model: tf.keras.Model, objective: Objective) -> None:
+        self._model = model
+        self._objective = objective
+        self._generators = randomness.seed_random_layers(model)
+        self.trainable: list[tf.Variable] = list(model.trainable_variables)
+        self.moving: list[tf.Variable] = moving_variables(model)
+
+    def assign(self, weights: Weights) -> None:
+        """Sets the variables to the given weights."""
+        for variable, value in zip(self.trainable, weights.trainable, strict=True):
+            variable.assign(value, read_value=False)
+        for variable, value in zip(self.moving, weights.moving, strict=True):
+            variable.assign(value, read_value=False)
+
+    def weights(self) -> Weights:
+        """Returns the variables' values."""
+        return Weights([v.read_value() for v in self.trainable], [v.read_value() for v in self.moving])
+
+    def gradients(self, x: Inputs, y: tf.Tensor, seed: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Takes the gradient of the batch's mean loss plus the model's regularisation losses.
+
+        Args:
+            x: [b, ...] inputs in storage dtype.
+            y: [b] labels.
+            seed: [2] int32, of this step's random draws.
+
+        Returns:
+            Gradients in the order of `trainable`, and sums [loss, hits] over the batch, float32 [2].
+        """
+        for number, generator in enumerate(self._generators):
+            generator.begin(tf.random.experimental.stateless_fold_in(seed, number))
+        with max_pool.fast_gradients():
+            output = self._model(scaled(x), training=True)
+            row_losses = self._objective.loss(y, output)
+            loss = tf.reduce_mean(row_losses)
+            penalties = self._model.losses
+            total = tf.add_n([loss, *penalties]) if penalties else loss
+        gradients = tf.gradients(total, self.trainable)
+        dense = [
+            tf.zeros(v.shape) if g is None else tf.convert_to_tensor(g)
+            for g, v in zip(gradients, self.trainable, strict=True)
+        ]
+        return dense, tf.stack([tf.reduce_sum(row_losses), tf.reduce_sum(self._objective.hits(y, output))])
+
+    def predict(self, x: Inputs) -> tf.Tensor:
+        """Returns predictions for [b, ...] inputs: [b] means, or [b, classes] probabilities."""
+        return self._objective.predict(self._model(scaled(x), training=False))
+
+
+def moving_variables(model: tf.keras.Model) -> list[tf.Variable]:
+    """Returns the non-trainable variables that can be averaged; whole numbers (counters) stay where they are."""
+    return [v for v in model.non_trainable_variables if v.dtype.is_floating]
+
+
+def scaled(x: Inputs) -> Any:
+    """Turns storage dtype into what models take: uint8 pixels become float32 in [0, 1], the rest stays."""
+    if isinstance(x, Mapping):
+        return {name: scaled(part) for name, part in x.items()}
+    return tf.cast(x, tf.float32) * (1.0 / 255.0) if x.dtype == tf.uint8 else x

@@ -1,0 +1,56 @@
+"""A model's weights as a value, and the little arithmetic that federated averaging needs."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import tensorflow as tf
+
+Tensor: TypeAlias = Any
+"""A tf.Tensor, its NumPy array outside a graph, or its tf.TensorSpec: the same structures hold all three."""
+
+
+class Weights(NamedTuple):
+    """What travels between server and clients: float32 tensors in model order.
+
+    Attributes:
+        trainable: what the optimizer changes.
+        moving: what training changes by other means (BatchNorm's moving statistics); averaged like weights.
+    """
+
+    trainable: list[Tensor]
+    moving: list[Tensor]
+
+
+def tensors(weights: Weights) -> list[tf.Tensor]:
+    """Returns all tensors, trainable first."""
+    return [*weights.trainable, *weights.moving]
+
+
+def map_weights(function: Callable[..., Tensor], *weights: Weights) -> Weights:
+    """Applies a function of one tensor of each argument to all positions."""
+    return Weights(
+        [function(*t) for t in zip(*(w.trainable for w in weights), strict=True)],
+        [function(*t) for t in zip(*(w.moving for w in weights), strict=True)],
+    )
+
+
+def add_scaled(total: Weights, scale: tf.Tensor, update: Weights) -> Weights:
+    """Returns total + scale * update."""
+    return map_weights(lambda t, u: t + scale * u, total, update)
+
+
+def zeros_like(weights: Weights) -> Weights:
+    """Returns weights of the same shapes, all zero."""
+    return map_weights(tf.zeros_like, weights)
+
+
+def norm(parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns the L2 norm of all values together, [] float32; not finite when any value is not (or it overflows)."""
+    return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(part)) for part in parts])) if parts else tf.constant(0.0)
+
+
+def byte_count(weights: Weights) -> int:
+    """Returns the size of the tensors in bytes, as float32 without compression or protocol."""
+    return sum(
+        4 * int(t.shape.num_elements() if hasattr(t.shape, "num_elements") else t.size) for t in tensors(weights)
+    )

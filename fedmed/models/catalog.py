@@ -1,0 +1,43 @@
+"""The registry of models, and what a builder is told about its data; TensorFlow waits until a model is built."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from fedmed.data.examples import Task
+from fedmed.registry import Registry
+
+KerasModel: TypeAlias = Any  # tf.keras.Model; named here so that listing models costs no TensorFlow import
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """The shape of the problem a model is built for.
+
+    Attributes:
+        inputs: shape of one row of x, or a mapping of input name to shape.
+        task: what is predicted.
+        classes: number of classes; 0 for regression and counts.
+    """
+
+    inputs: tuple[int, ...] | Mapping[str, tuple[int, ...]]
+    task: Task
+    classes: int = 0
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers the model must return per row: one a class for multiclass, else one."""
+        return self.classes if self.task == "multiclass" else 1
+
+    @property
+    def activation(self) -> str:
+        """The last layer's activation in fedmed's own models: probabilities, or the mean itself."""
+        return {"multiclass": "softmax", "binary": "sigmoid", "count": "exponential", "regression": "linear"}[self.task]
+
+
+models: Registry[Callable[..., KerasModel]] = Registry("model")
+
+
+def is_dotted(name: str) -> bool:
+    """Tells a dotted path ("my_package.models:build") from a registered name."""
+    return ":" in name or "." in name

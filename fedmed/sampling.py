@@ -1,0 +1,37 @@
+"""Who takes part in a round and in which lane: functions of (seed, round), so a resumed run draws the same."""
+
+from collections.abc import Sequence
+
+from fedmed import config, errors, seeds
+
+
+def cohort_size(settings: config.Cohort, clients: int) -> int:
+    """Returns how many of `clients` take part in a round; ConfigError when more are asked for than there are."""
+    if settings.size is not None:
+        if settings.size > clients:
+            raise errors.ConfigError(f"cohort.size: expected at most {clients} (all clients), got {settings.size}")
+        return settings.size
+    return max(1, round(settings.fraction * clients)) if settings.fraction is not None else clients
+
+
+def cohort(seed: int, round_: int, clients: Sequence[str], size: int) -> list[str]:
+    """Draws `size` clients without replacement, returned in the order of `clients`."""
+    if size == len(clients):
+        return list(clients)
+    picked = seeds.generator(seed, "sampling", round_).choice(len(clients), size, replace=False)
+    return [clients[int(i)] for i in sorted(picked)]
+
+
+def lanes(costs: Sequence[int], count: int) -> list[list[int]]:
+    """Deals positions to at most `count` lanes so that the largest lane is small: longest first, to the emptiest.
+
+    Returns:
+        Positions of each lane that has any, ascending within a lane.
+    """
+    dealt: list[list[int]] = [[] for _ in range(count)]
+    loads = [0] * count
+    for position in sorted(range(len(costs)), key=lambda p: (-costs[p], p)):
+        lane = loads.index(min(loads))
+        dealt[lane].append(position)
+        loads[lane] += max(1, costs[position])
+    return [sorted(lane) for lane in dealt if lane]
