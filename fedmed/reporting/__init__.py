@@ -1,0 +1,1 @@
+"""What a run shows: a progress bar, a table for each hospital, learning curves and TensorBoard events."""

@@ -1,0 +1,153 @@
+"""The table at the end of a run: how good the model is for each client, and why a number is missing."""
+
+import shutil
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fedmed.statistics.metrics import METRICS
+
+MOST_CLIENTS = 20
+"""Beyond these the table shows quantiles over clients; each client's numbers are in summary.json."""
+
+_WIDTH = 100
+_LONGEST_NAME = 28
+_NAMED = 3
+_NEEDED = 4  # name, training rows, test rows and the primary metric stay however narrow the terminal
+_QUANTILES = (("lowest", 0), ("10 %", 10), ("median", 50), ("90 %", 90), ("highest", 100))
+
+
+class Column(NamedTuple):
+    """One column: its header, a number (or None) for each client, one for all, and how to write a number."""
+
+    header: str
+    clients: Sequence[float | None]
+    pooled: float | None
+    write: Callable[[float | None], str]
+
+
+def final_table(summary: Mapping[str, Any], width: int | None = None) -> list[str]:
+    """Returns lines of text: a header, a line a client or quantiles over many, one for all, and what is to be noted.
+
+    Args:
+        summary: the run's summary.
+        width: columns of the terminal, by default those of standard output. Where they are few, the metrics that come
+            last are left out; the primary one and the rows stay.
+    """
+    if width is None:
+        width = shutil.get_terminal_size((_WIDTH, 24)).columns if sys.stdout.isatty() else _WIDTH
+    clients = [_printable(client) for client in summary["final"]["clients"]]
+    many = len(clients) > MOST_CLIENTS
+    names = [name for name, _ in _QUANTILES] if many else [_cut(client) for client in clients]
+    cells = [["client", *names, "all, pooled"]]
+    for column in _columns(summary):
+        values = _quantiles(column.clients) if many else column.clients
+        cells.append([column.header, *map(column.write, values), column.write(column.pooled)])
+    return [_title(summary), "", *_fitted(cells, width), "", *_notes(summary)]
+
+
+def _columns(summary: Mapping[str, Any]) -> list[Column]:
+    """Returns rows, the primary metric, its value at the best round where that is another, then the other metrics."""
+    final, best, primary = summary["final"], summary["best"], summary["metric"]
+    labels = {metric.name: metric.label for metric in METRICS[summary["task"]]}
+    shared = "reweighted" in summary["test"]
+
+    def of(outcome: Mapping[str, Any], name: str, header: str) -> Column:
+        values = [own.get(name) for own in outcome["clients"].values()]
+        return Column(header, values, outcome["pooled"].get(name), _number)
+
+    def rows(name: str, header: str, write: Callable[[float | None], str]) -> Column:
+        counts = [own[name] for own in final["clients"].values()]
+        return Column(header, counts, sum(counts), write)
+
+    at_best = [of(best, primary, f"best {labels[primary]}")] if best["round"] != final["round"] else []
+    return [
+        rows("train_rows", "train rows", _count),
+        rows("test_rows", "test rows", (lambda _: "shared") if shared else _count),
+        of(final, primary, labels[primary]),
+        *at_best,
+        *(of(final, name, label) for name, label in labels.items() if name != primary),
+    ]
+
+
+def _quantiles(values: Iterable[float | None]) -> list[float | None]:
+    defined = [value for value in values if value is not None]
+    if not defined:
+        return [None] * len(_QUANTILES)
+    return [float(value) for value in np.percentile(defined, [share for _, share in _QUANTILES])]
+
+
+def _title(summary: Mapping[str, Any]) -> str:
+    reasons = {"target": ", its target reached", "patience": ", no longer getting better"}
+    return f"{_printable(summary['name'])} after round {summary['final']['round']}{reasons.get(summary['stopped'], '')}"
+
+
+def _notes(summary: Mapping[str, Any]) -> list[str]:
+    final, best, clients = summary["final"], summary["best"], summary["final"]["clients"]
+    notes = [f"Scored on {summary['test']}."]
+    if len(clients) > MOST_CLIENTS:
+        notes.append(f"Over {len(clients)} clients, each column by itself; summary.json has every client's numbers.")
+    if best["round"] != final["round"]:
+        notes.append(f"Best over all test rows: round {best['round']}.")
+    reasons: dict[str, list[str]] = {}
+    for client, own in clients.items():
+        for reason in own.get("undefined", {}).values():
+            reasons.setdefault(reason, []).append(client)
+    notes += [f"Undefined at {_listed(named)}: {reason}." for reason, named in reasons.items()]
+    refused = [f"{client} ({count}x)" for client, count in summary.get("refused", {}).items()]
+    if refused:
+        notes.append(f"Not averaged, since the update was not finite: {_listed(refused)}.")
+    return notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    names = [_printable(name) for name in names]
+    named = names if len(names) <= _NAMED + 1 else [*names[:_NAMED], f"{len(names) - _NAMED} more"]
+    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
+
+
+def _fitted(columns: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Returns the lines of as many columns as the width allows."""
+    for count in range(len(columns), _NEEDED, -1):
+        lines = aligned(columns[:count])
+        if max(map(_width, lines)) <= width:
+            return lines
+    return aligned(columns[:_NEEDED])
+
+
+def aligned(columns: Sequence[Sequence[str]]) -> list[str]:
+    """Returns lines of text: the first column flush left, the others flush right, each as wide as its widest cell."""
+    padded = []
+    for place, column in enumerate(columns):
+        widest = max(map(_width, column))
+        spaces = [" " * (widest - _width(cell)) for cell in column]
+        padded.append([cell + gap if place == 0 else gap + cell for cell, gap in zip(column, spaces, strict=True)])
+    return ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
+
+
+def _width(text: str) -> int:
+    """Returns the columns a text takes on a terminal, where Chinese characters take two and accents none."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _printable(name: str) -> str:
+    """Returns a name from the user's data without what would move the cursor or colour the terminal."""
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def _count(number: float | None) -> str:
+    return "undefined" if number is None else f"{round(number):,}"
+
+
+def _number(value: float | None) -> str:
+    """Returns 3 decimals of what is small, 4 digits of what may be large."""
+    if value is None:
+        return "undefined"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}"

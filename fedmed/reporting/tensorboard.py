@@ -1,0 +1,44 @@
+"""Scalars of a run as TensorBoard events, each step once even after a resume."""
+
+import pathlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+MOST_CLIENTS = 50
+
+
+def write_events(records: Iterable[Mapping[str, Any]], folder: pathlib.Path) -> None:
+    """Writes the records of rounds.jsonl to `folder`; null values are left out.
+
+    TensorBoard would show a step twice if new files lay beside old ones, so these are removed first.
+    """
+    import tensorflow as tf
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("events.out.tfevents.*"):
+        old.unlink()
+    writer: Any = tf.summary.create_file_writer(str(folder))
+    with writer.as_default():
+        for record in records:
+            for name, value in scalars(record):
+                tf.summary.scalar(name, value, step=record["round"])
+    writer.close()
+
+
+def scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yields name and value of each scalar of a record: "test/accuracy", "clients/accuracy/cleveland", "run/seconds".
+
+    Of more than 50 clients none is shown alone: TensorBoard draws a chart a name.
+    """
+    test = record.get("test") or {}
+    clients = test.get("clients") or {}
+    values: dict[str, Any] = {f"train/{name}": value for name, value in (record.get("train") or {}).items()}
+    values |= {f"test/{name}": value for name, value in (test.get("pooled") or {}).items()}
+    for client, scores in clients.items() if len(clients) <= MOST_CLIENTS else ():
+        values |= {f"clients/{name}/{client}": value for name, value in scores.items()}
+    run = ("learning_rate", "examples", "bytes_down", "bytes_up", "seconds", "evaluation_seconds", "memory_mb")
+    values |= {f"run/{name}": record.get(name) for name in run}
+    values["run/refused"] = len(record.get("refused") or ())
+    for name, value in values.items():
+        if isinstance(value, int | float):
+            yield name, float(value)
