@@ -18,7 +18,7 @@ from fedmed.learning.algorithm import Training
 from fedmed.learning.lane import Work
 from fedmed.learning.learner import Learner, moving_variables
 from fedmed.learning.objective import objective
-from fedmed.learning.program import Program, model_weights, set_model_weights
+from fedmed.learning.program import Program, model_weights, record_lane, set_model_weights
 from fedmed.learning.weights import Weights
 from fedmed.models import Spec, building
 
@@ -63,9 +63,10 @@ def set_up(settings: config.RunConfig, clients: Clients, worker: Any) -> Setup:
     algorithm = catalog.checked(settings.algorithm.name, settings.algorithm.args)(training)
     initial = model_weights(model)
     store = ClientStore(clients.train)
-    program = Program(build, task_objective, algorithm, store.layout, settings.aggregation.clip_norm, initial)
-    runtime = _runtime(settings, program, worker)
     learner = Learner(model, task_objective)
+    fuse = settings.runtime.name == "local"
+    lane = record_lane(learner, algorithm, store.layout, settings.aggregation.clip_norm, initial, fuse)
+    runtime = _runtime(settings, Program(algorithm, lane, initial), worker)
     evaluator = Evaluator(learner, clients, settings.evaluation.batch_size, settings.runtime.lanes)
     return Setup(
         runtime=runtime,

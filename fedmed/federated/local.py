@@ -1,6 +1,6 @@
 """The same computations run in this process, without TFF: for debugging, and where TFF's executor is not wanted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.algorithm import Broadcast, ServerState
-from fedmed.learning.lane import Work
-from fedmed.learning.program import WORK_SPECS, Program, add_outputs
+from fedmed.learning.lane import LaneOutput, Work
+from fedmed.learning.program import WORK_SPECS, Program, add_outputs, broadcast_specs
 
 
 class LocalRuntime:
@@ -17,14 +17,9 @@ class LocalRuntime:
 
     def __init__(self, program: Program, lanes: int) -> None:
         self._program = program
-        self._lanes = [self._trace(program) for _ in range(lanes)]
+        self._lanes = [_lane(program) for _ in range(lanes)]
         self._update = tf.function(program.next_state, autograph=False)
         self._threads = ThreadPoolExecutor(lanes)
-
-    @staticmethod
-    def _trace(program: Program) -> tf.types.experimental.ConcreteFunction:
-        function = tf.function(program.lane(), autograph=False)
-        return function.get_concrete_function(program.broadcast_specs(), WORK_SPECS)
 
     def initialize(self) -> ServerState:
         """Returns the first state, as NumPy arrays."""
@@ -48,6 +43,12 @@ class LocalRuntime:
         outputs = [job.result() for job in jobs]
         total, share = add_outputs(outputs)
         return _to_numpy(self._update(here, total, share)), [output.reports.numpy() for output in outputs]
+
+
+def _lane(program: Program) -> Callable[[Broadcast, Work], LaneOutput]:
+    variables = program.lane.variables()
+    replay = tf.function(lambda *arguments: program.lane.replay(variables, *arguments), autograph=False)
+    return replay.get_concrete_function(broadcast_specs(program.initial), WORK_SPECS)
 
 
 def _to_numpy(state: ServerState) -> ServerState:

@@ -11,7 +11,7 @@ from fedmed.federated.context import execution_context
 from fedmed.federated.worker import Worker
 from fedmed.learning.algorithm import ServerState
 from fedmed.learning.lane import LaneOutput, Work
-from fedmed.learning.program import WORK_SPECS, Program
+from fedmed.learning.program import WORK_SPECS, Program, broadcast_specs
 
 
 def build_process(program: Program) -> tff.templates.IterativeProcess:
@@ -26,13 +26,12 @@ def build_process(program: Program) -> tff.templates.IterativeProcess:
         return program.initial_state()
 
     state_type = initial_state.type_signature.result
-    broadcast_type = tff.types.to_type(tff.types.tensorflow_to_type(program.broadcast_specs()))
+    broadcast_type = tff.types.to_type(tff.types.tensorflow_to_type(broadcast_specs(program.initial)))
     work_type = tff.types.tensorflow_to_type(WORK_SPECS)
 
     @tff.tensorflow.computation(broadcast_type, work_type)
     def train(broadcast: Any, work: Any) -> LaneOutput:
-        lane = program.lane()
-        return tf.function(lane, autograph=False)(broadcast, work)
+        return program.lane.replay(program.lane.variables(), broadcast, work)
 
     @tff.tensorflow.computation(state_type, tff.TensorType(np.float32))
     def to_broadcast(state: ServerState, learning_rate: tf.Tensor) -> Any:

@@ -4,7 +4,7 @@ TensorFlow Federated sees a lane as one of its clients. Federated clients stay a
 broadcast weights, is checked, clipped and weighted by itself, and reports under its own place in the lane.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -94,6 +94,3 @@ def checked_and_clipped(output: ClientOutput, clip_norm: float | None) -> tuple[
         return output.update, report
     scale = tf.minimum(1.0, clip_norm / tf.maximum(norm, 1e-30))
     return Weights([scale * u for u in output.update.trainable], output.update.moving), report
-
-
-Lane = Callable[[Broadcast, Work], LaneOutput]

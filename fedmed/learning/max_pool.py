@@ -9,6 +9,7 @@ worker has no XLA, so the operations are arranged there as a tree of two compari
 """
 
 import contextlib
+import contextvars
 from collections.abc import Iterator
 
 import tensorflow as tf
@@ -43,7 +44,7 @@ def tree_gradient(x: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
     The first maximum in row-major order is found by comparing columns first, rows second; the left and the upper one
     win ties. The loser's share is the difference, exactly 0 or the gradient.
     """
-    height, width, channels = x.shape[1:]
+    height, width, channels = (int(size or 0) for size in x.shape[1:])  # known: `_is_two_by_two` saw to it
     left, right = tf.split(tf.reshape(x, [-1, width // 2, 2 * channels]), 2, axis=2)  # [n h, w/2, c]
     left_wins = tf.cast(tf.greater_equal(left, right), x.dtype)
     upper, lower = tf.split(tf.reshape(tf.maximum(left, right), [-1, 2, width // 2 * channels]), 2, axis=1)
@@ -60,9 +61,20 @@ def _gradient(op: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
     x, y = op.inputs[0], op.outputs[0]
     if not _is_two_by_two(op, x):
         return _plain(op, x, y, gradient)
-    if not tf.compat.v1.executing_eagerly_outside_functions():  # a graph for TFF's worker
-        return tree_gradient(x, gradient)
-    return _plain(op, x, y, gradient) if x.shape[0] is None else _compiled(x, y, gradient)
+    return _compiled(x, y, gradient) if _fuse.get() else tree_gradient(x, gradient)
+
+
+_fuse: contextvars.ContextVar[bool] = contextvars.ContextVar("fuse", default=False)
+
+
+@contextlib.contextmanager
+def fusing(fuse: bool) -> Iterator[None]:
+    """Says whether graphs made inside the block will run where XLA can fuse."""
+    token = _fuse.set(fuse)
+    try:
+        yield
+    finally:
+        _fuse.reset(token)
 
 
 _compiled = tf.function(fused_gradient, jit_compile=True, autograph=False)
@@ -82,8 +94,8 @@ def _is_two_by_two(op: tf.Operation, x: tf.Tensor) -> bool:
         and op.get_attr("data_format") == b"NHWC"
         and op.get_attr("padding") in (b"VALID", b"SAME")
         and x.dtype == tf.float32
-        and all(size is not None for size in (height, width, channels))
-        and height % 2 == width % 2 == 0
+        and channels is not None
+        and all(size is not None and size % 2 == 0 for size in (height, width))
     )
 
 

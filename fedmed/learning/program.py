@@ -2,17 +2,18 @@
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from fedmed.data.store import Field
+from fedmed.learning import max_pool, tracing
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.algorithm import Algorithm, Broadcast, ServerState
-from fedmed.learning.lane import Lane, LaneOutput, Work, run_lane
-from fedmed.learning.learner import Learner
-from fedmed.learning.objective import Objective
+from fedmed.learning.lane import LaneOutput, Work, run_lane
+from fedmed.learning.learner import Learner, moving_variables
+from fedmed.learning.tracing import Recording
 from fedmed.learning.weights import Weights
 from fedmed.models.catalog import KerasModel
 
@@ -22,41 +23,14 @@ class Program:
     """A federated training program.
 
     Attributes:
-        build: makes a fresh Keras model; called once a runtime lane.
-        objective: loss and predictions of the task.
         algorithm: client and server computations.
-        layout: fields of the clients' files.
-        clip_norm: bound on each update's L2 norm, or None.
+        lane: the clients' side, recorded: (Broadcast, Work) -> LaneOutput.
         initial: NumPy weights of the global model before the first round.
     """
 
-    build: Any
-    objective: Objective
     algorithm: Algorithm
-    layout: tuple[Field, ...]
-    clip_norm: float | None
+    lane: Recording
     initial: Weights
-
-    def lane(self) -> Lane:
-        """Builds a model in the current graph (or eagerly) and returns the lane's computation on it."""
-        learner = Learner(self._built(), self.objective)
-        step = self.algorithm.client(learner)
-        return functools.partial(run_lane, step, self.layout, self.clip_norm)
-
-    def _built(self) -> KerasModel:
-        # The broadcast weights overwrite whatever the initialisers draw, so nothing is drawn.
-        with tf.variable_creator_scope(_zero_creator):
-            model = self.build()
-            if not model.built:
-                model(self._one_row(), training=False)
-        return model
-
-    def _one_row(self) -> Any:
-        rows = {
-            f.name: tf.zeros([1, *f.shape], tf.float32 if f.dtype == "uint8" else tf.as_dtype(f.dtype))
-            for f in self.layout[:-1]
-        }
-        return rows[""] if list(rows) == [""] else rows
 
     def initial_state(self) -> ServerState:
         """Returns the server's state before the first round."""
@@ -74,14 +48,6 @@ class Program:
         """Returns what every client of the round receives."""
         return Broadcast(state.weights, learning_rate)
 
-    def weight_specs(self) -> Weights:
-        """Returns the weights' TensorSpecs."""
-        return weight_ops.map_weights(lambda w: tf.TensorSpec(w.shape, tf.float32), self.initial)
-
-    def broadcast_specs(self) -> Broadcast:
-        """Returns the broadcast's TensorSpecs."""
-        return Broadcast(self.weight_specs(), tf.TensorSpec([], tf.float32))
-
 
 WORK_SPECS = Work(
     tf.TensorSpec([None], tf.string),
@@ -89,6 +55,36 @@ WORK_SPECS = Work(
     tf.TensorSpec([None, 2], tf.int32),
     tf.TensorSpec([None], tf.float32),
 )
+
+
+def record_lane(
+    learner: Learner,
+    algorithm: Algorithm,
+    layout: Sequence[Field],
+    clip_norm: float | None,
+    initial: Weights,
+    fuse: bool,
+) -> Recording:
+    """Records the lane's computation on a learner.
+
+    Args:
+        learner: holds the model.
+        algorithm: trains it.
+        layout: fields of the clients' files.
+        clip_norm: bound on each update's L2 norm, or None.
+        initial: weights, for their shapes.
+        fuse: whether the graph will run where XLA can fuse the max-pool gradient; TFF's worker has no XLA.
+    """
+    step = algorithm.client(learner)
+    lane = functools.partial(run_lane, step, layout, clip_norm)
+    with max_pool.fusing(fuse):
+        return tracing.record(lane, broadcast_specs(initial), WORK_SPECS)
+
+
+def broadcast_specs(initial: Weights) -> Broadcast:
+    """Returns the broadcast's TensorSpecs."""
+    weights = weight_ops.map_weights(lambda w: tf.TensorSpec(w.shape, tf.float32), initial)
+    return Broadcast(weights, tf.TensorSpec([], tf.float32))
 
 
 def add_outputs(outputs: list[LaneOutput]) -> tuple[Weights, tf.Tensor]:
@@ -99,23 +95,12 @@ def add_outputs(outputs: list[LaneOutput]) -> tuple[Weights, tf.Tensor]:
 
 def model_weights(model: KerasModel) -> Weights:
     """Returns a Keras model's weights as NumPy arrays."""
-    from fedmed.learning.learner import moving_variables
-
     return Weights([v.numpy() for v in model.trainable_variables], [v.numpy() for v in moving_variables(model)])
 
 
 def set_model_weights(model: KerasModel, weights: Weights) -> None:
     """Sets a Keras model's variables from NumPy arrays."""
-    from fedmed.learning.learner import moving_variables
-
     for variable, value in zip(model.trainable_variables, weights.trainable, strict=True):
         variable.assign(value)
     for variable, value in zip(moving_variables(model), weights.moving, strict=True):
         variable.assign(np.asarray(value))
-
-
-def _zero_creator(next_creator: Any, **kwargs: Any) -> Any:
-    shape, dtype = kwargs.get("shape"), kwargs.get("dtype") or tf.float32
-    if shape is not None and callable(kwargs.get("initial_value")) and tf.TensorShape(shape).is_fully_defined():
-        kwargs["initial_value"] = lambda: tf.zeros(shape, dtype)
-    return next_creator(**kwargs)

@@ -1,0 +1,82 @@
+"""A computation on a Keras model, recorded once as a graph and replayed on fresh variables wherever it is needed.
+
+The model is built once, eagerly, as its author expects. What a runtime gets is the recorded graph, with variables of
+its own in place of the model's: TFF serialises it for its worker, and each lane of the in-process runtime has a copy.
+(Building a Keras model again inside TFF's graph would switch Keras to its TensorFlow 1 layers, process-wide.)
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from fedmed import errors
+
+
+class Slot(NamedTuple):
+    """A variable of the recorded graph: the placeholder of its handle, and the value a fresh copy starts from."""
+
+    placeholder: str
+    initial: Any
+
+
+class Recording(NamedTuple):
+    """A recorded computation.
+
+    Attributes:
+        graph: its serialised graph, functions included.
+        arguments: the placeholders of its flattened arguments.
+        slots: the variables it reads and writes.
+        constants: (placeholder, value) of the other tensors it uses.
+        outputs: names of its flattened outputs.
+        structure: the outputs' structure, to be packed.
+    """
+
+    graph: Any
+    arguments: list[str]
+    slots: list[Slot]
+    constants: list[tuple[str, Any]]
+    outputs: list[str]
+    structure: Any
+
+    def variables(self) -> list[tf.Variable]:
+        """Makes fresh variables, in the current graph or eagerly."""
+        return [tf.Variable(slot.initial, trainable=False) for slot in self.slots]
+
+    def replay(self, variables: Sequence[tf.Variable], *arguments: Any) -> Any:
+        """Adds the computation to the current graph, on the given variables, and returns its outputs."""
+        flat = tf.nest.flatten(arguments)
+        feeds = dict(zip(self.arguments, flat, strict=True))
+        # An identity makes an eager variable's handle part of the graph that is being built.
+        feeds |= {slot.placeholder: tf.identity(v.handle) for slot, v in zip(self.slots, variables, strict=True)}
+        feeds |= {name: tf.constant(value) for name, value in self.constants}
+        outputs = tf.graph_util.import_graph_def(self.graph, input_map=feeds, return_elements=self.outputs, name="")
+        return tf.nest.pack_sequence_as(self.structure, outputs)
+
+
+def record(function: Callable[..., Any], *specs: Any) -> Recording:
+    """Records `function` for arguments of the given structure of TensorSpecs.
+
+    Raises:
+        ModelError: the model uses a resource that is no variable (a lookup table), which cannot be copied.
+    """
+    concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
+    graph = concrete.graph
+    by_handle = {id(variable.handle): variable for variable in graph.variables}
+    slots, constants = [], []
+    for outside, inside in graph.captures:
+        if inside.dtype != tf.resource:
+            constants.append((inside.name, outside.numpy()))
+        elif id(outside) in by_handle:
+            slots.append(Slot(inside.name, by_handle[id(outside)].numpy()))
+        else:
+            raise errors.ModelError("model: a layer holds a lookup table or another resource that cannot be copied")
+    captured = {inside.name for _, inside in graph.captures}
+    return Recording(
+        graph=graph.as_graph_def(),
+        arguments=[tensor.name for tensor in graph.inputs if tensor.name not in captured],
+        slots=slots,
+        constants=constants,
+        outputs=[tensor.name for tensor in tf.nest.flatten(graph.structured_outputs)],
+        structure=graph.structured_outputs,
+    )
