@@ -1,0 +1,7 @@
+"""`python -m fedmed` is `fedmed`."""
+
+import sys
+
+from fedmed import cli
+
+sys.exit(cli.main())

@@ -1,0 +1,104 @@
+"""The command line: `fedmed COMMAND ...`. Each command has flags of its own, and an error of the user's is one line."""
+
+import errno
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from fedmed import errors
+from fedmed.commands.command import Command, UsageError
+
+COMMANDS = ("run", "list", "data", "doctor", "version", "help")
+_MODULES = {"list": "listing"}  # a module called `list` would hide Python's
+
+_WRONG_USE, _FAILED, _INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 2, 1, 130, 141, 143
+_NO_BUG = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit status: 2 for what the user can mend, 130 and 143 when stopped."""
+    try:
+        with _terminable():
+            status = _dispatch(list(sys.argv[1:] if argv is None else argv))
+            sys.stdout.flush()
+            return status
+    except errors.UserError as error:
+        return _complain(str(error), _WRONG_USE)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # `fedmed list | head`: whoever reads has gone, and Python must not complain at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except OSError as error:
+        if error.errno not in _NO_BUG:
+            raise
+        return _complain(f"{error.filename or 'writing'}: {error.strerror}", _FAILED)
+
+
+def _dispatch(argv: list[str]) -> int:
+    name, *rest = argv or ["help"]
+    if name in ("--help", "-h", "-help"):
+        name = "help"
+    elif name == "--version":
+        name = "version"
+    if name == "help":
+        return _help(rest)
+    chosen = command(name)
+    if any(word in ("--help", "-h", "-help") for word in rest):
+        return _help([name])
+    values, arguments = chosen.parse(rest)
+    return chosen.execute(values, arguments)
+
+
+def command(name: str) -> Command:
+    """Returns a command by its name; UsageError with the nearest match when there is none."""
+    if name not in COMMANDS:
+        kind = "flag" if name.startswith("-") else "command"
+        hint = errors.nearest(name, COMMANDS) or f"; commands: {', '.join(COMMANDS)}"
+        raise UsageError(f"unknown {kind} {name!r}{hint}; see fedmed help")
+    return importlib.import_module(f"fedmed.commands.{_MODULES.get(name, name)}").COMMAND
+
+
+def _help(names: Sequence[str]) -> int:
+    if names and names[0] != "help":
+        print(command(names[0]).help())
+        return 0
+    print("fedmed: what would a federation of these hospitals achieve, for each of them, and at what price?\n")
+    for name in COMMANDS:
+        usage = "[COMMAND]" if name == "help" else command(name).usage
+        about = "What a command does." if name == "help" else command(name).summary
+        print(f"  fedmed {f'{name} {usage}'.ljust(22)}{about}")
+    print("\nfedmed COMMAND --help tells a command's flags.")
+    return 0
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Turns SIGTERM into an exception, so that what a run has opened is closed and its worker ended.
+
+    SystemExit, since it passes through an event loop where other exceptions are logged and forgotten.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    raise SystemExit(_TERMINATED)
+
+
+def _complain(message: str, status: int) -> int:
+    print(f"fedmed: {' '.join(message.split())}", file=sys.stderr)
+    return status

@@ -1,0 +1,65 @@
+"""`fedmed list [KIND]`: what a config may name, with arguments; TensorFlow is not needed for it."""
+
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import flags
+
+from fedmed import errors, plugins, registry
+from fedmed.commands.command import Command, UsageError
+
+KINDS = {"data": "data sets", "partitions": "partitions", "models": "models", "algorithms": "algorithms"}
+_SECTIONS = {"data": "data", "partitions": "partition", "models": "model", "algorithms": "algorithm"}
+
+
+def _registry(kind: str) -> registry.Registry[Callable[..., Any]]:
+    import fedmed.data  # noqa: F401  (importing it fills the registries)
+    from fedmed import models
+    from fedmed.data import catalog
+    from fedmed.learning.catalog import algorithms
+
+    return {
+        "data": catalog.datasets,
+        "partitions": catalog.partitions,
+        "models": models.models,
+        "algorithms": algorithms,
+    }[kind]
+
+
+def lines(kind: str) -> list[str]:
+    """Returns the listing of one kind: names, first lines of docstrings, and a line an argument."""
+    found = _registry(kind)
+    listed = [f"{KINDS[kind]}: [{_SECTIONS[kind]}] name = ..., arguments in [{_SECTIONS[kind]}.args]"]
+    for name in found.names():
+        factory = found.get(name)
+        listed += ["", f"  {name}", f"      {(inspect.getdoc(factory) or '').partition(chr(10))[0]}"]
+        types = registry.keyword_types(factory)
+        for argument, parameter in registry.keyword_parameters(factory).items():
+            listed.append(f"      - {argument}: {registry.described(types.get(argument, Any))}{_default(parameter)}")
+    return listed
+
+
+def _default(parameter: inspect.Parameter) -> str:
+    if parameter.default is inspect.Parameter.empty:
+        return ", required"
+    return "" if parameter.default is None else f", default {json.dumps(parameter.default, default=str)}"
+
+
+def _define(values: flags.FlagValues) -> None:
+    flags.DEFINE_multi_string(
+        "plugin", [], "A module of your own to import first; may be repeated.", flag_values=values
+    )
+
+
+def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
+    kinds = arguments or list(KINDS)
+    if kinds[0] not in KINDS:
+        raise UsageError(errors.unknown("list", "kind", kinds[0], KINDS))
+    plugins.load(values.plugin)
+    print("\n\n".join("\n".join(lines(kind)) for kind in kinds))
+    return 0
+
+
+COMMAND = Command("list", "[KIND]", "Data sets, partitions, models and algorithms, with arguments.", _define, _execute)

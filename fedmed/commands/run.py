@@ -1,0 +1,60 @@
+"""`fedmed run CONFIG`: one run, from a config to a run directory and a table for each hospital."""
+
+import pathlib
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from fedmed import config, quiet
+from fedmed.commands.command import Command, define_set
+
+
+def _define(values: flags.FlagValues) -> None:
+    define_set(values)
+    flags.DEFINE_string("out", None, "The run directory; default runs/NAME, by the config's name.", flag_values=values)
+    flags.DEFINE_boolean("resume", False, "Go on with the run that the directory holds.", flag_values=values)
+    flags.DEFINE_boolean("overwrite", False, "Replace the run that the directory holds.", flag_values=values)
+    flags.DEFINE_boolean("quiet", False, "Print nothing but errors.", flag_values=values)
+
+
+def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
+    quiet.silence()
+    settings = config.load(arguments[0], values.set)
+    out = pathlib.Path(values.out) if values.out else pathlib.Path("runs") / settings.name
+    try:
+        summary = _run(settings, out, values)
+    except (KeyboardInterrupt, SystemExit):
+        print(_how_to_go_on(arguments[0], out, values), file=sys.stderr)
+        raise
+    if not values.quiet:
+        from fedmed.reporting import tables
+
+        print("\n".join(tables.final_table(summary)))
+        print(f"Results: {out}")
+    return 0
+
+
+def _run(settings: config.RunConfig, out: pathlib.Path, values: flags.FlagValues) -> dict[str, Any]:
+    from fedmed import experiment
+    from fedmed.reporting.progress import Progress
+
+    observers = [Progress(quiet=values.quiet)]
+    return experiment.run(settings, out, resume=values.resume, overwrite=values.overwrite, observers=observers)
+
+
+def _how_to_go_on(path: str, out: pathlib.Path, values: flags.FlagValues) -> str:
+    """Returns the command that resumes a stopped run, if there is something to resume."""
+    if not (out / "config.toml").is_file():
+        return "stopped; nothing has been written"
+    words = ["fedmed", "run", path]
+    for override in values.set:
+        words += ["--set", override]
+    words += ["--out", values.out] if values.out else []
+    words += ["--quiet"] if values.quiet else []
+    return f"stopped; go on with: {shlex.join([*words, '--resume'])}"
+
+
+COMMAND = Command("run", "CONFIG", "Train across the clients and leave a run directory.", _define, _execute)
