@@ -51,7 +51,10 @@ class Partition:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A registered model, or the dotted path ("my_package.models:build") of a function that returns a Keras model."""
+    """A registered model, or the dotted path ("my_package.models:build") of a function that returns a Keras model.
+
+    `task` decides loss and metrics; "auto" leaves it to the data set.
+    """
 
     name: str
     args: Mapping[str, Any] = _table()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedmed import plugins
+from fedmed import errors, plugins
 from fedmed.config import Data, RunConfig
 from fedmed.data import catalog, partitions, splits
 from fedmed.data import preprocessing as tables
@@ -69,8 +69,30 @@ def deal(config: RunConfig) -> tuple[Dataset, dict[str, Array]]:
         config.data.name, "data.name"
     )  # both names are checked before data are read, which may be slow
     partition = catalog.partitions.make(config.partition.name, config.partition.args, "partition")
-    dataset = catalog.datasets.make(config.data.name, config.data.args, "data")
+    dataset = _with_task(catalog.datasets.make(config.data.name, config.data.args, "data"), config.model.task)
     return dataset, partitions.clients_of(dataset.examples, partition, config.seed)
+
+
+def _with_task(dataset: Dataset, task: str) -> Dataset:
+    """Returns the data set with the task that the settings ask for; class codes can be numbers, numbers no classes."""
+    if task in ("auto", dataset.task):
+        return dataset
+    is_count = all((part.y >= 0).all() and (part.y == np.floor(part.y)).all() for part in _parts(dataset))
+    allowed = {"regression": True, "count": is_count, "multiclass": dataset.classes > 0, "binary": dataset.classes == 2}
+    if not allowed[task]:
+        names = [name for name, fit in allowed.items() if fit]
+        fits = ", ".join(names)
+        raise errors.ConfigError(f"model.task: the labels of {dataset.name} allow {fits}, got {task!r}")
+    if task in ("binary", "multiclass"):
+        return dataclasses.replace(dataset, task=task)
+    train, *test = [dataclasses.replace(part, y=part.y.astype(np.float32)) for part in _parts(dataset)]
+    return dataclasses.replace(
+        dataset, task=task, classes=0, class_names=(), examples=train, test=test[0] if test else None
+    )
+
+
+def _parts(dataset: Dataset) -> list[Examples]:
+    return [dataset.examples] if dataset.test is None else [dataset.examples, dataset.test]
 
 
 def _split(dataset: Dataset, held: Mapping[str, Array], config: RunConfig) -> dict[str, ClientRows]:
