@@ -16,7 +16,7 @@ from fedmed.learning import catalog
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.algorithm import Training
 from fedmed.learning.lane import Work
-from fedmed.learning.learner import Learner, moving_variables
+from fedmed.learning.learner import Learner, moving_variables, scaled
 from fedmed.learning.objective import objective
 from fedmed.learning.program import Program, model_weights, record_lane, set_model_weights
 from fedmed.learning.weights import Weights
@@ -55,10 +55,11 @@ def set_up(settings: config.RunConfig, clients: Clients, worker: Any) -> Setup:
         ModelError: the model cannot be built or does not fit the data.
     """
     _one_thread_an_operation()
-    spec = spec_of(settings, clients)
+    spec = spec_of(clients)
     build = building.builder(settings.model.name, settings.model.args, spec)
-    model = building.build_checked(build, spec, _init_seed(settings.seed))
-    task_objective = objective(spec.task, building.output_scale(model, spec))
+    sample = _sample(clients)
+    model = building.build_checked(build, spec, sample, _init_seed(settings.seed))
+    task_objective = objective(spec.task, building.output_scale(model, spec, sample))
     training = Training(settings.client, settings.server)
     algorithm = catalog.checked(settings.algorithm.name, settings.algorithm.args)(training)
     initial = model_weights(model)
@@ -80,8 +81,14 @@ def set_up(settings: config.RunConfig, clients: Clients, worker: Any) -> Setup:
     )
 
 
-def spec_of(settings: config.RunConfig, clients: Clients) -> Spec:
-    """Returns the shape of the problem; `model.task` overrides the data set's task."""
+def _sample(clients: Clients) -> Any:
+    """Returns a few training rows, as the model will get them."""
+    few = np.arange(min(64, len(next(iter(clients.train.values())))))
+    return scaled(tf.nest.map_structure(tf.constant, next(iter(clients.train.values())).take(few).x))
+
+
+def spec_of(clients: Clients) -> Spec:
+    """Returns the shape of the problem."""
     x = next(iter(clients.train.values())).x
     inputs = x.shape[1:] if isinstance(x, np.ndarray) else {name: part.shape[1:] for name, part in x.items()}
     return Spec(inputs, clients.dataset.task, clients.dataset.classes)

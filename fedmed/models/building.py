@@ -35,8 +35,8 @@ def _imported(path: str) -> Callable[..., KerasModel]:
     with plugins.importable_from_here():
         try:
             module = importlib.import_module(module_name)
-        except ImportError as error:
-            raise errors.ConfigError(f"model.name: cannot import {module_name!r}: {error}") from None
+        except Exception as error:  # whatever a stranger's module raises, it is theirs to mend
+            raise errors.ConfigError(f"model.name: cannot import {module_name!r}: {_first_line(error)}") from error
     if not callable(getattr(module, function, None)):
         public = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         raise errors.ConfigError(errors.unknown("model.name", f"function of {module_name}", function, public))
@@ -55,8 +55,11 @@ def seeded(seed: int) -> Iterator[None]:
         np.random.set_state(numpy_state)
 
 
-def build_checked(build: Builder, spec: Spec, seed: int) -> KerasModel:
+def build_checked(build: Builder, spec: Spec, sample: Any, seed: int) -> KerasModel:
     """Builds the model with seeded initial weights and checks that it takes the data and returns what the task needs.
+
+    `sample` is some rows of the data as the model will get them: real ones, since a model that looks codes up in an
+    embedding takes no others.
 
     Raises:
         ModelError: one line that says what the model did and what is expected.
@@ -70,7 +73,7 @@ def build_checked(build: Builder, spec: Spec, seed: int) -> KerasModel:
             raise errors.ModelError(f"model.name: building failed: {_first_line(error)}") from error
         if not isinstance(model, tf.keras.Model):
             raise errors.ModelError(f"model.name: expected a tf.keras.Model, got {type(model).__name__}")
-        shape = _output_shape(model, spec)
+        shape = _output_shape(model, spec, sample)
     if len(shape) != 2 or shape[1] != spec.outputs:
         hint = '; set model.task = "multiclass" for one output a class' if spec.task == "binary" else ""
         raise errors.ModelError(
@@ -80,18 +83,9 @@ def build_checked(build: Builder, spec: Spec, seed: int) -> KerasModel:
     return model
 
 
-def sample_inputs(spec: Spec, rows: int, seed: int = 0) -> Any:
-    """Returns random float32 rows of the spec's shape, for probing a model: an array, or a mapping of them."""
-    rng = np.random.default_rng(seed)
-    if isinstance(spec.inputs, tuple):
-        return rng.normal(size=(rows, *spec.inputs)).astype(np.float32)
-    return {name: rng.normal(size=(rows, *shape)).astype(np.float32) for name, shape in spec.inputs.items()}
-
-
-def _output_shape(model: KerasModel, spec: Spec) -> tuple[int, ...]:
+def _output_shape(model: KerasModel, spec: Spec, sample: Any) -> tuple[int, ...]:
     try:
-        output = model(sample_inputs(spec, 2), training=False)
-        return tuple(output.shape)
+        return tuple(model(sample, training=False).shape)
     except Exception as error:
         raise errors.ModelError(
             f"model: it does not take the data's inputs {spec.inputs}: {_first_line(error)}"
@@ -100,29 +94,51 @@ def _output_shape(model: KerasModel, spec: Spec) -> tuple[int, ...]:
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith("Exception encountered when calling")] or lines
     return lines[0][:300] if lines else type(error).__name__
 
 
-def output_scale(model: KerasModel, spec: Spec) -> Scale:
+_MEANS = {"binary": ("sigmoid",), "multiclass": ("softmax",), "count": ("exponential", "softplus", "relu")}
+
+
+def output_scale(model: KerasModel, spec: Spec, sample: Any) -> Scale:
     """Tells whether the model returns means (probabilities, rates) or values on the link's scale (logits, log rates).
 
-    The last layer's activation decides where there is one; else the model is probed with random rows, since
-    probabilities stay within [0, 1] (and sum to 1 over classes) and untrained logits do not.
+    The output layer's activation decides where Keras knows that layer. Else the model is probed on `sample` with
+    shaken weights: probabilities stay within [0, 1] (and sum to 1 over classes) whatever the weights, logits do not.
     """
     if spec.task == "regression":
         return "mean"
-    layers = getattr(model, "layers", [])
-    activation = getattr(layers[-1], "activation", None) if layers else None
-    name = getattr(activation, "__name__", "")
-    if name in ("sigmoid", "softmax", "exponential", "softplus", "relu"):
-        return "mean"
-    layer_kind = type(layers[-1]).__name__ if layers else ""
-    if layer_kind == "Softmax":
-        return "mean"
-    if name == "linear" and isinstance(model, tf.keras.Sequential):
+    name = _output_activation(model)
+    if name == "linear":
         return "link"
-    output = np.asarray(model(sample_inputs(spec, 64), training=False))
+    if name in _MEANS[spec.task]:
+        return "mean"
+    return "mean" if all(_are_means(_shaken_output(model, sample, seed), spec) for seed in range(3)) else "link"
+
+
+def _output_activation(model: KerasModel) -> str:
+    """Returns the name of the output layer's activation, or "" where there is none to be known."""
+    names = getattr(model, "output_names", None)  # of the output layers; a subclassed model has none
+    layer = next((layer for layer in model.layers if names and layer.name == names[0]), None)
+    if isinstance(model, tf.keras.Sequential):
+        layer = model.layers[-1]
+    return getattr(getattr(layer, "activation", None), "__name__", "")
+
+
+def _shaken_output(model: KerasModel, sample: Any, seed: int) -> np.ndarray:
+    """Returns the outputs under random weights, and leaves the model as it was."""
+    rng, before = np.random.default_rng(seed), [v.numpy() for v in model.trainable_variables]
+    try:
+        for variable, value in zip(model.trainable_variables, before, strict=True):
+            variable.assign(value + rng.normal(size=value.shape))
+        return np.asarray(model(sample, training=False))
+    finally:
+        for variable, value in zip(model.trainable_variables, before, strict=True):
+            variable.assign(value)
+
+
+def _are_means(output: np.ndarray, spec: Spec) -> bool:
     if spec.task == "multiclass":
-        return "mean" if (output >= 0).all() and np.allclose(output.sum(1), 1, atol=1e-4) else "link"
-    upper = 1 if spec.task == "binary" else np.inf
-    return "mean" if (output >= 0).all() and (output <= upper).all() else "link"
+        return bool((output >= 0).all() and np.allclose(output.sum(1), 1, atol=1e-4))
+    return bool((output >= 0).all() and (output <= (1 if spec.task == "binary" else np.inf)).all())
