@@ -4,6 +4,8 @@ import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 MOST_CLIENTS = 50
 
 
@@ -21,7 +23,7 @@ def write_events(records: Iterable[Mapping[str, Any]], folder: pathlib.Path) -> 
     with writer.as_default():
         for record in records:
             for name, value in scalars(record):
-                tf.summary.scalar(name, value, step=record["round"])
+                tf.summary.scalar(name, np.float64(value), step=record["round"])  # it may be beyond float32
     writer.close()
 
 
