@@ -18,7 +18,7 @@ from fedmed.learning.weights import Weights
 from fedmed.models.catalog import KerasModel
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)  # TensorFlow's warnings would print the whole graph
 class Program:
     """A federated training program.
 
