@@ -1,0 +1,158 @@
+"""Times a round of federated training: fedmed, TFF's own library, and a hand-written TensorFlow loop, side by side.
+
+    uv run python -m experiments.round_speed --workloads=W1,W2,W3,W4 --rounds=5 --json=speed.json
+
+Each contender lives in a process of its own and trains one round in turn, so that a machine that slows down slows all.
+The first round (it compiles) is reported as start-up, not as a round. Figures are medians.
+"""
+
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import psutil
+from absl import app, flags
+
+from experiments.speed import workloads
+from fedmed import files
+
+CONTENDERS = ("fedmed", "fedmed_tff", "tff", "handwritten")
+FLAGS = flags.FLAGS
+flags.DEFINE_list("workloads", ["W1", "W2", "W3", "W4"], "which workloads: W1, W2, W3, W4")
+flags.DEFINE_list("contenders", list(CONTENDERS), f"which contenders: {', '.join(CONTENDERS)}")
+flags.DEFINE_integer("rounds", 5, "timed rounds of each contender", lower_bound=1)
+flags.DEFINE_string("json", None, "also write the results to this file")
+flags.DEFINE_bool("peers", False, "also time Flower and pfl, from an environment of their own (see experiments/peers)")
+
+
+class Contender:
+    """A contender's process, and the peak memory of it and its children."""
+
+    def __init__(self, name: str, workload: str, python: str = sys.executable) -> None:
+        self.name = name
+        self._began = time.perf_counter()
+        root = pathlib.Path(__file__).resolve().parents[1]
+        self._process = subprocess.Popen(
+            [python, "-m", "experiments.speed.child", name, workload],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=root,
+        )  # fmt: skip
+        self.peak_mb, self._watching = 0.0, True
+        threading.Thread(target=self._watch, daemon=True).start()
+        self.ready = self._answer()["ready"]
+        self.first_round = self.round()
+        self.start_to_first_round = time.perf_counter() - self._began
+        self.seconds: list[float] = []
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} ended early, with status {self._process.wait()}")
+        return json.loads(line)
+
+    def round(self) -> float:
+        """Trains one round; returns its seconds."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        answer = self._answer()
+        self.loss = answer["loss"]
+        return answer["seconds"]
+
+    def _watch(self) -> None:
+        while self._watching:
+            try:
+                me = psutil.Process(self._process.pid)
+                family = [me, *me.children(recursive=True)]
+                self.peak_mb = max(self.peak_mb, sum(p.memory_info().rss for p in family) / 1e6)
+            except psutil.Error:
+                pass
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """Ends the process and its children."""
+        self._watching = False
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+
+def measure(workload: str, names: Sequence[str], rounds: int) -> list[dict[str, Any]]:
+    """Times the contenders on a workload, a round each in turn."""
+    rows, cohort = _size(workload)
+    running: list[Contender] = []
+    try:
+        for name in names:
+            running.append(Contender(name, workload))
+        for _ in range(rounds):
+            for contender in running:
+                contender.seconds.append(contender.round())
+    finally:
+        for contender in running:
+            contender.close()
+    return [_result(workload, contender, rows, cohort) for contender in running]
+
+
+def _size(workload: str) -> tuple[int, int]:
+    """Returns how many rows a round trains on, and how many clients take part."""
+    return {"W1": (60_000, 10), "W2": (6_000, 10), "W3": (20_000, 1_000), "W4": (3 * 20 * 32, 3)}[workload]
+
+
+def _result(workload: str, contender: Contender, rows: int, cohort: int) -> dict[str, Any]:
+    median = statistics.median(contender.seconds)
+    return {
+        "workload": workload,
+        "contender": contender.name,
+        "seconds_per_round": median,
+        "seconds": contender.seconds,
+        "examples_per_second": rows / median,
+        "ms_per_client": 1000 * median / cohort,
+        "peak_memory_mb": contender.peak_mb,
+        "start_to_first_round": contender.start_to_first_round,
+        "last_loss": contender.loss,
+    }
+
+
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """Returns the results of one workload as text, with ratios to the hand-written loop and to TFF's library."""
+    by_name = {result["contender"]: result for result in results}
+    lines = [f"{'':12} {'s/round':>8} {'examples/s':>11} {'ms/client':>10} {'peak MB':>8} {'start s':>8} {'x hand':>7} {'x TFF':>6}"]  # fmt: skip
+    for name, r in by_name.items():
+        ratios = [
+            f"{r['seconds_per_round'] / by_name[other]['seconds_per_round']:.2f}" if other in by_name else "-"
+            for other in ("handwritten", "tff")
+        ]
+        lines.append(
+            f"{name:12} {r['seconds_per_round']:8.3f} {r['examples_per_second']:11,.0f} {r['ms_per_client']:10.2f} "
+            f"{r['peak_memory_mb']:8.0f} {r['start_to_first_round']:8.1f} {ratios[0]:>7} {ratios[1]:>6}"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the benchmark."""
+    del argv
+    results: list[dict[str, Any]] = []
+    for workload in FLAGS.workloads:
+        print(f"\n{workload}: {workloads.WHAT[workload]}", flush=True)
+        found = measure(workload, FLAGS.contenders, FLAGS.rounds)
+        print(table(found), flush=True)
+        results += found
+    if FLAGS.json:
+        machine = {"cores": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
+        files.write_atomically(pathlib.Path(FLAGS.json), json.dumps({"machine": machine, "results": results}, indent=2))
+
+
+if __name__ == "__main__":
+    app.run(main)
