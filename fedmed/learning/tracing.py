@@ -8,7 +8,9 @@ its own in place of the model's: TFF serialises it for its worker, and each lane
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
+from tensorflow.python.ops import handle_data_util  # the one way to a handle's dtype
 
 from fedmed import errors
 
@@ -62,15 +64,12 @@ def record(function: Callable[..., Any], *specs: Any) -> Recording:
     """
     concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
     graph = concrete.graph
-    by_handle = {id(variable.handle): variable for variable in graph.variables}
     slots, constants = [], []
     for outside, inside in graph.captures:
         if inside.dtype != tf.resource:
             constants.append((inside.name, outside.numpy()))
-        elif id(outside) in by_handle:
-            slots.append(Slot(inside.name, by_handle[id(outside)].numpy()))
         else:
-            raise errors.ModelError("model: a layer holds a lookup table or another resource that cannot be copied")
+            slots.append(Slot(inside.name, _value(outside)))
     captured = {inside.name for _, inside in graph.captures}
     return Recording(
         graph=graph.as_graph_def(),
@@ -80,3 +79,11 @@ def record(function: Callable[..., Any], *specs: Any) -> Recording:
         outputs=[tensor.name for tensor in tf.nest.flatten(graph.structured_outputs)],
         structure=graph.structured_outputs,
     )
+
+
+def _value(handle: Any) -> np.ndarray:
+    """Reads a variable by its handle: a graph lists the variables that it reads, not those that it only assigns."""
+    data = handle_data_util.get_handle_data(handle)
+    if data is None or len(data.shape_and_type) != 1:
+        raise errors.ModelError("model: a layer holds a lookup table or another resource that cannot be copied")
+    return tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.as_dtype(data.shape_and_type[0].dtype)).numpy()
