@@ -46,10 +46,14 @@ class Contender:
         )  # fmt: skip
         self.peak_mb, self._watching = 0.0, True
         threading.Thread(target=self._watch, daemon=True).start()
-        self.ready = self._answer()["ready"]
-        self.first_round = self.round()
-        self.start_to_first_round = time.perf_counter() - self._began
         self.seconds: list[float] = []
+        self.start_to_first_round = 0.0
+
+    def start(self) -> None:
+        """Waits until the contender is ready and trains its first round, which compiles."""
+        self._answer()
+        self.round()
+        self.start_to_first_round = time.perf_counter() - self._began
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -95,6 +99,7 @@ def measure(workload: str, names: Sequence[str], rounds: int) -> list[dict[str, 
     try:
         for name in names:
             running.append(Contender(name, workload))
+            running[-1].start()  # one after the other, so that start-up is measured on a quiet machine
         for _ in range(rounds):
             for contender in running:
                 contender.seconds.append(contender.round())

@@ -173,17 +173,19 @@ class RunConfig:
 def load(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Reads a TOML file and applies overrides ("client.learning_rate=0.1") in order.
 
-    Relative paths in `data.args.path` are taken from the file's folder, so that a config can be run from anywhere.
+    A relative `data.args.path` is taken from the file's folder, so that a config can be run from anywhere; one given
+    as an override is taken from the current folder.
 
     Raises:
         ConfigError: the file is missing or is not TOML, or a setting is unknown, of the wrong type or out of range.
     """
     file = pathlib.Path(path)
     tree = read(file)
+    _anchor_data_path(tree, file.parent)
     for override in overrides:
         apply_override(tree, override)
+    _anchor_data_path(tree, pathlib.Path.cwd())
     tree.setdefault("name", file.stem)
-    _anchor_data_path(tree, file.parent)
     return parse(tree)
 
 
@@ -200,7 +202,7 @@ def read(file: pathlib.Path) -> dict[str, Any]:
 
 
 def apply_override(tree: dict[str, Any], override: str) -> None:
-    """Sets one "key.path=value" in the tables; the value is read as TOML, else taken as a string."""
+    """Sets one "key.path=value" in the tables; the value is read as TOML, else taken as a string; "none" unsets it."""
     path, equals, text = override.partition("=")
     keys = [key.strip() for key in path.split(".")]
     if not equals or not all(keys):
@@ -213,7 +215,10 @@ def apply_override(tree: dict[str, Any], override: str) -> None:
         tree = tree.setdefault(key, {})
         if not isinstance(tree, dict):
             raise errors.ConfigError(f"--set {override!r}: {'.'.join(keys[: depth + 1])} is a value, not a table")
-    tree[keys[-1]] = value
+    if text.strip() == "none":
+        tree.pop(keys[-1], None)
+    else:
+        tree[keys[-1]] = value
 
 
 def _anchor_data_path(tree: dict[str, Any], folder: pathlib.Path) -> None:
