@@ -1,0 +1,135 @@
+"""The faster max-pool gradient equals TensorFlow's to the bit, ties included, and steps aside for other windows."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tiny_models
+
+from fedmed.learning import max_pool
+from fedmed.learning.learner import Learner
+from fedmed.learning.objective import objective
+from fedmed.models import Spec
+
+SHAPE = (5, 6, 8, 3)
+DATA: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "random": lambda rng: rng.normal(size=SHAPE),
+    "after a relu": lambda rng: np.maximum(rng.normal(size=SHAPE), 0),
+    "few grey levels": lambda rng: rng.integers(0, 3, SHAPE) / 255,
+    "flat": lambda rng: np.zeros(SHAPE),
+    "flat background": lambda rng: np.where(rng.random(SHAPE) < 0.8, 0.25, rng.random(SHAPE)),
+    "negative": lambda rng: -1 - rng.random(SHAPE),
+    "negative with ties": lambda rng: -rng.integers(1, 3, SHAPE).astype(float),
+    "both zeros": lambda rng: np.where(rng.random(SHAPE) < 0.5, 0.0, -0.0),
+}
+
+
+def reference(x: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+    y = tf.nn.max_pool2d(x, 2, 2, "VALID")
+    return tf.raw_ops.MaxPoolGrad(
+        orig_input=x, orig_output=y, grad=gradient, ksize=[1, 2, 2, 1], strides=[1, 2, 2, 1], padding="VALID"
+    )
+
+
+def fused(x: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+    return max_pool.fused_gradient(x, tf.nn.max_pool2d(x, 2, 2, "VALID"), gradient)
+
+
+def compiled(x: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+    return tf.function(fused, jit_compile=True)(x, gradient)
+
+
+@pytest.mark.parametrize("ours", [fused, compiled, max_pool.tree_gradient], ids=["fused", "compiled", "tree"])
+@pytest.mark.parametrize("data", DATA)
+def test_the_gradient_is_tensorflows_to_the_bit(ours: Callable[..., tf.Tensor], data: str) -> None:
+    rng = np.random.default_rng(0)
+    x = tf.constant(DATA[data](rng), tf.float32)
+    gradient = tf.constant(rng.normal(size=(5, 3, 4, 3)), tf.float32)
+    np.testing.assert_array_equal(ours(x, gradient), reference(x, gradient))
+
+
+def test_the_first_maximum_in_row_major_order_gets_it_all() -> None:
+    x = tf.reshape(tf.constant([[1.0, 5.0], [5.0, 5.0]]), [1, 2, 2, 1])
+    expected = [[0.0, 7.0], [0.0, 0.0]]
+    gradient = tf.fill([1, 1, 1, 1], 7.0)
+    assert tf.squeeze(fused(x, gradient)).numpy().tolist() == expected
+    assert tf.squeeze(max_pool.tree_gradient(x, gradient)).numpy().tolist() == expected
+
+
+def taken(pool: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, fuse: bool) -> tuple[np.ndarray, np.ndarray, set[str]]:
+    """Returns the gradient of a weighted sum by the override and by a tape, and the kinds of operation in the graph."""
+    weights = np.random.default_rng(1).normal(size=pool(tf.constant(x)).shape).astype(x.dtype)
+
+    def by_override(t: tf.Tensor) -> tf.Tensor:
+        with max_pool.fast_gradients():
+            y = pool(t)
+        return tf.gradients(tf.reduce_sum(y * weights), t)[0]
+
+    with max_pool.fusing(fuse):
+        concrete = tf.function(by_override).get_concrete_function(tf.TensorSpec([None, *x.shape[1:]], x.dtype))
+    with tf.GradientTape() as tape:
+        inside = tf.constant(x)
+        tape.watch(inside)
+        total = tf.reduce_sum(pool(inside) * weights)
+    return concrete(tf.constant(x)).numpy(), tape.gradient(total, inside).numpy(), kinds(concrete.graph.as_graph_def())
+
+
+def kinds(graph: Any) -> set[str]:
+    """Returns the kinds of operation in a graph and its functions."""
+    inner = [node.op for function in graph.library.function for node in function.node_def]
+    return {node.op for node in graph.node} | set(inner)
+
+
+@pytest.mark.parametrize("fuse", [True, False], ids=["fused", "tree"])
+@pytest.mark.parametrize(
+    ("size", "window", "strides", "padding", "fast"),
+    [
+        ((6, 8), 2, 2, "VALID", True),
+        ((6, 8), 2, 2, "SAME", True),
+        ((5, 8), 2, 2, "VALID", False),
+        ((6, 7), 2, 2, "SAME", False),
+        ((6, 8), 3, 3, "VALID", False),
+        ((6, 8), 3, 2, "SAME", False),
+        ((6, 8), 2, 1, "VALID", False),
+        ((6, 8), (1, 2), (1, 2), "VALID", False),
+    ],
+)
+def test_other_windows_fall_back_and_stay_right(
+    fuse: bool, size: Sequence[int], window: Any, strides: Any, padding: str, fast: bool
+) -> None:
+    x = np.random.default_rng(0).integers(-1, 3, (4, *size, 2)).astype(np.float32)
+    ours, tapes, operations = taken(lambda t: tf.nn.max_pool2d(t, window, strides, padding), x, fuse)
+    # Where windows overlap, TensorFlow itself adds up their gradients in another order from run to run.
+    np.testing.assert_allclose(ours, tapes, rtol=0 if fast else 1e-5, atol=0 if fast else 1e-6)
+    assert ("MaxPoolGrad" in operations) is not fast
+
+
+def test_doubles_and_unknown_sizes_fall_back() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 4, 4, 1))
+    ours, tapes, operations = taken(lambda t: tf.nn.max_pool2d(t, 2, 2, "VALID"), x, False)
+    np.testing.assert_array_equal(ours, tapes)
+    assert "MaxPoolGrad" in operations
+
+
+@pytest.mark.parametrize("fuse", [True, False], ids=["fused", "tree"])
+def test_a_users_keras_model_gets_it_untouched(fuse: bool) -> None:
+    model = tiny_models.pooled_image(Spec((8, 8, 1), "binary", 2))
+    task = objective("binary", "mean")
+    learner = Learner(model, task)
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.integers(0, 3, (6, 8, 8, 1)) / 2, tf.float32)
+    y = tf.constant(rng.integers(0, 2, 6))
+    with max_pool.fusing(fuse):
+        step = tf.function(learner.gradients, autograph=False).get_concrete_function(
+            tf.TensorSpec([None, 8, 8, 1]), tf.TensorSpec([None], tf.int64), tf.TensorSpec([2], tf.int32)
+        )
+    gradients, _ = step(x, y, tf.constant([0, 0]))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(task.loss(y, model(x, training=True)))
+    for ours, tapes in zip(gradients, tape.gradient(loss, model.trainable_variables), strict=True):
+        np.testing.assert_allclose(ours, tapes, rtol=1e-5, atol=1e-7)
+    operations = kinds(step.graph.as_graph_def())
+    assert "MaxPool" in operations
+    assert "MaxPoolGrad" not in operations

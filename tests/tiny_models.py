@@ -1,0 +1,159 @@
+"""A user's own models, as the tests bring them in by dotted path ("tiny_models:linear")."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from fedmed.models import Spec
+
+layers = tf.keras.layers
+
+
+def linear(spec: Spec) -> tf.keras.Model:
+    """One dense layer with the task's own activation."""
+    return tf.keras.Sequential([layers.Input(_shape(spec)), layers.Dense(spec.outputs, activation=spec.activation)])
+
+
+def hidden(spec: Spec) -> tf.keras.Model:
+    """One hidden layer of eight tanh units."""
+    return tf.keras.Sequential(
+        [
+            layers.Input(_shape(spec)),
+            layers.Dense(8, activation="tanh"),
+            layers.Dense(spec.outputs, activation=spec.activation),
+        ]
+    )
+
+
+def flat_start(spec: Spec) -> tf.keras.Model:
+    """One dense layer that starts at zero and returns logits."""
+    return tf.keras.Sequential([layers.Input(_shape(spec)), layers.Dense(spec.outputs, kernel_initializer="zeros")])
+
+
+def batch_norm(spec: Spec) -> tf.keras.Model:
+    """A hidden layer with batch normalisation."""
+    return tf.keras.Sequential(
+        [
+            layers.Input(_shape(spec)),
+            layers.BatchNormalization(momentum=0.9),
+            layers.Dense(6, activation="relu"),
+            layers.BatchNormalization(),
+            layers.Dense(spec.outputs, activation=spec.activation),
+        ]
+    )
+
+
+def dropout(spec: Spec, *, rate: float = 0.5) -> tf.keras.Model:
+    """A hidden layer of which a part is dropped, and noise on the inputs."""
+    return tf.keras.Sequential(
+        [
+            layers.Input(_shape(spec)),
+            layers.GaussianNoise(0.1),
+            layers.Dense(8, activation="relu"),
+            layers.Dropout(rate),
+            layers.Dense(spec.outputs, activation=spec.activation),
+        ]
+    )
+
+
+def two_inputs(spec: Spec) -> tf.keras.Model:
+    """An image and a table, joined before the last layer."""
+    assert not isinstance(spec.inputs, tuple)
+    image = layers.Input(spec.inputs["image"], name="image")
+    table = layers.Input(spec.inputs["table"], name="table")
+    seen = layers.Flatten()(layers.Conv2D(2, 3, activation="relu")(image))
+    joined = layers.Concatenate()([seen, layers.Dense(4, activation="relu")(table)])
+    output = layers.Dense(spec.outputs, activation=spec.activation)(joined)
+    return tf.keras.Model({"image": image, "table": table}, output)
+
+
+class Subclassed(tf.keras.Model):
+    """A model whose layers exist only after the first call has built them."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.first = layers.Dense(5, activation="relu")
+        self.normal = layers.BatchNormalization()
+        self.drop = layers.Dropout(0.2)
+        self.last = layers.Dense(outputs)
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns logits."""
+        inside = self.drop(self.normal(self.first(inputs), training=training), training=training)
+        return self.last(inside)
+
+
+def subclassed(spec: Spec) -> tf.keras.Model:
+    """A subclassed model that returns logits."""
+    return Subclassed(spec.outputs)
+
+
+def penalised(spec: Spec, *, strength: float = 0.1) -> tf.keras.Model:
+    """One dense layer with an L2 penalty."""
+    penalty = tf.keras.regularizers.L2(strength)
+    last = layers.Dense(spec.outputs, activation=spec.activation, kernel_regularizer=penalty)
+    return tf.keras.Sequential([layers.Input(_shape(spec)), last])
+
+
+def embedding(spec: Spec) -> tf.keras.Model:
+    """Codes 0 to 6 looked up and averaged."""
+    return tf.keras.Sequential(
+        [
+            layers.Input(_shape(spec), dtype="int32"),
+            layers.Embedding(7, 3),
+            layers.GlobalAveragePooling1D(),
+            layers.Dense(spec.outputs, activation=spec.activation),
+        ]
+    )
+
+
+def frozen(spec: Spec) -> tf.keras.Model:
+    """A first layer that does not train, as with a pretrained body."""
+    body = layers.Dense(5, activation="relu", trainable=False)
+    last = layers.Dense(spec.outputs, activation=spec.activation)
+    return tf.keras.Sequential([layers.Input(_shape(spec)), body, last])
+
+
+def compiled(spec: Spec) -> tf.keras.Model:
+    """A model that its author has compiled; fedmed takes its layers and leaves its optimizer alone."""
+    model = linear(spec)
+    model.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def recurrent(spec: Spec) -> tf.keras.Model:
+    """A recurrent layer with dropout of its own over a signal [steps, channels]."""
+    cell = layers.LSTM(4, dropout=0.2)
+    return tf.keras.Sequential([layers.Input(_shape(spec)), cell, layers.Dense(spec.outputs, spec.activation)])
+
+
+def pooled_image(spec: Spec) -> tf.keras.Model:
+    """A functional convolutional model with max-pooling."""
+    image = layers.Input(_shape(spec))
+    inside = layers.MaxPooling2D()(layers.Conv2D(3, 3, activation="relu")(image))
+    return tf.keras.Model(image, layers.Dense(spec.outputs, activation=spec.activation)(layers.Flatten()(inside)))
+
+
+def too_wide(spec: Spec) -> tf.keras.Model:
+    """Seven outputs, whatever the task needs."""
+    return tf.keras.Sequential([layers.Input(_shape(spec)), layers.Dense(7)])
+
+
+def other_inputs(spec: Spec) -> tf.keras.Model:
+    """A model for rows of 99 numbers."""
+    return tf.keras.Sequential([layers.Input((99,)), layers.Dense(spec.outputs)])
+
+
+def raising(spec: Spec) -> tf.keras.Model:
+    """Fails over two lines."""
+    raise ValueError("a layer of -1 units\nis impossible")
+
+
+def no_model(spec: Spec) -> Any:
+    """Returns a layer's name."""
+    return "dense"
+
+
+def _shape(spec: Spec) -> tuple[int, ...]:
+    assert isinstance(spec.inputs, tuple)
+    return spec.inputs
