@@ -3,13 +3,8 @@
 import errno
 import importlib
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
-from typing import NoReturn
+from collections.abc import Sequence
 
 from fedmed import errors
 from fedmed.commands.command import Command, UsageError
@@ -17,17 +12,30 @@ from fedmed.commands.command import Command, UsageError
 COMMANDS = ("run", "list", "data", "doctor", "version", "help")
 _MODULES = {"list": "listing"}  # a module called `list` would hide Python's
 
-_WRONG_USE, _FAILED, _INTERRUPTED, _BROKEN_PIPE, _TERMINATED = 2, 1, 130, 141, 143
+_WRONG_USE, _FAILED, _INTERRUPTED, _BROKEN_PIPE = 2, 1, 130, 141
+_STOPPED = (_INTERRUPTED, 143)
 _NO_BUG = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns the exit status: 2 for what the user can mend, 130 and 143 when stopped."""
+    """Runs one command and returns the exit status: 2 for what the user can mend, 130 and 143 for a stopped run.
+
+    Without `argv` it is the whole program. Of a run stopped in mid-round a thread may still be inside TensorFlow, which
+    aborts when Python takes itself down around it; all that was open is closed by then, so the process just ends.
+    """
+    status = _guarded(list(sys.argv[1:] if argv is None else argv))
+    if argv is None and status in _STOPPED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _guarded(argv: list[str]) -> int:
     try:
-        with _terminable():
-            status = _dispatch(list(sys.argv[1:] if argv is None else argv))
-            sys.stdout.flush()
-            return status
+        status = _dispatch(argv)
+        sys.stdout.flush()
+        return status
     except errors.UserError as error:
         return _complain(str(error), _WRONG_USE)
     except KeyboardInterrupt:
@@ -76,27 +84,6 @@ def _help(names: Sequence[str]) -> int:
         print(f"  fedmed {f'{name} {usage}'.ljust(22)}{about}")
     print("\nfedmed COMMAND --help tells a command's flags.")
     return 0
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Turns SIGTERM into an exception, so that what a run has opened is closed and its worker ended.
-
-    SystemExit, since it passes through an event loop where other exceptions are logged and forgotten.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
-    del number, frame
-    raise SystemExit(_TERMINATED)
 
 
 def _complain(message: str, status: int) -> int:

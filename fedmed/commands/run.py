@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import flags
 
-from fedmed import config, quiet
+from fedmed import config, interruption, quiet
 from fedmed.commands.command import Command, define_set
 
 
@@ -24,11 +24,14 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
     quiet.silence()
     settings = config.load(arguments[0], values.set)
     out = pathlib.Path(values.out) if values.out else pathlib.Path("runs") / settings.name
-    try:
-        summary = _run(settings, out, values)
-    except (KeyboardInterrupt, SystemExit):
-        print(_how_to_go_on(arguments[0], out, values), file=sys.stderr)
-        raise
+    with interruption.watched() as asked:
+        try:
+            summary = _run(settings, out, values, asked)
+        except BaseException:  # a stop in the middle of an import can come out as any error
+            if asked.status is None:
+                raise
+            print(_how_to_go_on(arguments[0], out, values), file=sys.stderr)
+            return asked.status
     if not values.quiet:
         from fedmed.reporting import tables
 
@@ -37,11 +40,13 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _run(settings: config.RunConfig, out: pathlib.Path, values: flags.FlagValues) -> dict[str, Any]:
+def _run(
+    settings: config.RunConfig, out: pathlib.Path, values: flags.FlagValues, asked: interruption.Interruption
+) -> dict[str, Any]:
     from fedmed import experiment
     from fedmed.reporting.progress import Progress
 
-    observers = [Progress(quiet=values.quiet)]
+    observers = [Progress(quiet=values.quiet), asked]
     return experiment.run(settings, out, resume=values.resume, overwrite=values.overwrite, observers=observers)
 
 
