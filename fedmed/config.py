@@ -1,5 +1,6 @@
 """What to run: typed, frozen settings read from TOML, overridden by `key.path=value`, checked once at the edge."""
 
+import copy
 import dataclasses
 import pathlib
 import tomllib
@@ -8,18 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from fedmed import errors, registry
-
-
-def setting(
-    default: Any = dataclasses.MISSING,
-    *,
-    above: float | None = None,
-    least: float | None = None,
-    most: float | None = None,
-) -> Any:
-    """Returns a dataclass field with an allowed range: `above` exclusive, `least` and `most` inclusive."""
-    limits = {"above": above, "least": least, "most": most}
-    return dataclasses.field(default=default, metadata=limits)
+from fedmed.limits import check_range, setting
+from fedmed.study import settings as studies
 
 
 def _table() -> Any:
@@ -168,6 +159,8 @@ class RunConfig:
     stop: Stop = Stop()
     checkpoint: Checkpoint = Checkpoint()
     runtime: Runtime = Runtime()
+    study: studies.Study = studies.Study()
+    arms: tuple[studies.Arm, ...] = ()
 
 
 def load(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -204,18 +197,23 @@ def read(file: pathlib.Path) -> dict[str, Any]:
 def apply_override(tree: dict[str, Any], override: str) -> None:
     """Sets one "key.path=value" in the tables; the value is read as TOML, else taken as a string; "none" unsets it."""
     path, equals, text = override.partition("=")
-    keys = [key.strip() for key in path.split(".")]
-    if not equals or not all(keys):
+    if not equals or not all(key.strip() for key in path.split(".")):
         raise errors.ConfigError(f"--set {override!r}: expected key.path=value, such as client.learning_rate=0.1")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
+    set_value(tree, path, None if text.strip() == "none" else value, f"--set {override!r}")
+
+
+def set_value(tree: dict[str, Any], path: str, value: Any, where: str) -> None:
+    """Sets a dotted key in the tables, or unsets it for None; tables on its way are made where there are none."""
+    keys = [key.strip() for key in path.split(".")]
     for depth, key in enumerate(keys[:-1]):
         tree = tree.setdefault(key, {})
         if not isinstance(tree, dict):
-            raise errors.ConfigError(f"--set {override!r}: {'.'.join(keys[: depth + 1])} is a value, not a table")
-    if text.strip() == "none":
+            raise errors.ConfigError(f"{where}: {'.'.join(keys[: depth + 1])} is a value, not a table")
+    if value is None:
         tree.pop(keys[-1], None)
     else:
         tree[keys[-1]] = value
@@ -232,7 +230,21 @@ def parse(tree: Mapping[str, Any]) -> RunConfig:
     config = _section(RunConfig, tree, "")
     if config.cohort.size is not None and config.cohort.fraction is not None:
         raise errors.ConfigError("cohort: give size or fraction, not both")
+    studies.check(config.study, config.arms)
+    for arm in config.arms:
+        variant(config, arm)
     return config
+
+
+def variant(config: RunConfig, arm: studies.Arm) -> RunConfig:
+    """Returns the settings of one of a study's arms; ConfigError, with the arm's name, where it changes what is not."""
+    tree = copy.deepcopy({key: value for key, value in to_tree(config).items() if key not in ("study", "arms")})
+    try:
+        for path, value in arm.set.items():
+            set_value(tree, path, value, "set")
+        return parse(tree)
+    except errors.ConfigError as error:
+        raise errors.ConfigError(f"arms, {arm.name!r}: {error}") from None
 
 
 def _section(kind: type, tree: Mapping[str, Any], where: str) -> Any:
@@ -254,23 +266,19 @@ def _value(field: dataclasses.Field, hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise errors.ConfigError(f"{where}: expected a table, got {value!r}")
         return _section(typing.cast(type, hint), value, where)
+    if typing.get_origin(hint) is tuple and dataclasses.is_dataclass(kind := typing.get_args(hint)[0]):
+        return _sections(typing.cast(type, kind), value, where)
     value = registry.converted(value, hint, where)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        _check_range(field.metadata, value, where)
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, int | float) and not isinstance(number, bool):
+            check_range(field.metadata, number, where)
     return value
 
 
-def _check_range(limits: Mapping[str, Any], value: float, where: str) -> None:
-    above, least, most = limits.get("above"), limits.get("least"), limits.get("most")
-    low = value > above if above is not None else least is None or value >= least
-    if low and (most is None or value <= most) and value == value:
-        return
-    bounds = [
-        f"> {above}" if above is not None else "",
-        f">= {least}" if least is not None else "",
-        f"<= {most}" if most is not None else "",
-    ]
-    raise errors.ConfigError(f"{where}: expected a number {' and '.join(b for b in bounds if b)}, got {value!r}")
+def _sections(kind: type, value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(table, Mapping) for table in value):
+        raise errors.ConfigError(f"{where}: expected tables, [[{where}]], got {value!r}")
+    return tuple(_section(kind, table, f"{where}[{number}]") for number, table in enumerate(value))
 
 
 def to_tree(config: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from fedmed import config, errors, files
 from fedmed.learning.weights import Weights
 
-_MAY_CHANGE = ("rounds", "stop", "checkpoint")
+_MAY_CHANGE = ("rounds", "stop", "checkpoint", "study", "arms")  # a run takes no notice of the last two
 _OURS = (".lock", "worker.log")
 
 

@@ -45,7 +45,7 @@ def prepare(config: RunConfig) -> Clients:
         DataError: the data are missing or damaged, or cannot be divided as asked.
     """
     dataset, held = deal(config)
-    rows = _split(dataset, held, config)
+    rows = split(dataset, held, config)
     examples = dataset.examples
     train = {client: examples.take(own.train) for client, own in rows.items()}
     test = {} if dataset.test is not None else {client: examples.take(own.test) for client, own in rows.items()}
@@ -95,7 +95,8 @@ def _parts(dataset: Dataset) -> list[Examples]:
     return [dataset.examples] if dataset.test is None else [dataset.examples, dataset.test]
 
 
-def _split(dataset: Dataset, held: Mapping[str, Array], config: RunConfig) -> dict[str, ClientRows]:
+def split(dataset: Dataset, held: Mapping[str, Array], config: RunConfig) -> dict[str, ClientRows]:
+    """Returns each client's training and test rows by the config's seed; no test rows where the data have their own."""
     if dataset.test is not None:
         return {client: ClientRows(rows, np.zeros(0, np.int64)) for client, rows in held.items()}
     fractions = _fractions(dataset, held, config)

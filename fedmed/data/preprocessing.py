@@ -217,11 +217,12 @@ def prepare(
     """
     sums = {client: site_sums(examples, features) for client, examples in train_by_client.items()}
     shared = fit(combine(sums.values()), features, minimum=minimum, standardise=mode != "none")
-    by_client = {client: _own_scale(shared, own) for client, own in sums.items()} if mode == "by_site" else {}
+    by_client = {client: own_scale(shared, own) for client, own in sums.items()} if mode == "by_site" else {}
     return Preprocessing(mode, shared, by_client)
 
 
-def _own_scale(shared: Recipe, own: SiteSums) -> Recipe:
+def own_scale(shared: Recipe, own: SiteSums) -> Recipe:
+    """Returns the shared recipe with numbers scaled by one site's own sums, where these allow it (see `prepare`)."""
     mean, scale = _mean_and_scale(own)
     varies = (own.present >= OWN_SCALE_FROM) & ~_constant(own)
     return Recipe(

@@ -1,0 +1,5 @@
+"""The hospital study: is federation worth it, and for whom."""
+
+from fedmed.study.settings import KINDS, Arm, Kind, Study
+
+__all__ = ["KINDS", "Arm", "Kind", "Study"]

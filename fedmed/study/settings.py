@@ -1,0 +1,130 @@
+"""What a study compares and reports: the tables `[study]` and `[[arms]]` of a config."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from fedmed import errors
+from fedmed.limits import setting
+
+Kind: TypeAlias = Literal["federated", "local", "pooled", "leave_one_out", "fine_tuned"]
+
+KINDS: tuple[Kind, ...] = ("federated", "local", "pooled", "leave_one_out", "fine_tuned")
+
+
+def _table() -> Any:
+    return dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What a study trains, compares and shows; `fedmed run` takes no notice of it.
+
+    Attributes:
+        question: what the study is to answer, in a sentence for the page.
+        seeds: how many; each has its own split and training randomness.
+        arms: which of the built-in arms are trained.
+        leave_one_out: adds that arm: trained without a hospital, tested there.
+        metric: the primary one; default AUROC (binary), accuracy (multiclass), loss (others).
+        specificity: at which sensitivity is reported.
+        thresholds: of the decision curve; chosen by the prevalence when empty.
+        subgroups: columns; default those that are called sex, male or age.
+        bands: edges that cut a column of numbers into bands, e.g. { age_years = [45, 65] }.
+        fine_tune_epochs: passes over a hospital's own rows after federated training.
+        level: of the intervals.
+        minimum_events: informative patients below which a hospital gets no figure.
+        draws: bootstrap samples.
+        target: value of the primary metric whose price is reported; default what pooled training nearly reaches.
+        uplink: of a hospital, for the time that sending takes.
+        grow: adds the learning curve over the consortium.
+        grow_hospital: the hospital that is watched; default the smallest.
+        grow_hospitals: sizes of the consortium, the watched hospital included.
+        grow_shares: shares of everybody's training patients.
+    """
+
+    question: str = ""
+    seeds: int = setting(5, least=1, most=100)
+    arms: tuple[Kind, ...] = ("federated", "local", "pooled")
+    leave_one_out: bool = False
+    metric: str | None = None
+    specificity: float = setting(0.9, above=0.0, below=1.0)
+    thresholds: tuple[float, ...] = setting((), above=0.0, below=1.0)
+    subgroups: tuple[str, ...] | None = None
+    bands: Mapping[str, Any] = _table()
+    fine_tune_epochs: int = setting(3, least=1)
+    level: float = setting(0.95, least=0.5, below=1.0)
+    minimum_events: int = setting(10, least=5)
+    draws: int = setting(1000, least=100)
+    target: float | None = None
+    uplink: str = "10Mbit"
+    grow: bool = False
+    grow_hospital: str | None = None
+    grow_hospitals: tuple[int, ...] = setting((1, 2, 3, 5, 8), least=1)
+    grow_shares: tuple[float, ...] = setting((0.25, 0.5, 1.0), above=0.0, most=1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """A named variant of an arm: the config with some settings replaced.
+
+    An arm that changes the data, the partition or the split has other patients to be tested on. It is a study of its
+    own on those data, with the study's built-in arms, and is compared with nothing else.
+
+    Attributes:
+        name: letters, digits, space and . _ + - only.
+        set: dotted keys of settings and their values, e.g. { "algorithm.name" = "fedprox" }.
+        train: what kind of arm it is.
+        repeat: any number but 0 gives other training randomness on the same splits.
+    """
+
+    name: str
+    set: Mapping[str, Any] = _table()
+    train: Kind = "federated"
+    repeat: int = setting(0, least=0)
+
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,38}[A-Za-z0-9+])?")
+_FIXED = ("name", "seed", "plugins", "study", "arms", "runtime", "checkpoint")
+
+
+def check(study: Study, arms: tuple[Arm, ...]) -> None:
+    """Checks what the types cannot say; ConfigError in one line."""
+    for name, chosen in (("arms", study.arms), ("grow_hospitals", study.grow_hospitals)):
+        if not chosen or len(set(chosen)) < len(chosen):
+            raise errors.ConfigError(f"study.{name}: expected distinct entries, at least one, got {list(chosen)!r}")
+    bits_per_second(study.uplink)
+    for column, edges in study.bands.items():
+        _check_edges(column, edges)
+    taken: set[str] = set(KINDS)
+    for number, arm in enumerate(arms):
+        if not _NAME.fullmatch(arm.name):
+            raise errors.ConfigError(
+                f"arms[{number}].name: expected 1 to 40 letters, digits, spaces and . _ + -, got {arm.name!r}"
+            )
+        if arm.name in taken:
+            raise errors.ConfigError(f"arms[{number}].name: {arm.name!r} is taken already")
+        taken.add(arm.name)
+        for key in arm.set:
+            if key.split(".")[0] in _FIXED:
+                raise errors.ConfigError(f"arms[{number}].set: {key!r} is the same for all arms of a study")
+
+
+def _check_edges(column: str, edges: Any) -> None:
+    numbers = isinstance(edges, list | tuple) and all(
+        isinstance(edge, int | float) and not isinstance(edge, bool) for edge in edges
+    )
+    if not numbers or not edges or any(b <= a for a, b in zip(edges, edges[1:], strict=False)):
+        raise errors.ConfigError(f"study.bands.{column}: expected increasing numbers, at least one, got {edges!r}")
+
+
+_UPLINK = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kMG]?)bit(?:/s|ps)?\s*")
+
+
+def bits_per_second(uplink: str) -> float:
+    """Returns "10Mbit" as 1e7; ConfigError when it cannot be read."""
+    found = _UPLINK.fullmatch(uplink)
+    value = float(found[1]) * {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}[found[2]] if found else 0.0
+    if value <= 0:
+        raise errors.ConfigError(f"study.uplink: expected bits a second such as '10Mbit' or '500kbit', got {uplink!r}")
+    return value
