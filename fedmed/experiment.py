@@ -2,19 +2,15 @@
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import os
 import pathlib
-import platform
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import psutil
 
-from fedmed import checkpoints, config, errors, rundir, sampling
+from fedmed import checkpoints, config, errors, machine, rundir, sampling
 from fedmed.data.clients import Clients, prepare
 from fedmed.statistics import metrics
 
@@ -200,7 +196,7 @@ class _Run:
             "bytes_up": len(cohort) * self.setup.weight_bytes,
             "seconds": seconds,
             "evaluation_seconds": 0.0,
-            "memory_mb": _memory_mb(),
+            "memory_mb": machine.memory_mb(),
         }
 
     def _score(self, record: dict[str, Any], state: Any) -> None:
@@ -271,7 +267,7 @@ class _Run:
             "weights_sha256": rundir.checksum(state.weights),
             "seed": self.settings.seed,
             "data": {"name": data.name, "checksums": data.checksums()},
-            "versions": versions(),
+            "versions": machine.versions(),
         }
 
     def _result(self, number: int, weights: Any) -> dict[str, Any]:
@@ -293,23 +289,3 @@ class _Run:
 def primary_metric(settings: config.RunConfig, task: str) -> str:
     """Returns the metric that decides the best round and when to stop."""
     return settings.stop.metric or {"binary": "auroc", "multiclass": "accuracy"}.get(task, "loss")
-
-
-def versions() -> dict[str, str]:
-    """Returns the versions that results depend on."""
-    packages = ("fedmed", "tensorflow-federated", "tensorflow-cpu", "keras", "numpy", "scikit-learn")
-    found = {"python": sys.version.split()[0], "platform": platform.platform()}
-    for package in packages:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
-
-
-def _memory_mb() -> float:
-    """Returns the resident memory of this process and its children, in MB."""
-    me = psutil.Process()
-    total = me.memory_info().rss
-    for child in me.children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            total += child.memory_info().rss
-    return round(total / 1e6, 1)

@@ -32,6 +32,7 @@ class RunDirectory:
         self._made = [path for path in [folder, *folder.parents] if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         self._is_fresh = not any(folder.iterdir())
+        self._new = [folder / name for name in _OURS if not (folder / name).exists()]
         self._lock = open(folder / ".lock", "w")  # noqa: SIM115 (held as long as the run lives)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -98,9 +99,9 @@ class RunDirectory:
 
     def close(self) -> None:
         """Lets go of the lock; a directory that was never claimed is left as it was found."""
-        if not self._claimed and self._is_fresh:
-            for name in _OURS:
-                (self.folder / name).unlink(missing_ok=True)
+        if not self._claimed:
+            for path in self._new:
+                path.unlink(missing_ok=True)
             for folder in self._made:
                 with contextlib.suppress(OSError):
                     folder.rmdir()
