@@ -43,8 +43,11 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
 def _run(
     settings: config.RunConfig, out: pathlib.Path, values: flags.FlagValues, asked: interruption.Interruption
 ) -> dict[str, Any]:
-    from fedmed import experiment
+    from fedmed import checks
     from fedmed.reporting.progress import Progress
+
+    checks.check(settings)
+    from fedmed import experiment  # imports TensorFlow, so only now
 
     observers = [Progress(quiet=values.quiet), asked]
     return experiment.run(settings, out, resume=values.resume, overwrite=values.overwrite, observers=observers)
@@ -53,7 +56,7 @@ def _run(
 def _how_to_go_on(path: str, out: pathlib.Path, values: flags.FlagValues) -> str:
     """Returns the command that resumes a stopped run, if there is something to resume."""
     if not (out / "config.toml").is_file():
-        return "stopped; nothing has been written"
+        return "stopped; there is nothing to go on with yet"
     words = ["fedmed", "run", path]
     for override in values.set:
         words += ["--set", override]

@@ -1,0 +1,40 @@
+"""All that can be wrong with a run and is known without TensorFlow, whose import takes seconds."""
+
+import importlib.util
+
+from fedmed import errors, models, plugins, registry, sampling
+from fedmed.config import RunConfig
+from fedmed.data.clients import Clients, prepare
+from fedmed.learning import catalog
+from fedmed.statistics.metrics import METRICS
+
+
+def check(settings: RunConfig) -> Clients:
+    """Returns what each client holds, once names, arguments, data, cohort and metric are known to be right.
+
+    Raises:
+        UserError: in one line, what is wrong.
+    """
+    plugins.load(settings.plugins)
+    catalog.checked(settings.algorithm.name, settings.algorithm.args)
+    _check_model(settings)
+    clients = prepare(settings)
+    sampling.cohort_size(settings.cohort, len(clients.train))
+    task = clients.dataset.task
+    names = [metric.name for metric in METRICS[task]]
+    if settings.stop.metric is not None and settings.stop.metric not in names:
+        raise errors.ConfigError(errors.unknown("stop.metric", f"metric of a {task} task", settings.stop.metric, names))
+    return clients
+
+
+def _check_model(settings: RunConfig) -> None:
+    name = settings.model.name
+    if not models.is_dotted(name):
+        registry.checked_args(models.models.get(name, "model.name"), settings.model.args, "model.args")
+        return
+    package = name.partition(":")[0].partition(".")[0]
+    with plugins.importable_from_here():
+        # Only looked for: a module with a Keras model imports TensorFlow.
+        found = package.isidentifier() and importlib.util.find_spec(package) is not None
+    if not found:
+        raise errors.ConfigError(f"model.name: {name!r}: there is no module {package!r} here or installed")
