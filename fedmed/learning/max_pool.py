@@ -4,8 +4,8 @@ TensorFlow's MaxPoolGrad kernel takes up to half of a small CNN's training step 
 not overlap, the same gradient is a few element-wise operations. Ties matter: flat backgrounds make equal maxima common
 in images, so a mask `x == max`, which would give the gradient to all of them, is not the same rule.
 
-In this process XLA fuses the operations into one pass (a whole training step under XLA would be slower on a CPU). TFF's
-worker has no XLA, so the operations are arranged there as a tree of two comparisons, which needs the fewest passes.
+XLA fuses the operations into one pass (a whole training step under XLA would be slower on a CPU). TFF's worker has no
+XLA; op by op they are slower than the kernel, so graphs for the worker keep TensorFlow's own gradient.
 """
 
 import contextlib
@@ -38,30 +38,12 @@ def fused_gradient(x: tf.Tensor, y: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor
     return tf.reshape(tf.stack(strips, axis=2), tf.shape(x))  # [n, h/2, 2, w/2, 2, c]
 
 
-def tree_gradient(x: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-    """Returns the same as `fused_gradient`, with contiguous halves and no selects, for op-by-op execution.
-
-    The first maximum in row-major order is found by comparing columns first, rows second; the left and the upper one
-    win ties. The loser's share is the difference, exactly 0 or the gradient.
-    """
-    height, width, channels = (int(size or 0) for size in x.shape[1:])  # known: `_is_two_by_two` saw to it
-    left, right = tf.split(tf.reshape(x, [-1, width // 2, 2 * channels]), 2, axis=2)  # [n h, w/2, c]
-    left_wins = tf.cast(tf.greater_equal(left, right), x.dtype)
-    upper, lower = tf.split(tf.reshape(tf.maximum(left, right), [-1, 2, width // 2 * channels]), 2, axis=1)
-    upper_wins = tf.cast(tf.greater_equal(upper, lower), x.dtype)  # [n h/2, 1, w/2 c]
-    flat = tf.reshape(gradient, [-1, 1, width // 2 * channels])
-    to_upper = flat * upper_wins
-    rows = tf.reshape(tf.concat([to_upper, flat - to_upper], axis=1), [-1, width // 2, channels])
-    to_left = rows * left_wins
-    return tf.reshape(tf.concat([to_left, rows - to_left], axis=2), [-1, height, width, channels])
-
-
 @tf.RegisterGradient(_NAME)
 def _gradient(op: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
     x, y = op.inputs[0], op.outputs[0]
     if not _is_two_by_two(op, x):
         return _plain(op, x, y, gradient)
-    return _compiled(x, y, gradient) if _fuse.get() else tree_gradient(x, gradient)
+    return _compiled(x, y, gradient)
 
 
 _fuse: contextvars.ContextVar[bool] = contextvars.ContextVar("fuse", default=False)
@@ -101,9 +83,10 @@ def _is_two_by_two(op: tf.Operation, x: tf.Tensor) -> bool:
 
 @contextlib.contextmanager
 def fast_gradients() -> Iterator[None]:
-    """Gives every max-pool added to the current graph the faster gradient, whoever wrote the model.
+    """Gives every max-pool added to the current graph the faster gradient, whoever wrote the model, where XLA can fuse.
 
     Gradients must then be taken with `tf.gradients`, which honours the override; a GradientTape does not.
     """
-    with tf.compat.v1.get_default_graph().gradient_override_map({"MaxPool": _NAME}):
+    names = {"MaxPool": _NAME} if _fuse.get() else {}
+    with tf.compat.v1.get_default_graph().gradient_override_map(names):
         yield
