@@ -54,25 +54,26 @@ def set_up(settings: config.RunConfig, clients: Clients, worker: Any) -> Setup:
         ConfigError: the model or algorithm is unknown, or an argument of it is wrong.
         ModelError: the model cannot be built or does not fit the data.
     """
-    _one_thread_an_operation()
+    one_thread_an_operation()
     spec = spec_of(clients)
     build = building.builder(settings.model.name, settings.model.args, spec)
-    sample = _sample(clients)
-    model = building.build_checked(build, spec, sample, _init_seed(settings.seed))
+    sample = sample_of(clients)
+    model = building.build_checked(build, spec, sample, init_seed(settings.seed))
     task_objective = objective(spec.task, building.output_scale(model, spec, sample))
     training = Training(settings.client, settings.server)
     algorithm = catalog.checked(settings.algorithm.name, settings.algorithm.args)(training)
     initial = model_weights(model)
     store = ClientStore(clients.train)
     learner = Learner(model, task_objective)
-    fuse = settings.runtime.name == "local"
+    # XLA compiles once for each batch size, which full batches make as many as clients.
+    fuse = settings.runtime.name == "local" and settings.client.batch_size != "full"
     lane = record_lane(learner, algorithm, store.layout, settings.aggregation.clip_norm, initial, fuse)
     runtime = _runtime(settings, Program(algorithm, lane, initial), worker)
     evaluator = Evaluator(learner, clients, settings.evaluation.batch_size, settings.runtime.lanes)
     return Setup(
         runtime=runtime,
         evaluator=evaluator,
-        train=_Rounds(settings, clients, store, runtime).train,
+        train=Rounds(settings, clients, store, runtime).train,
         learning_rate=algorithm.learning_rate,
         save_model=lambda path, weights: _save(model, path, weights),
         variable_names=[v.name for v in [*model.trainable_variables, *moving_variables(model)]],
@@ -81,7 +82,7 @@ def set_up(settings: config.RunConfig, clients: Clients, worker: Any) -> Setup:
     )
 
 
-def _sample(clients: Clients) -> Any:
+def sample_of(clients: Clients) -> Any:
     """Returns a few training rows, as the model will get them."""
     few = np.arange(min(64, len(next(iter(clients.train.values())))))
     return scaled(tf.nest.map_structure(tf.constant, next(iter(clients.train.values())).take(few).x))
@@ -94,13 +95,14 @@ def spec_of(clients: Clients) -> Spec:
     return Spec(inputs, clients.dataset.task, clients.dataset.classes)
 
 
-def _one_thread_an_operation() -> None:
+def one_thread_an_operation() -> None:
     """Several clients at once, one thread each, beat one client on several threads; too late when TensorFlow runs."""
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
-def _init_seed(seed: int) -> int:
+def init_seed(seed: int) -> int:
+    """Returns the seed of the initial weights."""
     return int(seeds.generator(seed, "init").integers(2**31 - 1))
 
 
@@ -114,7 +116,7 @@ def _runtime(settings: config.RunConfig, program: Program, worker: Any) -> Any:
     return TffRuntime(program, worker)
 
 
-class _Rounds:
+class Rounds:
     """Turns a cohort into lanes of work, and the lanes' reports back into the cohort's order."""
 
     def __init__(self, settings: config.RunConfig, clients: Clients, store: ClientStore, runtime: Any) -> None:
