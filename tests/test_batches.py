@@ -19,7 +19,7 @@ def batches_of(count: int, seed: tf.Tensor = SEED, **settings: object) -> list[l
     @tf.function
     def run() -> tf.Tensor:
         def step(picked: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-            def note(rows: tf.Tensor, now: tf.Tensor) -> np.ndarray:
+            def note(rows: tf.Tensor, now: tf.Tensor) -> np.float32:
                 assert int(now) == len(seen)
                 seen.append(rows.numpy().tolist())
                 return np.float32(len(rows))

@@ -59,7 +59,7 @@ def test_the_first_maximum_in_row_major_order_gets_it_all() -> None:
 
 def taken(pool: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, fuse: bool) -> tuple[np.ndarray, np.ndarray, set[str]]:
     """Returns the gradient of a weighted sum by the override and by a tape, and the kinds of operation in the graph."""
-    weights = np.random.default_rng(1).normal(size=pool(tf.constant(x)).shape).astype(x.dtype)
+    weights = np.random.default_rng(1).normal(size=tuple(pool(tf.constant(x)).shape)).astype(x.dtype)
 
     def by_override(t: tf.Tensor) -> tf.Tensor:
         with max_pool.fast_gradients():
@@ -127,7 +127,8 @@ def test_a_users_keras_model_gets_it_untouched(fuse: bool) -> None:
     gradients, _ = step(x, y, tf.constant([0, 0]))
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(task.loss(y, model(x, training=True)))
-    for ours, tapes in zip(gradients, tape.gradient(loss, model.trainable_variables), strict=True):
+    tapes_gradients: Any = tape.gradient(loss, model.trainable_variables)
+    for ours, tapes in zip(gradients, tapes_gradients, strict=True):
         np.testing.assert_allclose(ours, tapes, rtol=1e-5, atol=1e-7)
     operations = kinds(step.graph.as_graph_def())
     assert "MaxPool" in operations

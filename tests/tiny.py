@@ -2,7 +2,7 @@
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ Arrays = list[np.ndarray]
 RTOL, ATOL = 2e-5, 2e-6
 
 
-def settings(model: str = "tiny_models:hidden", **changes: Any) -> config.RunConfig:
+def settings(model: str = "tiny_models:hidden", /, **changes: Any) -> config.RunConfig:
     """Returns settings in which a table of `changes` is added to the defaults' table of that name."""
     tree: dict[str, Any] = {
         "name": "tiny",
@@ -141,22 +141,29 @@ def trained_eagerly(start: Sequence[np.ndarray], cut: Sequence[tuple[np.ndarray,
     return [v.numpy() for v in variables]
 
 
-def assert_close(actual: Sequence[Any], expected: Sequence[Any], rtol: float = RTOL, atol: float = ATOL) -> None:
+def assert_close(actual: Iterable[Any], expected: Iterable[Any], rtol: float = RTOL, atol: float = ATOL) -> None:
     """Compares tensors one by one, by default to float32 rounding."""
     for a, b in zip(actual, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
 
 
-def assert_same(actual: Sequence[Any], expected: Sequence[Any]) -> None:
+def assert_same(actual: Iterable[Any], expected: Iterable[Any]) -> None:
     """Compares tensors one by one, to the bit."""
     for a, b in zip(actual, expected, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def save_sites(path: pathlib.Path, sizes: Sequence[int] = (40, 30, 20, 10), **inputs: np.ndarray) -> str:
-    """Writes an .npz of two classes at sites "a", "b", ... and returns its path; `inputs` replace x."""
+def site_rows() -> Examples:
+    """Returns 100 rows of four features at sites "a" to "d", which hold 40, 30, 20 and 10 of them."""
+    sizes = (40, 30, 20, 10)
     parts = [rows(size, seed=i, features=4) for i, size in enumerate(sizes)]
-    site = np.repeat(list("abcdefghij")[: len(sizes)], sizes)
-    x = {"x": np.concatenate([np.asarray(part.x) for part in parts])}
-    np.savez(path, y=np.concatenate([part.y for part in parts]), site=site, **(inputs or x))
+    x, y = np.concatenate([np.asarray(part.x) for part in parts]), np.concatenate([part.y for part in parts])
+    return Examples(x, y, site=np.repeat(list("abcd"), sizes))
+
+
+def save_sites(path: pathlib.Path, inputs: Mapping[str, np.ndarray] | None = None) -> str:
+    """Writes `site_rows` as .npz and returns its path; `inputs` replace x."""
+    whole = site_rows()
+    arrays: dict[str, Any] = {"y": whole.y, "site": whole.site, **(inputs or {"x": whole.x})}
+    np.savez(path, **arrays)
     return str(path)
