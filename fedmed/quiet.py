@@ -4,12 +4,14 @@ import logging
 import os
 import warnings
 
-_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "2", "GRPC_VERBOSITY": "ERROR", "ABSL_MIN_LOG_LEVEL": "2"}
+# Level 3: at 2 TensorFlow reports each XLA stream on a CPU as an error ("SetPriority unimplemented"). What is an error
+# to us comes as an exception.
+_ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR", "ABSL_MIN_LOG_LEVEL": "3"}
 _LOGGERS = ("tensorflow", "absl", "jax", "h5py", "matplotlib")
 
 
 def silence() -> None:
-    """Keeps libraries from printing below the level of an error; call it before TensorFlow is imported.
+    """Keeps libraries from printing what is no failure; call it before TensorFlow is imported.
 
     Variables that the user has set stay as they are, and so does Python's own -W or PYTHONWARNINGS.
     """

@@ -1,5 +1,6 @@
 """How far a run is: a bar on a terminal, elsewhere a plain line now and then."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -8,6 +9,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 30.0
+_WIDTH = 80
 
 
 class Progress:
@@ -44,7 +46,8 @@ class Progress:
                 desc="rounds",
                 unit="round",
                 file=self._stream,
-                dynamic_ncols=True,
+                dynamic_ncols=_has_width(self._stream),
+                ncols=None if _has_width(self._stream) else _WIDTH,
                 bar_format="{desc} {n_fmt}/{total_fmt} |{bar}| {elapsed} gone, {remaining} left{postfix}",
             )
 
@@ -76,6 +79,14 @@ class Progress:
         each = (self._clock() - self._started) / done if done > 0 else None
         left = "" if each is None else f"{duration(each * (self._total - round_))} left"
         return ", ".join(part for part in (f"round {round_} of {self._total}", self._metric_text(), left) if part)
+
+
+def _has_width(stream: TextIO) -> bool:
+    """Tells whether the terminal knows its width; on one that says 0, tqdm would show nothing."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns > 0
+    except OSError:
+        return False
 
 
 def duration(seconds: float) -> str:
