@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fedmed import checkpoints, config, errors, machine, rundir, sampling
-from fedmed.data.clients import Clients, prepare
+from fedmed import checkpoints, checks, config, machine, rundir, sampling
+from fedmed.data.clients import Clients
 from fedmed.statistics import metrics
 
 SCHEMA = 1
@@ -50,25 +50,11 @@ def run(
         UserError: a setting, the data or the model cannot be used; nothing has been written then.
     """
     settings = resolved(settings)
-    check_names(settings)
-    clients = prepare(settings)
+    clients = checks.check(settings)
     size = sampling.cohort_size(settings.cohort, len(clients.train))
-    _check_metric(settings, clients.dataset.task)
     directory = rundir.RunDirectory(out, settings, resume=resume, overwrite=overwrite)
     with contextlib.closing(directory), _worker(settings, out) as worker:
         return _Run(settings, clients, size, directory, worker).complete(observers)
-
-
-def check_names(settings: config.RunConfig) -> None:
-    """Checks what can be checked of model and algorithm before TensorFlow is imported; ConfigError if it is wrong."""
-    from fedmed import models, plugins, registry
-    from fedmed.learning import catalog
-
-    plugins.load(settings.plugins)
-    catalog.checked(settings.algorithm.name, settings.algorithm.args)
-    name, args = settings.model.name, settings.model.args
-    if not models.is_dotted(name):
-        registry.checked_args(models.models.get(name, "model.name"), args, "model.args")
 
 
 def resolved(settings: config.RunConfig) -> config.RunConfig:
@@ -93,12 +79,6 @@ def _worker(settings: config.RunConfig, out: pathlib.Path) -> Iterator[Any]:
         yield worker
     finally:
         worker.stop()
-
-
-def _check_metric(settings: config.RunConfig, task: Any) -> None:
-    names = [m.name for m in metrics.METRICS[task]]
-    if settings.stop.metric is not None and settings.stop.metric not in names:
-        raise errors.ConfigError(errors.unknown("stop.metric", f"metric of a {task} task", settings.stop.metric, names))
 
 
 class _Run:
