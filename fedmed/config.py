@@ -42,10 +42,7 @@ class Partition:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A registered model, or the dotted path ("my_package.models:build") of a function that returns a Keras model.
-
-    `task` decides loss and metrics; "auto" leaves it to the data set.
-    """
+    """A registered model, or a dotted path to a function that returns one; task "auto" is the data set's."""
 
     name: str
     args: Mapping[str, Any] = _table()
@@ -129,7 +126,7 @@ class Checkpoint:
 
 @dataclasses.dataclass(frozen=True)
 class Runtime:
-    """Where rounds run: the recorded computations in this process ("local"), or the very same on TFF's executor ("tff").
+    """Where rounds run: the recorded computations in this process ("local"), or the same on TFF's executor ("tff").
 
     "local" is the default because it is faster by measurement (README, "How fast"): no import of TFF, no worker to
     start, no serialisation, and XLA for the one gradient that gains from it. Both give the same weights to rounding.

@@ -146,7 +146,7 @@ def test_fedprox_without_pull_is_fedavg() -> None:
 
 
 def test_the_stronger_the_pull_the_nearer_the_received_weights() -> None:
-    norms = [norm(fedprox(mu).updates) for mu in (0.0, 0.5, 2.0, 4.5)]  # above 2 / 0.2 the pull itself would diverge
+    norms = [norm(fedprox(mu).updates) for mu in (0.0, 2.0, 4.5)]  # above 2 / 0.2 the pull itself would diverge
     assert norms == sorted(norms, reverse=True)
     assert norms[-1] < 0.3 * norms[0]
 

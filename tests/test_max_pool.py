@@ -59,7 +59,7 @@ def test_the_first_maximum_in_row_major_order_gets_it_all() -> None:
 
 def taken(pool: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, fuse: bool) -> tuple[np.ndarray, np.ndarray, set[str]]:
     """Returns the gradient of a weighted sum by the override and by a tape, and the kinds of operation in the graph."""
-    weights = np.random.default_rng(1).normal(size=tuple(pool(tf.constant(x)).shape)).astype(x.dtype)
+    weights = np.random.default_rng(1).normal(size=pool(tf.constant(x)).numpy().shape).astype(x.dtype)
 
     def by_override(t: tf.Tensor) -> tf.Tensor:
         with max_pool.fast_gradients():
