@@ -15,9 +15,7 @@ def check(settings: RunConfig) -> Clients:
     Raises:
         UserError: in one line, what is wrong.
     """
-    plugins.load(settings.plugins)
-    catalog.checked(settings.algorithm.name, settings.algorithm.args)
-    _check_model(settings)
+    check_names(settings)
     clients = prepare(settings)
     sampling.cohort_size(settings.cohort, len(clients.train))
     task = clients.dataset.task
@@ -25,6 +23,13 @@ def check(settings: RunConfig) -> Clients:
     if settings.stop.metric is not None and settings.stop.metric not in names:
         raise errors.ConfigError(errors.unknown("stop.metric", f"metric of a {task} task", settings.stop.metric, names))
     return clients
+
+
+def check_names(settings: RunConfig) -> None:
+    """Checks names and arguments of algorithm and model, for which no data are needed; raises as `check`."""
+    plugins.load(settings.plugins)
+    catalog.checked(settings.algorithm.name, settings.algorithm.args)
+    _check_model(settings)
 
 
 def _check_model(settings: RunConfig) -> None:

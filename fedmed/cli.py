@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from fedmed import errors
 from fedmed.commands.command import Command, UsageError
 
-COMMANDS = ("run", "list", "data", "doctor", "version", "help")
+COMMANDS = ("run", "study", "list", "data", "doctor", "version", "help")
 _MODULES = {"list": "listing"}  # a module called `list` would hide Python's
 
 _WRONG_USE, _FAILED, _INTERRUPTED, _BROKEN_PIPE = 2, 1, 130, 141

@@ -21,14 +21,15 @@ def _table() -> Any:
 class Data:
     """Which data set, and how its rows are made ready.
 
-    `test_fraction` of each client's patients are test rows, unless the data set keeps its own test set.
+    `test_fraction` of each client's patients are test rows, unless the data set keeps its own test set; when it is not
+    given, it is the one that the data set's published split has, or a quarter.
     `preprocessing` applies to tables: "federated" scales by sums pooled over the clients, "by_site" lets each client
     scale by its own, "none" leaves numbers as they are.
     """
 
     name: str
     args: Mapping[str, Any] = _table()
-    test_fraction: float = setting(0.25, least=0.0, most=0.95)
+    test_fraction: float | None = setting(None, least=0.0, most=0.95)
     preprocessing: Literal["federated", "by_site", "none"] = "federated"
 
 

@@ -1,6 +1,7 @@
 """What a study compares and reports: the tables `[study]` and `[[arms]]` of a config."""
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
@@ -64,6 +65,9 @@ class Study:
     grow_shares: tuple[float, ...] = setting((0.25, 0.5, 1.0), above=0.0, most=1.0)
 
 
+DEFAULT = Study()
+
+
 @dataclasses.dataclass(frozen=True)
 class Arm:
     """A named variant of an arm: the config with some settings replaced.
@@ -114,7 +118,7 @@ def _check_edges(column: str, edges: Any) -> None:
     numbers = isinstance(edges, list | tuple) and all(
         isinstance(edge, int | float) and not isinstance(edge, bool) for edge in edges
     )
-    if not numbers or not edges or any(b <= a for a, b in zip(edges, edges[1:], strict=False)):
+    if not numbers or not edges or any(b <= a for a, b in itertools.pairwise(edges)):
         raise errors.ConfigError(f"study.bands.{column}: expected increasing numbers, at least one, got {edges!r}")
 
 

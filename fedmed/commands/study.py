@@ -1,0 +1,90 @@
+"""`fedmed study CONFIG`: is federation worth it, and for whom; the verdict for each hospital, and a page."""
+
+import pathlib
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from fedmed import config, quiet
+from fedmed.commands.command import Command, define_set
+
+
+def _define(values: flags.FlagValues) -> None:
+    define_set(values)
+    flags.DEFINE_string("out", None, "The study's directory; default studies/NAME.", flag_values=values)
+    flags.DEFINE_integer("seeds", None, "How many seeds; default the config's, else 5.", flag_values=values)
+    flags.DEFINE_boolean("leave_one_out", False, "Also test at each hospital without it.", flag_values=values)
+    flags.DEFINE_boolean("grow", False, "Also: how a small hospital gains as others join.", flag_values=values)
+    flags.DEFINE_string(
+        "uplink", None, "A hospital's uplink, for the time of sending, e.g. 10Mbit.", flag_values=values
+    )
+    flags.DEFINE_boolean("quiet", False, "Print nothing but errors.", flag_values=values)
+
+
+def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
+    quiet.silence()
+    settings = config.load(arguments[0], [*values.set, *_overrides(values)])
+    out = pathlib.Path(values.out) if values.out else pathlib.Path("studies") / settings.name
+    try:
+        study = _study(settings, out, values, _command(arguments[0], values))
+    except (KeyboardInterrupt, SystemExit):
+        if (out / "jobs").is_dir():
+            print("stopped; the same command goes on", file=sys.stderr)
+        raise
+    page = _page(study, out)
+    if not values.quiet:
+        print("\n".join([*_verdicts(study), "", f"Page: {page}"]))
+    return 0
+
+
+def _overrides(values: flags.FlagValues) -> list[str]:
+    """Returns the flags as settings, so that the config that is kept says all."""
+    found = []
+    if values.seeds is not None:
+        found.append(f"study.seeds={values.seeds}")
+    if values.leave_one_out:
+        found.append("study.leave_one_out=true")
+    if values.grow:
+        found.append("study.grow=true")
+    if values.uplink is not None:
+        found.append(f'study.uplink="{values.uplink}"')
+    return found
+
+
+def _study(settings: config.RunConfig, out: pathlib.Path, values: flags.FlagValues, command: str) -> dict[str, Any]:
+    from fedmed.study import run
+
+    return run.run(settings, out, command=command, quiet=values.quiet)
+
+
+def _command(path: str, values: flags.FlagValues) -> str:
+    words = ["fedmed", "study", path]
+    for override in values.set:
+        words += ["--set", override]
+    words += ["--seeds", str(values.seeds)] if values.seeds is not None else []
+    words += [f"--{name}" for name in ("leave_one_out", "grow") if values[name].value]
+    return shlex.join([*words, *(["--uplink", values.uplink] if values.uplink else [])])
+
+
+def _page(study: dict[str, Any], out: pathlib.Path) -> pathlib.Path:
+    """Writes the page and returns it; the numbers alone where pages cannot be written."""
+    try:
+        from fedmed.reporting.page import write_study
+    except ImportError:
+        return out / "study.json"
+    write_study(study, out)
+    return out / "report.html"
+
+
+def _verdicts(study: dict[str, Any]) -> list[str]:
+    """Returns the verdict for each hospital, in a sentence each."""
+    answer = study["answer"]
+    if answer is None:
+        return ["There is one arm only, so nothing to compare."]
+    return [answer["summary"], "", *(own["sentence"] for own in answer["hospitals"].values())]
+
+
+COMMAND = Command("study", "CONFIG", "Is federation worth it, and for whom? Leaves a page.", _define, _execute)

@@ -1,0 +1,144 @@
+"""Arms against each other, and what that says to each hospital, in numbers and in a sentence."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fedmed.statistics import Verdict, verdicts
+from fedmed.study import estimates
+from fedmed.study.estimates import Rules
+from fedmed.study.measures import Measure
+from fedmed.study.outcomes import Outcomes
+from fedmed.study.plan import LABELS, ArmPlan
+
+_BUILT_IN = (
+    ("federated", "local"),
+    ("federated", "pooled"),
+    ("federated", "leave_one_out"),
+    ("fine_tuned", "federated"),
+    ("fine_tuned", "local"),
+    ("pooled", "local"),
+)
+
+
+def pairs(arms: Sequence[ArmPlan]) -> list[tuple[str, str]]:
+    """Returns which arms are compared, (of, against), the primary one first.
+
+    A variant is compared with the built-in arm of its kind, and with each hospital alone.
+    """
+    names = [arm.name for arm in arms]
+    found = [pair for pair in _BUILT_IN if set(pair) <= set(names)]
+    for arm in arms:
+        if arm.name == arm.kind:
+            continue
+        against = [name for name in (arm.kind, "local") if name in names]
+        found += [(arm.name, name) for name in dict.fromkeys(against)]
+    return found or ([(names[0], names[1])] if len(names) > 1 else [])
+
+
+def compare(
+    outcomes: Outcomes, of: str, against: str, measures: Sequence[Measure], rules: Rules, *, primary: bool
+) -> dict[str, Any]:
+    """Returns a comparison as schema.md has it; the first of the measures is the primary metric."""
+    metric, *others = measures
+    tests = {name: outcomes.pairs(of, against, name) for name in outcomes.hospitals}
+    found = verdicts(
+        outcomes.task,
+        metric.name,
+        tests,
+        rng=rules.rng(of, against, "verdicts"),
+        level=rules.level,
+        draws=rules.draws,
+        minimum_events=rules.minimum_events,
+    )
+    hospitals = {}
+    for name, verdict in found.items():
+        told = estimates.told_difference(outcomes, of, against, name, metric, verdict.interval, verdict.reason)
+        rest = {m.name: estimates.difference(outcomes, of, against, name, m, rules) for m in others}
+        hospitals[name] = {**_plain(verdict), "measures": {metric.name: told, **rest}}
+    everyone = {m.name: estimates.difference(outcomes, of, against, None, m, rules) for m in measures}
+    return {
+        "id": f"{of}-{against}",
+        "of": of,
+        "against": against,
+        "primary": primary,
+        "hospitals": hospitals,
+        "all": {"measures": everyone},
+    }
+
+
+def _plain(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "outcome": verdict.outcome,
+        "reason": verdict.reason,
+        "p_adjusted": estimates.number(verdict.p_adjusted),
+        "detectable": estimates.number(verdict.detectable),
+    }
+
+
+def answer(
+    comparison: dict[str, Any], performance: dict[str, Any], metric: Measure, level: float, arms: Sequence[ArmPlan]
+) -> dict[str, Any]:
+    """Returns the verdicts with their sentences, from the primary comparison and the arms' own figures."""
+    of, against = comparison["of"], comparison["against"]
+    words = {arm.name: LABELS[arm.kind] if arm.name == arm.kind else arm.name for arm in arms}
+    hospitals = {}
+    for name, own in comparison["hospitals"].items():
+        values = {arm: performance[arm]["hospitals"].get(name, {}).get(metric.name) for arm in (of, against)}
+        hospitals[name] = {
+            "outcome": own["outcome"],
+            "sentence": _sentence(name, own, values, (words[of], words[against]), metric, level),
+            "difference": own["measures"][metric.name],
+            "p_adjusted": own["p_adjusted"],
+            "detectable": own["detectable"],
+            "of": values[of],
+            "against": values[against],
+        }
+    summary = _summary(hospitals, words[of], words[against])
+    return {"comparison": comparison["id"], "summary": summary, "hospitals": hospitals}
+
+
+def _sentence(
+    name: str,
+    own: dict[str, Any],
+    values: dict[str, Any],
+    words: tuple[str, str],
+    metric: Measure,
+    level: float,
+) -> str:
+    if own["outcome"] == "too few events":
+        return f"{name}: too few events to say ({own['reason']})."
+    told = own["measures"][metric.name]
+    digits = _digits(told)
+    low, high = (f"{told[end]:+.{digits}f}" for end in ("low", "high"))
+    start = {"gains": "gains", "harmed": "harmed", "no evidence": "no evidence of a difference"}[own["outcome"]]
+    text = f"{name}: {start}. "
+    if all(value is not None and value["estimate"] is not None for value in values.values()):
+        of, against = (
+            f"{value['estimate']:.{digits}f} ({word})" for value, word in zip(values.values(), words, strict=True)
+        )
+        text += f"{metric.label} {of} against {against}: "
+    text += f"{told['estimate']:+.{digits}f}, {100 * level:g} % interval {low} to {high}."
+    if own["outcome"] == "no evidence" and own["detectable"] is not None:
+        text += f" A difference of {own['detectable']:.{digits}f} or more would have been found with 80 % chance."
+    return text
+
+
+def _digits(told: dict[str, Any]) -> int:
+    """Returns decimals that show two digits of the interval's half width, at least 3."""
+    half = abs((told["high"] or 0.0) - (told["low"] or 0.0)) / 2
+    return 3 if not half or not np.isfinite(half) else int(np.clip(1 - np.floor(np.log10(half)), 3, 6))
+
+
+def _summary(hospitals: dict[str, Any], of: str, against: str) -> str:
+    counts = {outcome: sum(own["outcome"] == outcome for own in hospitals.values())
+              for outcome in ("gains", "harmed", "no evidence", "too few events")}  # fmt: skip
+    said = [
+        f"{counts['gains']} gain" + ("s" if counts["gains"] == 1 else ""),
+        f"{counts['harmed']} {'is' if counts['harmed'] == 1 else 'are'} harmed",
+        f"for {counts['no evidence']} there is no evidence of a difference",
+        f"{counts['too few events']} {'has' if counts['too few events'] == 1 else 'have'} too few events to say",
+    ]
+    shown = [text for text, count in zip(said, counts.values(), strict=True) if count]
+    return f"Of {len(hospitals)} hospitals, with {of} training against {against}: {'; '.join(shown)}."

@@ -1,0 +1,145 @@
+"""The hospitals of a study: who holds which rows, the split of each seed, and the rows as a model is to see them."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from fedmed import config, errors, seeds
+from fedmed.data import clients
+from fedmed.data import preprocessing as tables
+from fedmed.data.examples import Array, Dataset, Examples
+from fedmed.data.preprocessing import Preprocessing
+from fedmed.data.splits import ClientRows
+from fedmed.study.settings import Kind
+
+POOLED = "pooled"
+
+
+class Material(NamedTuple):
+    """What one model is trained and tested on.
+
+    Attributes:
+        train: the clients that train, preprocessed.
+        test: every hospital's test rows, in row order, as this model is to see them.
+    """
+
+    train: dict[str, Examples]
+    test: dict[str, Examples]
+
+
+class Consortium:
+    """A data set dealt out to hospitals once for all seeds; each seed splits the same patients anew.
+
+    A shared test set of the data (MNIST's) is set aside: each hospital is tested on rows of its own.
+
+    Attributes:
+        dataset: as loaded; x is not preprocessed.
+        held: each hospital's row numbers.
+        patient: [n] int64, the patient of each row.
+        own_test: false where the data came with a test set that is not used.
+    """
+
+    def __init__(self, settings: config.RunConfig) -> None:
+        self._settings = settings
+        loaded, self.held = clients.deal(settings)
+        self.own_test = loaded.test is None
+        self.dataset: Dataset = dataclasses.replace(loaded, test=None)
+        group = self.dataset.examples.group
+        self.patient: Array = (
+            np.arange(len(self.dataset.examples)) if group is None else np.unique(group, return_inverse=True)[1]
+        )
+        self._rows: dict[int, dict[str, ClientRows]] = {}
+
+    @property
+    def hospitals(self) -> tuple[str, ...]:
+        """Ids in the order of the partition."""
+        return tuple(self.held)
+
+    def rows(self, seed: int) -> dict[str, ClientRows]:
+        """Returns each hospital's training and test rows at a seed.
+
+        Raises:
+            DataError: no hospital has test rows.
+        """
+        if seed not in self._rows:
+            found = clients.split(self.dataset, self.held, dataclasses.replace(self._settings, seed=seed))
+            if not any(len(own.test) for own in found.values()):
+                raise errors.DataError("data.test_fraction: no hospital has a test row, and a study needs some")
+            self._rows[seed] = found
+        return self._rows[seed]
+
+    def material(
+        self,
+        kind: Kind,
+        seed: int,
+        mode: tables.Mode,
+        hospital: str | None = None,
+        members: Sequence[str] | None = None,
+        share: float = 1.0,
+    ) -> Material:
+        """Returns what a model of this kind is trained and tested on.
+
+        Whatever a model's training can know is all that its preprocessing knows: a local model scales by its own
+        hospital's training rows alone. In mode "by_site" a hospital that took no part scales by its own training
+        rows, whose labels are not looked at.
+
+        Args:
+            kind: of arm.
+            seed: of the split.
+            mode: of the preprocessing of tables.
+            hospital: the one that trains alone or is left out.
+            members: the hospitals there are; default all.
+            share: of each hospital's training patients that is used.
+        """
+        examples, rows = self.dataset.examples, self.rows(seed)
+        trained = {
+            name: examples.take(self._thinned(rows[name].train, seed, share))
+            for name in _training(kind, hospital, members or self.hospitals)
+        }
+        test = {name: examples.take(own.test) for name, own in rows.items()}
+        if self.dataset.is_table:
+            everyone = {name: examples.take(own.train) for name, own in rows.items()}
+            fitted = self._fitted(trained, everyone, mode)
+            trained = {name: fitted.apply(name, part) for name, part in trained.items()}
+            test = {name: fitted.apply(name, part) for name, part in test.items()}
+        return Material({POOLED: joined(list(trained.values()))} if kind == "pooled" else trained, test)
+
+    def _fitted(
+        self, trained: Mapping[str, Examples], everyone: Mapping[str, Examples], mode: tables.Mode
+    ) -> Preprocessing:
+        fitted = tables.prepare(trained, self.dataset.features, mode)
+        if mode != "by_site":
+            return fitted
+        others = {
+            name: tables.own_scale(fitted.shared, tables.site_sums(part, self.dataset.features))
+            for name, part in everyone.items()
+            if name not in trained
+        }
+        return dataclasses.replace(fitted, by_client={**others, **fitted.by_client})
+
+    def _thinned(self, rows: Array, seed: int, share: float) -> Array:
+        """Returns the rows of a share of the patients, at least one; a smaller share's are among a larger one's."""
+        if share >= 1:
+            return rows
+        patients = np.unique(self.patient[rows])
+        order = seeds.generator(seed, "study.thin", int(rows[0])).permutation(patients)
+        return rows[np.isin(self.patient[rows], order[: max(1, round(share * len(patients)))])]
+
+
+def _training(kind: Kind, hospital: str | None, members: Sequence[str]) -> list[str]:
+    if kind == "local":
+        return [name for name in members if name == hospital]
+    return [name for name in members if kind != "leave_one_out" or name != hospital]
+
+
+def joined(parts: Sequence[Examples]) -> Examples:
+    """Puts examples one after the other (x and y only)."""
+    inputs = [part.x for part in parts]
+    x = (
+        {name: np.concatenate([part[name] for part in inputs if isinstance(part, Mapping)]) for name in inputs[0]}
+        if isinstance(inputs[0], Mapping)
+        else np.concatenate([np.asarray(part) for part in inputs])
+    )
+    return Examples(x, np.concatenate([part.y for part in parts]))

@@ -1,0 +1,158 @@
+"""Numbers for study.json: an arm's measures and what two arms differ by, with intervals or the reason for none."""
+
+import dataclasses
+import math
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fedmed import seeds
+from fedmed.statistics import ArmTest, Interval, PairedTest, informative_patients, metric_interval, p_value, undefined
+from fedmed.statistics import paired_difference as metric_difference
+from fedmed.statistics.comparison import standard_error
+from fedmed.statistics.intervals import student, wilson
+from fedmed.statistics.resampling import bootstrap
+from fedmed.study.measures import Measure
+from fedmed.study.outcomes import Outcomes, Unit
+
+MINIMUM_CELL = 5
+"""A count of fewer patients is not shown."""
+
+_DRAWS_OF_FITS = 300  # calibration is fitted anew in each
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """How intervals are made and when there are none."""
+
+    seed: int
+    level: float
+    draws: int
+    minimum_events: int
+
+    def rng(self, *words: object) -> np.random.Generator:
+        """Returns a generator for a figure, the same whatever else is computed."""
+        return seeds.generator(self.seed, "study.bootstrap", zlib.crc32("|".join(map(str, words)).encode()))
+
+
+def number(value: float | None) -> float | None:
+    """Returns a plain float, None for what JSON cannot hold."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def estimate(interval: Interval | None, reason: str = "") -> dict[str, Any]:
+    """Returns an Estimate of schema.md."""
+    if interval is None or not math.isfinite(interval.estimate):
+        return {"estimate": None, "low": None, "high": None, "method": "", "reason": reason or "it is not defined"}
+    return {
+        "estimate": float(interval.estimate),
+        "low": number(interval.low),
+        "high": number(interval.high),
+        "method": interval.method,
+        "reason": "",
+    }
+
+
+def performance(outcomes: Outcomes, arm: str, unit: Unit, measure: Measure, rules: Rules) -> dict[str, Any]:
+    """Returns an arm's Estimate of a measure at a unit, with its value at each seed."""
+    tests = outcomes.tests(arm, unit)
+    why = withheld(outcomes, tests, measure, rules)
+    found = None if why else _interval(outcomes, tests, measure, rules, rules.rng(arm, unit, measure.name))
+    by_seed = [_value(outcomes, outcomes.test(arm, seed, unit), measure) for seed in outcomes.seeds]
+    return {**estimate(found, why), "by_seed": [None] * len(by_seed) if why else by_seed}
+
+
+def difference(outcomes: Outcomes, of: str, against: str, unit: Unit, measure: Measure, rules: Rules) -> dict[str, Any]:
+    """Returns the Estimate of `of` minus `against` at a unit, with its value at each seed and the p-value."""
+    pairs = outcomes.pairs(of, against, unit)
+    why = withheld(outcomes, pairs, measure, rules)
+    rng = rules.rng(of, against, unit, measure.name)
+    found = None if why else paired_interval(outcomes, pairs, measure, rules, rng)
+    return told_difference(outcomes, of, against, unit, measure, found, why)
+
+
+def told_difference(
+    outcomes: Outcomes, of: str, against: str, unit: Unit, measure: Measure, found: Interval | None, why: str
+) -> dict[str, Any]:
+    """Returns the Estimate of a difference whose interval is at hand."""
+    by_seed: list[float | None] = [None] * len(outcomes.seeds)
+    if found is not None:
+        for place, seed in enumerate(outcomes.seeds):
+            a = _value(outcomes, outcomes.test(against, seed, unit), measure)
+            b = _value(outcomes, outcomes.test(of, seed, unit), measure)
+            by_seed[place] = None if a is None or b is None else b - a
+    p = None if found is None or found.error is None else p_value(found)
+    return {**estimate(found, why), "p_value": number(p), "by_seed": by_seed}
+
+
+def withheld(
+    outcomes: Outcomes, tests: Sequence[ArmTest] | Sequence[PairedTest], measure: Measure, rules: Rules
+) -> str:
+    """Returns why there is no figure, or ""."""
+    if not tests:
+        return "there are no test rows"
+    patients = len(np.unique(np.concatenate([test.patient for test in tests])))
+    if patients < rules.minimum_events:
+        return f"fewer than {rules.minimum_events} patients were tested"
+    informative = informative_patients(outcomes.task, tests)
+    if measure.ranks and informative < rules.minimum_events:
+        return f"too few events: fewer than {rules.minimum_events} tested patients with, or without, the event"
+    if informative < 2:
+        return "all tested patients have the same outcome, so no interval can be given"
+    return ""
+
+
+def paired_interval(
+    outcomes: Outcomes, pairs: Sequence[PairedTest], measure: Measure, rules: Rules, rng: np.random.Generator
+) -> Interval | None:
+    """Returns the interval of the mean difference over seeds (see `statistics.paired_difference`)."""
+    if measure.metric:
+        return metric_difference(outcomes.task, measure.name, pairs, rng=rng, level=rules.level, draws=rules.draws)
+    scores = [
+        lambda w, t=t: measure.score(t.y, t.b, w) - measure.score(t.y, t.a, w)
+        for t in pairs
+    ]  # fmt: skip
+    spread = bootstrap(scores, [t.patient for t in pairs], draws=rules.draws, rng=rng)
+    found = standard_error(spread, informative_patients(outcomes.task, pairs))
+    return None if found is None else student(spread.estimate, *found, rules.level, "bootstrap of patients and seeds")
+
+
+def _interval(
+    outcomes: Outcomes, tests: Sequence[ArmTest], measure: Measure, rules: Rules, rng: np.random.Generator
+) -> Interval | None:
+    if measure.scale == "none":
+        mean = float(np.mean([measure.score(t.y, t.p, None) for t in tests]))
+        return Interval(mean, np.nan, np.nan, rules.level, "no interval: in few rows it is biased upwards")
+    if measure.metric:
+        return metric_interval(outcomes.task, measure.name, tests, rng=rng, level=rules.level, draws=rules.draws)
+    draws = min(rules.draws, _DRAWS_OF_FITS) if measure.better == "target" else rules.draws
+    scores = [lambda w, t=t: measure.score(t.y, t.p, w) for t in tests]
+    spread = bootstrap(scores, [t.patient for t in tests], draws=draws, rng=rng)
+    informative = informative_patients(outcomes.task, tests)
+    found = standard_error(spread, informative)
+    if found is None:
+        return None
+    plain = student(spread.estimate, *found, rules.level, "bootstrap of patients and seeds")
+    return _on_logit(plain, informative) if measure.scale == "logit" else plain
+
+
+def _on_logit(plain: Interval, informative: int) -> Interval:
+    """Returns the interval made on the logit scale, so that it stays within 0 and 1."""
+    x, error = plain.estimate, plain.error or 0.0
+    if error == 0 or not 0 < x < 1:
+        return dataclasses.replace(wilson(round(x * informative), informative, plain.level), estimate=x)
+    inner = student(math.log(x / (1 - x)), error / (x * (1 - x)), plain.df, plain.level, "")
+    low, high = (1 / (1 + math.exp(-z)) for z in (inner.low, inner.high))
+    return Interval(x, low, high, plain.level, f"{plain.method}, logit scale", error, plain.df)
+
+
+def _value(outcomes: Outcomes, test: ArmTest, measure: Measure) -> float | None:
+    """Returns a measure at one seed, None where it is not defined or would tell of few patients."""
+    if len(test.y) < MINIMUM_CELL:
+        return None
+    ranking = "auroc" if outcomes.task in ("binary", "multiclass") else measure.name
+    if undefined(outcomes.task, test.y, test.p).get(ranking if measure.ranks else measure.name):
+        return None
+    return number(float(measure.score(test.y, test.p, None)))

@@ -1,0 +1,189 @@
+"""Whom an arm serves worse: subgroups by a column, over all hospitals' test rows."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fedmed import errors
+from fedmed.data.examples import Array, Dataset, Feature
+from fedmed.statistics import ArmTest, PairedTest, by_subgroup, informative_patients, metric_interval, subgroup_gap
+from fedmed.statistics.comparison import paired_difference
+from fedmed.statistics.verdicts import p_value
+from fedmed.study.estimates import MINIMUM_CELL, Rules, estimate, number
+from fedmed.study.measures import Measure
+from fedmed.study.outcomes import Outcomes
+from fedmed.study.settings import Study
+
+_BY_DEFAULT = ("sex", "gender", "male", "female", "age")
+_AGE_BANDS = (45.0, 65.0)
+_MOST_LEVELS = 8
+
+
+def columns(dataset: Dataset, study: Study) -> list[str]:
+    """Returns the columns to look at; ConfigError when one that was asked for is not there."""
+    names = [feature.name for feature in dataset.features]
+    if study.subgroups is None:
+        return [name for name in names if name.lower().split("=")[0].split("_")[0] in _BY_DEFAULT]
+    for where, asked in (("subgroups", study.subgroups), ("bands", study.bands)):
+        for name in asked:
+            if name not in names:
+                raise errors.ConfigError(errors.unknown(f"study.{where}", "column", name, names))
+    return list(study.subgroups)
+
+
+def labels(feature: Feature, values: Array, bands: Mapping[str, Any]) -> tuple[Array, list[str]]:
+    """Returns the subgroup of each row, and the subgroups in order: levels, values, or bands of numbers."""
+    absent = np.isnan(values)
+    if feature.is_category:
+        names = [f"{feature.name} = {level}" for level in feature.levels]
+        found = np.array(names, dtype=object)[np.where(absent, 0, values).astype(int)]
+    elif feature.name not in bands and len(np.unique(values[~absent])) <= _MOST_LEVELS:
+        levels = np.unique(values[~absent])
+        names = [f"{feature.name} = {level:g}" for level in levels]
+        found = np.array([*names, ""], dtype=object)[np.searchsorted(levels, np.where(absent, np.inf, values))]
+    else:
+        edges = _edges(feature.name, values[~absent], bands)
+        names = _band_names(edges, feature)
+        found = np.array(names, dtype=object)[np.searchsorted(edges, np.where(absent, 0, values), side="right")]
+    found[absent] = f"{feature.name} missing"
+    return found.astype(str), [*names, *([f"{feature.name} missing"] if absent.any() else [])]
+
+
+def _edges(name: str, values: Array, bands: Mapping[str, Any]) -> Array:
+    if name in bands:
+        return np.asarray(bands[name], dtype=np.float64)
+    if name.lower().split("_")[0] == "age":
+        return np.asarray(_AGE_BANDS)
+    thirds = np.quantile(values, [1 / 3, 2 / 3])
+    return np.unique([float(f"{edge:.2g}") for edge in thirds])
+
+
+def _band_names(edges: Array, feature: Feature) -> list[str]:
+    middle = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
+    words = [f"under {edges[0]:g}", *middle, f"{edges[-1]:g} and over"]
+    return [f"{feature.name} {word}" for word in words]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Grouped:
+    """A column's groups and the rows of the data set that are in each."""
+
+    feature: Feature
+    of_row: Array
+    names: list[str]
+
+
+def subgroups(
+    outcomes: Outcomes, study: Study, metric: Measure, comparisons: Sequence[tuple[str, str]], rules: Rules
+) -> list[dict[str, Any]]:
+    """Returns the subgroup view of each column, as schema.md has it."""
+    dataset, found = outcomes.consortium.dataset, []
+    for name in columns(dataset, study):
+        place = next(k for k, feature in enumerate(dataset.features) if feature.name == name)
+        values = np.asarray(dataset.examples.x)[:, place]
+        grouped = _Grouped(dataset.features[place], *labels(dataset.features[place], values, study.bands))
+        found.append(_column(outcomes, grouped, metric, comparisons, rules))
+    return found
+
+
+def _column(
+    outcomes: Outcomes, grouped: _Grouped, metric: Measure, comparisons: Sequence[tuple[str, str]], rules: Rules
+) -> dict[str, Any]:
+    rows = np.concatenate([outcomes.rows(seed, None) for seed in outcomes.seeds])
+    y, patient = outcomes.consortium.dataset.examples.y[rows], outcomes.consortium.patient[rows]
+    group = grouped.of_row[rows]
+    p = np.concatenate([outcomes.predictions(outcomes.arms[0].name, seed, None) for seed in outcomes.seeds])
+    shown = {g.name: g.patients for g in by_subgroup(outcomes.task, y, p, group, patient) if g.patients is not None}
+    events = _events(outcomes, y, group, patient, list(shown))
+    groups = []
+    for name in (name for name in grouped.names if name in set(group.tolist())):
+        told = {"name": name, "patients": shown.get(name), "events": events.get(name), "suppressed": name not in shown}
+        if name in shown:
+            figures = _figures(outcomes, grouped, name, metric, comparisons, rules)
+        else:
+            figures = {"reason": f"fewer than {MINIMUM_CELL} patients", "performance": {}, "differences": {}}
+        groups.append({**told, **figures})
+    gap = {arm.name: _gap(outcomes, arm.name, grouped, metric, rules) for arm in outcomes.arms}
+    feature = grouped.feature
+    return {"column": feature.name, "label": feature.name, "unit": feature.unit, "groups": groups, "gap": gap}
+
+
+def _events(outcomes: Outcomes, y: Array, group: Array, patient: Array, shown: Sequence[str]) -> dict[str, int | None]:
+    """Returns patients with the event in each group; small counts are hidden, and one more if it would betray them."""
+    if outcomes.task != "binary":
+        return {}
+    counts = {name: len(np.unique(patient[(group == name) & (y == 1)])) for name in shown}
+    hidden = {name for name, count in counts.items() if 0 < count < MINIMUM_CELL}
+    if hidden:
+        others = sorted((name for name in counts if name not in hidden), key=lambda name: counts[name])
+        hidden |= set(others[:1])
+    return {name: None if name in hidden else count for name, count in counts.items()}
+
+
+def _figures(
+    outcomes: Outcomes,
+    grouped: _Grouped,
+    name: str,
+    metric: Measure,
+    comparisons: Sequence[tuple[str, str]],
+    rules: Rules,
+) -> dict[str, Any]:
+    task, column = outcomes.task, grouped.feature.name
+    why = f"{metric.label}: fewer than {rules.minimum_events} informative patients"
+    drawing: dict[str, Any] = {"level": rules.level, "draws": rules.draws}
+    performance, differences = {}, {}
+    for arm in outcomes.arms:
+        tests = [_only(outcomes.test(arm.name, seed, None), grouped, outcomes, seed, name) for seed in outcomes.seeds]
+        tests = [test for test in tests if len(test.y)]
+        enough = informative_patients(task, tests) >= rules.minimum_events
+        rng = rules.rng("subgroup", column, name, arm.name)
+        found = metric_interval(task, metric.name, tests, rng=rng, **drawing) if enough else None
+        performance[arm.name] = estimate(found, "" if enough else why)
+    for of, against in comparisons:
+        pairs = _pairs(outcomes, grouped, name, of, against)
+        enough = informative_patients(task, pairs) >= rules.minimum_events
+        rng = rules.rng("subgroup", column, name, of, against)
+        found = paired_difference(task, metric.name, pairs, rng=rng, **drawing) if enough else None
+        p = None if found is None else number(p_value(found))
+        differences[f"{of}-{against}"] = {**estimate(found, "" if enough else why), "p_value": p}
+    return {"reason": "", "performance": performance, "differences": differences}
+
+
+def _only(test: ArmTest, grouped: _Grouped, outcomes: Outcomes, seed: int, name: str) -> ArmTest:
+    here = grouped.of_row[outcomes.rows(seed, None)] == name
+    return ArmTest(test.y[here], test.p[here], test.patient[here])
+
+
+def _pairs(outcomes: Outcomes, grouped: _Grouped, name: str, of: str, against: str) -> list[PairedTest]:
+    found = []
+    for seed in outcomes.seeds:
+        b, a = (_only(outcomes.test(arm, seed, None), grouped, outcomes, seed, name) for arm in (of, against))
+        if len(a.y):
+            found.append(PairedTest(a.y, a.p, b.p, a.patient))
+    return found
+
+
+def _gap(outcomes: Outcomes, arm: str, grouped: _Grouped, metric: Measure, rules: Rules) -> dict[str, Any] | None:
+    """Returns how far the worst served group is behind, at the first seed: the test of it deals labels to patients."""
+    seed = outcomes.seeds[0]
+    test, group = outcomes.test(arm, seed, None), grouped.of_row[outcomes.rows(seed, None)]
+    found = subgroup_gap(
+        outcomes.task,
+        metric.name,
+        test.y,
+        test.p,
+        group,
+        test.patient,
+        rng=rules.rng("gap", grouped.feature.name, arm),
+        level=rules.level,
+        draws=min(rules.draws, 400),
+        minimum_events=rules.minimum_events,
+    )
+    if found is None:
+        return None
+    told = {name: value for name, value in estimate(found.interval).items() if name != "reason"}
+    told["method"] = f"{told['method']}, first seed"
+    return {"worst": found.worst, "best": found.best, **told, "p_value": number(found.p_value)}

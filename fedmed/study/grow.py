@@ -1,0 +1,127 @@
+"""The learning curve over the consortium: how one hospital's figure grows with hospitals and with patients."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from fedmed import config, errors, seeds
+from fedmed.study import estimates
+from fedmed.study.consortium import Consortium
+from fedmed.study.estimates import Rules
+from fedmed.study.measures import Measure
+from fedmed.study.outcomes import Outcomes
+from fedmed.study.plan import ArmPlan, Job, Scenario, job_name, seeds_of
+
+NAME = "grow"
+ALONE = "1 hospital"
+
+_DIALLED = "diabetes_ehr"  # its consortium can be made larger than the config's
+
+
+class Point(NamedTuple):
+    """One size of the consortium."""
+
+    name: str
+    axis: Literal["hospitals", "patients"]
+    hospitals: int
+    share: float
+
+
+def scenario(settings: config.RunConfig) -> Scenario:
+    """Returns the hospitals that the curve draws from: the config's, or as many as it needs of synthetic ones."""
+    args = settings.data.args
+    if settings.data.name == _DIALLED and settings.partition.name == "by_site":
+        most = max(*settings.study.grow_hospitals, args.get("hospitals", 3), 3)
+        data = dataclasses.replace(settings.data, args={**args, "hospitals": most})
+        settings = dataclasses.replace(settings, data=data)
+    return Scenario(NAME, settings, (), {})
+
+
+def points(settings: config.RunConfig, available: int) -> list[Point]:
+    """Returns the sizes that are trained, the watched hospital alone first."""
+    sizes = sorted({1, *(min(size, available) for size in settings.study.grow_hospitals)})
+    growing = [Point(f"{size} hospital{'s' if size > 1 else ''}", "hospitals", size, 1.0) for size in sizes]
+    shares = [share for share in sorted(settings.study.grow_shares) if share < 1]
+    most = sizes[-1]
+    return [*growing, *(Point(f"{100 * share:g} % of patients", "patients", most, share) for share in shares)]
+
+
+def watched(settings: config.RunConfig, main: Consortium) -> str:
+    """Returns the hospital that is watched; ConfigError when the one asked for is not there."""
+    asked = settings.study.grow_hospital
+    if asked is None:
+        return min(main.held, key=lambda name: len(main.held[name]))
+    if asked not in main.held:
+        raise errors.ConfigError(errors.unknown("study.grow_hospital", "hospital", asked, main.held))
+    return asked
+
+
+def members(consortium: Consortium, hospital: str, size: int, seed: int) -> tuple[str, ...]:
+    """Returns the watched hospital and others drawn by seed, in the order of the partition; more are added to fewer."""
+    others = [name for name in consortium.hospitals if name != hospital]
+    order = seeds.generator(seed, "study.grow").permutation(len(others))
+    chosen = {hospital, *(others[int(place)] for place in order[: size - 1])}
+    return tuple(name for name in consortium.hospitals if name in chosen)
+
+
+def jobs(settings: config.RunConfig, consortium: Consortium, hospital: str, metric: str) -> list[Job]:
+    """Returns the jobs of all points and seeds."""
+    found = []
+    for seed in seeds_of(settings):
+        own = dataclasses.replace(settings, seed=seed)
+        for point in points(settings, len(consortium.hospitals)):
+            name = job_name(NAME, point.name, seed, None)
+            if point.hospitals == 1:
+                found.append(Job(name, point.name, "local", own, hospital=hospital, metric=metric))
+            else:
+                chosen = members(consortium, hospital, point.hospitals, seed)
+                found.append(Job(name, point.name, "federated", own, members=chosen, share=point.share, metric=metric))
+    return found
+
+
+def arms(settings: config.RunConfig, available: int) -> tuple[ArmPlan, ...]:
+    """Returns an arm for each point."""
+    return tuple(
+        ArmPlan(point.name, "local" if point.hospitals == 1 else "federated", settings, {})
+        for point in points(settings, available)
+    )
+
+
+def grow_json(
+    settings: config.RunConfig, outcomes: Outcomes, hospital: str, metric: Measure, rules: Rules
+) -> dict[str, Any]:
+    """Returns the curve as schema.md has it."""
+    found = []
+    for point in points(settings, len(outcomes.hospitals)):
+        figure = estimates.performance(outcomes, point.name, hospital, metric, rules)
+        gain = None
+        if point.name != ALONE:
+            gain = estimates.difference(outcomes, point.name, ALONE, hospital, metric, rules)
+        arm = "local" if point.hospitals == 1 else "federated"
+        told = {**point._asdict(), "train_rows": _train_rows(outcomes, hospital, point)}
+        found.append({**told, "performance": {arm: figure}, "difference": gain})
+    about = (
+        f"{hospital} is tested, on its own test rows, by models of a growing consortium; which hospitals join is "
+        "drawn anew at each seed. Differences are from training alone with all of its patients."
+    )
+    return {"hospital": hospital, "metric": metric.name, "points": _with_full_share(found), "about": about}
+
+
+def _with_full_share(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Adds the end of the curve over patients: the whole consortium with all patients, which is trained once."""
+    patients = [point for point in found if point["axis"] == "patients"]
+    if not patients:
+        return list(found)
+    whole = [point for point in found if point["axis"] == "hospitals"][-1]
+    return [*found, {**whole, "name": "100 % of patients", "axis": "patients"}]
+
+
+def _train_rows(outcomes: Outcomes, hospital: str, point: Point) -> int:
+    """Returns the training rows of all who take part, mean over seeds."""
+    totals = []
+    for seed in outcomes.seeds:
+        chosen = members(outcomes.consortium, hospital, point.hospitals, seed)
+        totals.append(sum(len(outcomes.consortium.rows(seed)[name].train) for name in chosen) * point.share)
+    return round(float(np.mean(totals)))

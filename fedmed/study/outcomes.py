@@ -1,0 +1,96 @@
+"""Predictions and labels put together again: what the statistics of a scenario are made of."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from fedmed.data.examples import Array, Task
+from fedmed.statistics import ArmTest, PairedTest
+from fedmed.study.consortium import Consortium
+from fedmed.study.plan import ArmPlan, Job
+from fedmed.study.results import Result
+
+Unit: TypeAlias = str | None
+"""A hospital, or None for all hospitals' test rows together."""
+
+_OWN_ONLY = ("local", "leave_one_out")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcomes:
+    """All models of a scenario, by arm and seed.
+
+    Attributes:
+        consortium: the hospitals.
+        seeds: in order.
+        arms: as they were planned.
+        results: (arm, seed, hospital that trains alone or is left out, else None) to a model's result.
+    """
+
+    consortium: Consortium
+    seeds: tuple[int, ...]
+    arms: tuple[ArmPlan, ...]
+    results: Mapping[tuple[str, int, str | None], Result]
+
+    @property
+    def task(self) -> Task:
+        """What kind of label."""
+        return self.consortium.dataset.task
+
+    @property
+    def hospitals(self) -> tuple[str, ...]:
+        """Ids, in the order of the partition."""
+        return self.consortium.hospitals
+
+    @property
+    def units(self) -> tuple[Unit, ...]:
+        """Each hospital, then all together."""
+        return (*self.hospitals, None)
+
+    def arm(self, name: str) -> ArmPlan:
+        """Returns the arm of that name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
+    def rows(self, seed: int, unit: Unit) -> Array:
+        """Returns the test rows of a unit, as numbers of the data set."""
+        split = self.consortium.rows(seed)
+        chosen = self.hospitals if unit is None else (unit,)
+        return np.concatenate([split[name].test for name in chosen])
+
+    def predictions(self, arm: str, seed: int, unit: Unit) -> Array:
+        """Returns an arm's predictions for these rows: of the model that each hospital would use."""
+        chosen = self.hospitals if unit is None else (unit,)
+        own = self.arm(arm).kind in _OWN_ONLY
+        parts = [
+            self.results[arm, seed, name if own else None].predictions[self.hospitals.index(name)] for name in chosen
+        ]
+        return np.concatenate(parts).astype(np.float64)
+
+    def test(self, arm: str, seed: int, unit: Unit) -> ArmTest:
+        """Returns an arm's test at one seed; it may have no rows."""
+        rows = self.rows(seed, unit)
+        y = self.consortium.dataset.examples.y[rows]
+        return ArmTest(y, self.predictions(arm, seed, unit), self.consortium.patient[rows])
+
+    def tests(self, arm: str, unit: Unit) -> list[ArmTest]:
+        """Returns an arm's tests, one a seed, without seeds at which the unit has no test rows."""
+        return [test for seed in self.seeds if len((test := self.test(arm, seed, unit)).y)]
+
+    def pairs(self, of: str, against: str, unit: Unit) -> list[PairedTest]:
+        """Returns two arms' tests, one a seed; a difference is `of` minus `against`."""
+        found = []
+        for seed in self.seeds:
+            a, b = self.test(against, seed, unit), self.test(of, seed, unit)
+            if len(a.y):
+                found.append(PairedTest(a.y, a.p, b.p, a.patient))
+        return found
+
+
+def gather(
+    consortium: Consortium, seeds: Sequence[int], arms: Sequence[ArmPlan], found: Sequence[tuple[Job, Result]]
+) -> Outcomes:
+    """Files results by arm, seed and hospital."""
+    results = {(job.arm, job.settings.seed, job.hospital): result for job, result in found}
+    return Outcomes(consortium, tuple(seeds), tuple(arms), results)

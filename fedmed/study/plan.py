@@ -1,0 +1,156 @@
+"""Which models a study trains: arms, seeds and hospitals become jobs, one model each."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedmed import config, seeds
+from fedmed.study.settings import KINDS, Kind, Study
+
+MAIN = ""
+_PER_HOSPITAL = ("local", "leave_one_out")
+_NOT_TRAINING = ("name", "study", "arms", "stop", "checkpoint", "runtime")
+
+LABELS: Mapping[Kind, str] = {
+    "federated": "federated",
+    "local": "each hospital alone",
+    "pooled": "all rows in one place",
+    "leave_one_out": "the other hospitals only",
+    "fine_tuned": "federated, then fine-tuned",
+}
+ABOUT: Mapping[Kind, str] = {
+    "federated": "All hospitals train one model together; no row leaves a hospital.",
+    "local": "Each hospital trains a model on its own training rows only, for as many passes over them.",
+    "pooled": "One model is trained on everybody's training rows in one place: what federation is measured by.",
+    "leave_one_out": "The federated model of all other hospitals, tested at the hospital that took no part.",
+    "fine_tuned": "The federated model is trained a little further at each hospital on its own training rows.",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ArmPlan:
+    """An arm as it is trained: its settings with the variant's changes made."""
+
+    name: str
+    kind: Kind
+    settings: config.RunConfig
+    changes: Mapping[str, Any]
+    repeat: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """Arms on the same data, partition and splits, which alone can be compared; MAIN is the config's own."""
+
+    name: str
+    settings: config.RunConfig
+    arms: tuple[ArmPlan, ...]
+    changes: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One model: what it is trained on and how.
+
+    Attributes:
+        name: of its file, without the ending.
+        arm: the arm it belongs to.
+        kind: of arm.
+        settings: of the training; the seed is the split's and, with `repeat`, the training's.
+        repeat: other training randomness on the same split.
+        hospital: the one that trains alone or is left out.
+        members: the hospitals there are; None for all.
+        share: of everybody's training patients.
+        fine_tune_epochs: for a fine-tuned arm.
+        metric: recorded after each round.
+    """
+
+    name: str
+    arm: str
+    kind: Kind
+    settings: config.RunConfig
+    repeat: int = 0
+    hospital: str | None = None
+    members: tuple[str, ...] | None = None
+    share: float = 1.0
+    fine_tune_epochs: int = 0
+    metric: str = ""
+
+    @property
+    def training_seed(self) -> int:
+        """The seed of initial weights, cohorts and shuffling."""
+        if not self.repeat:
+            return self.settings.seed
+        return int(seeds.generator(self.settings.seed, "study.repeat", self.repeat).integers(2**31 - 1))
+
+    def key(self, checksums: Mapping[str, str], versions: Mapping[str, str]) -> str:
+        """Returns a hash of everything that the job's result depends on."""
+        tree = config.to_tree(dataclasses.replace(self, settings=None))  # pyright: ignore[reportArgumentType]
+        settings = {k: v for k, v in config.to_tree(self.settings).items() if k not in _NOT_TRAINING}
+        told = {"job": {k: v for k, v in tree.items() if k not in ("name", "arm")}, "settings": settings}
+        text = json.dumps([told, dict(checksums), dict(versions)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def kinds(study: Study) -> tuple[Kind, ...]:
+    """Returns the built-in arms of a study, in order."""
+    chosen = {*study.arms, *(("leave_one_out",) if study.leave_one_out else ())}
+    return tuple(kind for kind in KINDS if kind in chosen)
+
+
+def scenarios(settings: config.RunConfig) -> list[Scenario]:
+    """Returns the config's own scenario, then one for each arm that changes data, partition or split."""
+    built_in = kinds(settings.study)
+    main = [ArmPlan(kind, kind, settings, {}) for kind in built_in]
+    others = []
+    for arm in settings.arms:
+        changed = config.variant(settings, arm)
+        changed = dataclasses.replace(changed, study=settings.study)
+        if _is_other_data(settings, changed):
+            arms = tuple(ArmPlan(kind, kind, changed, {}, arm.repeat) for kind in built_in)
+            others.append(Scenario(arm.name, changed, arms, arm.set))
+        else:
+            main.append(ArmPlan(arm.name, arm.train, changed, arm.set, arm.repeat))
+    return [Scenario(MAIN, settings, tuple(main), {}), *others]
+
+
+def _is_other_data(a: config.RunConfig, b: config.RunConfig) -> bool:
+    same_rows = dataclasses.replace(b.data, preprocessing=a.data.preprocessing)  # it changes what a model sees only
+    return (a.data, a.partition, a.model.task) != (same_rows, b.partition, b.model.task)
+
+
+def seeds_of(settings: config.RunConfig) -> list[int]:
+    """Returns the study's seeds: the config's and those that follow it."""
+    return [settings.seed + number for number in range(settings.study.seeds)]
+
+
+def jobs(scenario: Scenario, hospitals: Sequence[str], metric: str) -> list[Job]:
+    """Returns the jobs of a scenario, seed by seed."""
+    found = []
+    for seed in seeds_of(scenario.settings):
+        for arm in scenario.arms:
+            for hospital in hospitals if arm.kind in _PER_HOSPITAL else (None,):
+                found.append(_job(scenario, arm, seed, hospital, metric))
+    return found
+
+
+def _job(scenario: Scenario, arm: ArmPlan, seed: int, hospital: str | None, metric: str) -> Job:
+    settings = dataclasses.replace(arm.settings, seed=seed)
+    tune = scenario.settings.study.fine_tune_epochs if arm.kind == "fine_tuned" else 0
+    name = job_name(scenario.name, arm.name, seed, hospital)
+    return Job(name, arm.name, arm.kind, settings, arm.repeat, hospital, fine_tune_epochs=tune, metric=metric)
+
+
+def job_name(scenario: str, arm: str, seed: int, hospital: str | None, point: str = "") -> str:
+    """Returns ARM-SEED[-HOSPITAL], with the scenario's name or the point's before it where there is one."""
+    words = [scenario, point, arm, str(seed), hospital or ""]
+    return "-".join(safe(word) for word in words if word)
+
+
+def safe(name: str) -> str:
+    """Returns a name that every file system takes; another name never gives the same one."""
+    plain = re.sub(r"[^A-Za-z0-9._+]", "_", name)[:60]
+    return plain if plain == name else f"{plain}~{hashlib.sha256(name.encode()).hexdigest()[:6]}"

@@ -1,0 +1,63 @@
+"""What a job leaves behind: predictions in row order, a curve and seconds; no label, no row, no identifier."""
+
+import io
+import pathlib
+import zipfile
+from typing import NamedTuple
+
+import numpy as np
+
+from fedmed import files
+from fedmed.data.examples import Array
+
+
+class Result(NamedTuple):
+    """One model's predictions and how it got there.
+
+    Attributes:
+        predictions: for each hospital, in the order of the partition, on its test rows; float32.
+        rounds: [k] rounds after which the model was scored.
+        curve: [k, hospitals + 1] the metric at each hospital and, last, over all; NaN where it is not defined.
+        seconds: of the rounds, scoring left out.
+        weight_bytes: size of the model.
+    """
+
+    predictions: list[Array]
+    rounds: Array
+    curve: Array
+    seconds: float
+    weight_bytes: int
+
+
+def path_of(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """Returns the file of a job."""
+    return folder / f"{name}.npz"
+
+
+def write(path: pathlib.Path, key: str, result: Result) -> None:
+    """Writes a result, whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        key=np.array(key),
+        rounds=result.rounds,
+        curve=result.curve,
+        seconds=np.array(result.seconds),
+        weight_bytes=np.array(result.weight_bytes),
+        **{f"p{number:05d}": np.asarray(p, np.float32) for number, p in enumerate(result.predictions)},
+    )
+    files.write_atomically(path, buffer.getvalue())
+
+
+def read(path: pathlib.Path, key: str) -> Result | None:
+    """Returns the result of the job with this key; None where there is none, or it is another's, or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if str(archive["key"]) != key:
+                return None
+            names = sorted(name for name in archive.files if name[0] == "p" and name[1:].isdigit())
+            predictions = [archive[name] for name in names]
+            curve, seconds = archive["curve"], float(archive["seconds"])
+            return Result(predictions, archive["rounds"], curve, seconds, int(archive["weight_bytes"]))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None

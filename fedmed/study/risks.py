@@ -1,0 +1,154 @@
+"""Pictures of risk as numbers: calibration curves and decision curves, from all seeds' test predictions together."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fedmed.data.examples import Array
+from fedmed.statistics import ArmTest, informative_patients, smooth_calibration, wilson
+from fedmed.study.estimates import MINIMUM_CELL, Rules, number
+from fedmed.study.outcomes import Outcomes, Unit
+
+_BINS, _SMOOTH_POINTS, _SMOOTH_ROWS = 10, 41, 5000
+_THRESHOLDS = 20
+
+
+def calibration(outcomes: Outcomes, rules: Rules) -> dict[str, Any]:
+    """Returns the calibration curves of each arm at each unit."""
+    arms = {arm.name: by_unit(outcomes, lambda unit, a=arm.name: _curve(outcomes, a, unit, rules))
+            for arm in outcomes.arms}  # fmt: skip
+    about = (
+        "Predictions of all seeds' test rows, in bins of similar prediction that hold at least 5 patients with and 5 "
+        "without the event; Wilson's interval of the share, counting each patient once. The smooth curve is lowess."
+    )
+    return {"about": about, "arms": arms}
+
+
+def by_unit(outcomes: Outcomes, make: Callable[[Unit], Any]) -> dict[str, Any]:
+    """Returns a ByUnit of schema.md; what is None is left out at a hospital."""
+    found = {name: make(name) for name in outcomes.hospitals}
+    return {"hospitals": {name: x for name, x in found.items() if x is not None}, "all": make(None)}
+
+
+def _curve(outcomes: Outcomes, arm: str, unit: Unit, rules: Rules) -> dict[str, Any] | None:
+    tests = outcomes.tests(arm, unit)
+    if not tests or informative_patients(outcomes.task, tests) < rules.minimum_events:
+        return None
+    y, p = _together(outcomes, tests)
+    patient = np.concatenate([test.patient for test in tests])
+    is_share = outcomes.task in ("binary", "multiclass")
+    bins = [_bin(y[rows], p[rows], patient[rows], rules.level, is_share) for rows in _bins(y, p, patient, is_share)]
+    smooth: dict[str, list[float]] = {"predicted": [], "observed": []}
+    if is_share and len(np.unique(p)) > 10:
+        at = np.linspace(*np.quantile(p, [0.01, 0.99]), _SMOOTH_POINTS)
+        kept = np.linspace(0, len(p) - 1, min(len(p), _SMOOTH_ROWS)).round().astype(int)
+        order = np.argsort(p, kind="stable")[kept]  # lowess looks at every row for every point
+        smooth = {"predicted": at.tolist(), "observed": smooth_calibration(y[order], p[order], at).tolist()}
+    return {"bins": bins, "smooth": smooth}
+
+
+def _together(outcomes: Outcomes, tests: Sequence[ArmTest]) -> tuple[Array, Array]:
+    y, p = np.concatenate([test.y for test in tests]), np.concatenate([test.p for test in tests])
+    return ((p.argmax(axis=1) == y).astype(np.int64), p.max(axis=1)) if outcomes.task == "multiclass" else (y, p)
+
+
+def _bins(y: Array, p: Array, patient: Array, is_share: bool) -> list[Array]:
+    """Returns the rows of each bin, by rising prediction; a bin grows until no cell of it is small."""
+    order = np.argsort(p, kind="stable")
+    wanted = len(p) / _BINS
+    found, current = [], []
+    for piece in np.array_split(order, 20 * _BINS):
+        current.append(piece)
+        rows = np.concatenate(current)
+        if len(rows) >= wanted and _is_large(y[rows], patient[rows], is_share):
+            found.append(rows)
+            current = []
+    rest = np.concatenate(current) if current else np.zeros(0, np.int64)
+    if len(rest) and found and not (len(rest) >= wanted / 2 and _is_large(y[rest], patient[rest], is_share)):
+        found[-1] = np.concatenate([found[-1], rest])
+    elif len(rest) and _is_large(y[rest], patient[rest], is_share):
+        found.append(rest)
+    return found
+
+
+def _is_large(y: Array, patient: Array, is_share: bool) -> bool:
+    parts = [patient[y == 1], patient[y == 0]] if is_share else [patient]
+    return all(len(np.unique(part)) >= MINIMUM_CELL for part in parts)
+
+
+def _bin(y: Array, p: Array, patient: Array, level: float, is_share: bool) -> dict[str, Any]:
+    patients = len(np.unique(patient))
+    if is_share:
+        share = wilson(round(float(y.mean()) * patients), patients, level)
+        low, high = share.low, share.high
+    else:
+        half = 1.96 * float(y.std()) / np.sqrt(patients)
+        low, high = float(y.mean()) - half, float(y.mean()) + half
+    found = {"predicted": float(p.mean()), "observed": float(y.mean()), "low": low, "high": high}
+    return {**found, "patients": patients}
+
+
+def thresholds(outcomes: Outcomes, asked: Sequence[float]) -> Array:
+    """Returns the thresholds asked for, else 20 up to about three times the prevalence."""
+    if asked:
+        return np.sort(np.asarray(asked, dtype=np.float64))
+    prevalence = float(np.mean(outcomes.consortium.dataset.examples.y))
+    top = np.clip(np.ceil(30 * prevalence) / 10, 0.2, 0.9)
+    return np.round(np.linspace(top / _THRESHOLDS, top, _THRESHOLDS), 4)
+
+
+def decision(
+    outcomes: Outcomes, asked: Sequence[float], comparisons: Sequence[tuple[str, str]], rules: Rules
+) -> dict[str, Any]:
+    """Returns decision curves of each arm, and how far two arms are apart."""
+    at = thresholds(outcomes, asked)
+    about = (
+        "Net benefit in true positives per patient (Vickers and Elkin 2006), mean over seeds; intervals from the "
+        "patients' contributions with the models held fixed. Treating nobody has a net benefit of 0."
+    )
+
+    def of_arm(arm: str, unit: Unit) -> dict[str, Any] | None:
+        return _net_benefit([(t.y, t.patient, _values(t.y, t.p, at)) for t in known(outcomes.tests(arm, unit))], rules)
+
+    def of_pair(of: str, against: str, unit: Unit) -> dict[str, Any] | None:
+        found = known(outcomes.pairs(of, against, unit))
+        return _net_benefit([(t.y, t.patient, _values(t.y, t.b, at) - _values(t.y, t.a, at)) for t in found], rules)
+
+    def everybody(unit: Unit) -> list[float] | None:
+        found = known(outcomes.tests(outcomes.arms[0].name, unit))
+        parts = [_values(t.y, np.ones(len(t.y)), at).mean(axis=0) for t in found]
+        return np.mean(parts, axis=0).tolist() if parts else None
+
+    def known(tests: Sequence[Any]) -> Sequence[Any]:
+        return tests if informative_patients("binary", tests) >= rules.minimum_events else ()
+
+    return {
+        "thresholds": at.tolist(),
+        "arms": {arm.name: by_unit(outcomes, lambda u, a=arm.name: of_arm(a, u)) for arm in outcomes.arms},
+        "treat_all": by_unit(outcomes, everybody),
+        "differences": {f"{b}-{a}": by_unit(outcomes, lambda u, b=b, a=a: of_pair(b, a, u)) for b, a in comparisons},
+        "about": about,
+    }
+
+
+def _values(y: Array, p: Array, at: Array) -> Array:
+    """Returns [n, k] each row's net benefit at each threshold; the mean over rows is the arm's."""
+    treated, events = p[:, None] >= at, (y == 1)[:, None]
+    return treated * np.where(events, 1.0, -at / (1 - at))
+
+
+def _net_benefit(tests: Sequence[tuple[Array, Array, Array]], rules: Rules) -> dict[str, Any] | None:
+    """Returns mean net benefit over seeds with a normal interval, a patient's rows at all seeds taken together."""
+    from statistics import NormalDist
+
+    if not tests:
+        return None
+    everyone, place = np.unique(np.concatenate([patient for _, patient, _ in tests]), return_inverse=True)
+    parts = [(v - v.mean(axis=0)) / len(v) / len(tests) for _, _, v in tests]
+    sums = np.zeros((len(everyone), parts[0].shape[1]))
+    np.add.at(sums, place, np.concatenate(parts))
+    mean = np.mean([v.mean(axis=0) for _, _, v in tests], axis=0)
+    half = NormalDist().inv_cdf(0.5 + rules.level / 2) * np.sqrt(np.square(sums).sum(axis=0))
+    curves = {"net_benefit": mean, "low": mean - half, "high": mean + half}
+    return {name: [number(x) for x in values] for name, values in curves.items()}

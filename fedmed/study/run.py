@@ -1,0 +1,189 @@
+"""A study from settings to study.json: train what is not trained yet, then compare."""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import pathlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fedmed import checks, config, errors, files, machine
+from fedmed.data.examples import Task
+from fedmed.statistics.metrics import METRICS
+from fedmed.study import groups, grow, plan, pool, report, results
+from fedmed.study.consortium import Consortium
+from fedmed.study.outcomes import Outcomes, gather
+from fedmed.study.plan import Job, Scenario
+from fedmed.study.progress import JobProgress
+from fedmed.study.results import Result
+from fedmed.study.worker import Task as JobTask
+
+_DEFAULT_METRIC: Mapping[Task, str] = {"binary": "auroc", "multiclass": "accuracy"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """A scenario with its hospitals and what is to be trained."""
+
+    scenario: Scenario
+    consortium: Consortium
+    jobs: list[Job]
+
+
+def run(settings: config.RunConfig, out: pathlib.Path, *, command: str = "", quiet: bool = False) -> dict[str, Any]:
+    """Runs a study, or goes on with it, and returns what study.json holds (see schema.md).
+
+    Args:
+        settings: with the tables [study] and [[arms]].
+        out: the study's directory; jobs that it holds already are not trained again.
+        command: how to make the study again, for the record.
+        quiet: no progress.
+
+    Raises:
+        UserError: a setting, the data or the model cannot be used; or another study is writing in `out`.
+    """
+    began = time.monotonic()
+    settings = dataclasses.replace(settings, runtime=config.Runtime("local", 1), stop=config.Stop())
+    parts, metric = _planned(settings)
+    with _locked(out):
+        files.write_atomically(out / "config.toml", config.dumps(settings))
+        tasks = _tasks(parts, out / "jobs")
+        _train(tasks, out, quiet)
+        trained = time.monotonic()
+        found = {task.job.name: _read(task) for task in tasks}
+        study = _analysed(settings, parts, found, metric)
+        study["reproduce"] = _reproduce(settings, parts[0].consortium, command)
+        files.write_atomically(out / "study.json", json.dumps(study, indent=1, allow_nan=False) + "\n")
+        _write_timing(out, found, trained - began, time.monotonic() - trained)
+    return study
+
+
+def _planned(settings: config.RunConfig) -> tuple[list[_Part], str]:
+    """Loads the data and plans the jobs; whatever the user can have wrong is found here, before anything is trained."""
+    scenarios = plan.scenarios(settings)
+    for arm in (arm for scenario in scenarios for arm in scenario.arms):
+        checks.check_names(arm.settings)
+    main = Consortium(settings)
+    metric = _metric(settings, main)
+    groups.columns(main.dataset, settings.study)
+    consortia = [main, *(Consortium(scenario.settings) for scenario in scenarios[1:])]
+    parts = [
+        _Part(scenario, consortium, plan.jobs(scenario, consortium.hospitals, metric))
+        for scenario, consortium in zip(scenarios, consortia, strict=True)
+    ]
+    if settings.study.grow:
+        hospital, scenario = grow.watched(settings, main), grow.scenario(settings)
+        consortium = Consortium(scenario.settings)
+        parts.append(_Part(scenario, consortium, grow.jobs(scenario.settings, consortium, hospital, metric)))
+    if len(main.hospitals) < 2:
+        raise errors.DataError("study: there is one hospital only, and nothing to federate")
+    for part in parts:
+        part.consortium.rows(settings.seed)  # an empty test set is the user's to mend
+    return parts, metric
+
+
+def _metric(settings: config.RunConfig, consortium: Consortium) -> str:
+    task = consortium.dataset.task
+    names = [metric.name for metric in METRICS[task]]
+    asked = settings.study.metric or _DEFAULT_METRIC.get(task, "loss")
+    if asked not in names:
+        raise errors.ConfigError(errors.unknown("study.metric", f"metric of a {task} task", asked, names))
+    return asked
+
+
+def _tasks(parts: Sequence[_Part], folder: pathlib.Path) -> list[JobTask]:
+    versions, tasks = machine.versions(), []
+    for part in parts:
+        checksums = part.consortium.dataset.checksums()
+        for job in part.jobs:
+            key = job.key(checksums, versions)
+            tasks.append(JobTask(part.scenario.settings, job, results.path_of(folder, job.name), key))
+    return tasks
+
+
+def _train(tasks: Sequence[JobTask], out: pathlib.Path, quiet: bool) -> None:
+    todo = [task for task in tasks if results.read(task.path, task.key) is None]
+    progress = JobProgress(len(tasks), len(tasks) - len(todo), quiet=quiet)
+    try:
+        if todo:
+            with pool.Pool(pool.size(len(todo)), out / "workers.log") as processes:
+                processes.run(todo, lambda task: progress.step(task.job.name))
+    finally:
+        progress.close()
+
+
+def _read(task: JobTask) -> Result:
+    found = results.read(task.path, task.key)
+    if found is None:
+        raise errors.UserError(f"{task.path}: the result of a model has gone; the same command trains it again")
+    return found
+
+
+def _analysed(
+    settings: config.RunConfig, parts: Sequence[_Part], found: Mapping[str, Result], metric: str
+) -> dict[str, Any]:
+    main, *others = parts
+    study = report.study_json(settings, _outcomes(main, found), metric)
+    study["scenarios"] = [
+        report.scenario_json(
+            part.scenario.settings, _outcomes(part, found), metric, part.scenario.name, part.scenario.changes
+        )
+        for part in others
+        if part.scenario.name != grow.NAME
+    ]
+    study["grow"] = None
+    for part in others:
+        if part.scenario.name == grow.NAME:
+            primary = report.scored(settings, part.consortium, metric)[0]
+            hospital = grow.watched(settings, main.consortium)
+            rules = report.rules_of(settings)
+            study["grow"] = grow.grow_json(part.scenario.settings, _outcomes(part, found), hospital, primary, rules)
+    return study
+
+
+def _outcomes(part: _Part, found: Mapping[str, Result]) -> Outcomes:
+    arms = part.scenario.arms
+    if part.scenario.name == grow.NAME:
+        arms = grow.arms(part.scenario.settings, len(part.consortium.hospitals))
+    seeds = plan.seeds_of(part.scenario.settings)
+    return gather(part.consortium, seeds, arms, [(job, found[job.name]) for job in part.jobs])
+
+
+def _reproduce(settings: config.RunConfig, consortium: Consortium, command: str) -> dict[str, Any]:
+    return {
+        "config_toml": config.dumps(settings),
+        "command": command,
+        "seeds": plan.seeds_of(settings),
+        "versions": machine.versions(),
+        "checksums": consortium.dataset.checksums(),
+        "weights": None,
+    }
+
+
+def _write_timing(out: pathlib.Path, found: Mapping[str, Result], training: float, analysis: float) -> None:
+    """Writes durations, which differ from run to run and so are kept out of study.json."""
+    timing = {
+        "models": len(found),
+        "rounds_seconds": round(sum(result.seconds for result in found.values()), 3),
+        "training_seconds": round(training, 3),
+        "analysis_seconds": round(analysis, 3),
+    }
+    files.write_atomically(out / "timing.json", json.dumps(timing, indent=1) + "\n")
+
+
+@contextlib.contextmanager
+def _locked(out: pathlib.Path) -> Iterator[None]:
+    """Makes the study's directory and keeps a second study out of it."""
+    if out.exists() and not out.is_dir():
+        raise errors.UserError(f"{out}: is not a directory; choose another --out")
+    if out.is_dir() and any(out.iterdir()) and not (out / "jobs").is_dir():
+        raise errors.UserError(f"{out}: is not empty and holds no study; choose another --out")
+    (out / "jobs").mkdir(parents=True, exist_ok=True)
+    with (out / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise errors.UserError(f"{out}: another study is writing here; choose another --out") from None
+        yield
