@@ -7,7 +7,7 @@ import numpy as np
 
 from fedmed import config
 from fedmed.statistics import ArmTest, informative_patients
-from fedmed.study import comparisons, groups, risks, table_one, views
+from fedmed.study import comparisons, groups, parallel, risks, table_one, views
 from fedmed.study.consortium import Consortium
 from fedmed.study.estimates import MINIMUM_CELL, Rules, performance
 from fedmed.study.measures import Measure, measures
@@ -100,20 +100,19 @@ def scenario_json(
 
 
 def _performance(outcomes: Outcomes, found: Sequence[Measure], rules: Rules) -> dict[str, Any]:
+    wanted = [(arm.name, unit, measure) for arm in outcomes.arms for unit in outcomes.units for measure in found]
+    figures = parallel.each(lambda one: performance(outcomes, *one, rules), wanted)
+    known = {(arm, unit, m.name): figure for (arm, unit, m), figure in zip(wanted, figures, strict=True)}
     return {
-        arm.name: by_unit(
-            outcomes, lambda unit, a=arm.name: {m.name: performance(outcomes, a, unit, m, rules) for m in found}
-        )
+        arm.name: by_unit(outcomes, lambda unit, a=arm.name: {m.name: known[a, unit, m.name] for m in found})
         for arm in outcomes.arms
     }
 
 
 def compare_all(outcomes: Outcomes, found: Sequence[Measure], rules: Rules) -> list[dict[str, Any]]:
     """Returns every comparison, the primary one first."""
-    return [
-        comparisons.compare(outcomes, of, against, found, rules, primary=number == 0)
-        for number, (of, against) in enumerate(comparisons.pairs(outcomes.arms))
-    ]
+    pairs = comparisons.pairs(outcomes.arms)
+    return parallel.each(lambda p: comparisons.compare(outcomes, *p, found, rules, primary=p == pairs[0]), pairs)
 
 
 def hospitals(outcomes: Outcomes, minimum_events: int) -> list[dict[str, Any]]:
