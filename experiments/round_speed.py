@@ -132,7 +132,9 @@ def _result(workload: str, contender: Contender, rows: int, cohort: int) -> dict
 def table(results: Sequence[dict[str, Any]]) -> str:
     """Returns the results of one workload as text, with ratios to the hand-written loop and to TFF's library."""
     by_name = {result["contender"]: result for result in results}
-    lines = [f"{'':12} {'s/round':>8} {'examples/s':>11} {'ms/client':>10} {'peak MB':>8} {'start s':>8} {'x hand':>7} {'x TFF':>6}"]  # fmt: skip
+    heads = ("s/round", "examples/s", "ms/client", "peak MB", "start s", "x hand", "x TFF")
+    widths = (8, 11, 10, 8, 8, 7, 6)
+    lines = [" " * 12 + "".join(f" {head:>{width}}" for head, width in zip(heads, widths, strict=True))]
     for name, r in by_name.items():
         ratios = [
             f"{r['seconds_per_round'] / by_name[other]['seconds_per_round']:.2f}" if other in by_name else "-"

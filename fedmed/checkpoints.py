@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedmed import files
-from fedmed.learning.algorithm import ServerState
-from fedmed.learning.weights import Weights
+from fedmed.learning.values import ServerState, Weights
 
 _NAME, _PREVIOUS = "checkpoint.bin", "checkpoint.previous.bin"
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from fedmed.data.clients import Clients
 from fedmed.data.examples import Examples, Inputs, Task
 from fedmed.learning.learner import Learner
-from fedmed.learning.weights import Weights
+from fedmed.learning.values import Weights
 from fedmed.statistics import metrics
 
 OWN_ROWS = "each client's own test rows"

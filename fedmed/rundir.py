@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fedmed import config, errors, files
-from fedmed.learning.weights import Weights
+from fedmed.learning.values import Weights
 
 _MAY_CHANGE = ("rounds", "stop", "checkpoint", "study", "arms")  # a run takes no notice of the last two
 _OURS = (".lock", "worker.log")

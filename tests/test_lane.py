@@ -13,7 +13,7 @@ from fedmed.data.clients import Clients
 from fedmed.data.examples import Examples
 from fedmed.learning import lane
 from fedmed.learning.algorithm import ClientOutput
-from fedmed.learning.weights import Weights
+from fedmed.learning.values import Weights
 
 NORM, ACCEPTED = lane.REPORT.index("update_norm"), lane.REPORT.index("accepted")
 EXAMPLES = lane.REPORT.index("examples")

@@ -14,7 +14,7 @@ from fedmed.data.examples import Dataset, Examples, Task
 from fedmed.data.splits import ClientRows
 from fedmed.federated.worker import Worker
 from fedmed.learning import batches
-from fedmed.learning.weights import Weights
+from fedmed.learning.values import Weights
 
 Arrays = list[np.ndarray]
 

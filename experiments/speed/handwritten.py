@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +26,7 @@ _THREADS = os.cpu_count() or 1
 @functools.partial(tf.function, jit_compile=True, autograph=False)
 def _pool_gradient(x: tf.Tensor, y: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
     """Gives the gradient to the first maximum of each 2 x 2 window, as TensorFlow does."""
-    _, h, w, c = x.shape
+    h, w, c = (int(size or 0) for size in x.shape[1:])
     blocks = tf.reshape(x, [-1, h // 2, 2, w // 2, 2, c])
     order = tf.reshape(tf.range(4), [1, 1, 2, 1, 2, 1])
     found = tf.where(tf.equal(blocks, y[:, :, None, :, None, :]), order, 4)
@@ -34,12 +35,12 @@ def _pool_gradient(x: tf.Tensor, y: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
 
 
 @tf.custom_gradient
-def _max_pool(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+def _max_pool(x: Any) -> Any:
     y = tf.nn.max_pool2d(x, 2, 2, "VALID")
     return y, lambda dy: _pool_gradient(x, y, dy)
 
 
-def _cnn(x: tf.Tensor, w: list[tf.Variable], padding: str) -> tf.Tensor:
+def _cnn(x: tf.Tensor, w: list[tf.Variable], padding: Literal["VALID", "SAME"]) -> tf.Tensor:
     for kernel, bias in zip(w[:-4:2], w[1:-4:2], strict=True):
         x = _max_pool(tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, padding), bias)))
     x = tf.reshape(x, [-1, w[-4].shape[0]])
@@ -66,7 +67,8 @@ class _Lane:
     def __init__(self, workload: str, shapes: list[tuple[int, ...]]) -> None:
         local = workloads.settings(workload).client
         self._w = [tf.Variable(tf.zeros(shape)) for shape in shapes]
-        self._is_table, self._padding = workload == "W4", "SAME" if workload == "W2" else "VALID"
+        self._is_table = workload == "W4"
+        self._padding: Literal["VALID", "SAME"] = "SAME" if workload == "W2" else "VALID"
         self._rate, self._batch, self._steps = local.learning_rate, int(local.batch_size), local.steps
         self.train = tf.function(self._train, autograph=False, reduce_retracing=True)
 
@@ -86,7 +88,7 @@ class _Lane:
         total = tf.constant(self._steps) if self._steps else per_epoch
 
         def step(i: tf.Tensor, losses: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            start = (i % per_epoch) * self._batch
+            start = tf.math.floormod(i, per_epoch) * self._batch
             picked = order[start : start + self._batch]
             loss = self._loss(tf.gather(x, picked), tf.gather(y, picked))
             for variable, gradient in zip(self._w, tf.gradients(loss, self._w), strict=True):
@@ -101,13 +103,17 @@ class _Lane:
             )
 
 
+def _constant(array: Any) -> tf.Tensor:
+    return tf.constant(array)
+
+
 def prepare(workload: str) -> tuple[Callable[[int], float], Callable[[], None]]:
     """Returns a function that trains round n and returns its mean training loss, and one that cleans up."""
     tf.config.threading.set_intra_op_parallelism_threads(1)
     settings = workloads.settings(workload)
     clients = prepare_clients(settings)
-    held = {client: (tf.constant(part.x), tf.constant(part.y)) for client, part in clients.train.items()}
-    columns = next(iter(held.values()))[0].shape[-1]
+    held = {client: (_constant(part.x), _constant(part.y)) for client, part in clients.train.items()}
+    columns = int(next(iter(held.values()))[0].shape[-1] or 0)
     shapes = _shapes(workload, columns)
     rng = np.random.default_rng(0)
     fans = [np.sqrt(2.0 / np.prod(shape[:-1])) if len(shape) > 1 else 0.0 for shape in shapes]
@@ -120,7 +126,7 @@ def prepare(workload: str) -> tuple[Callable[[int], float], Callable[[], None]]:
         nonlocal weights
         cohort = sampling.cohort(settings.seed, number, ids, size)
         queue = sorted(cohort, key=lambda client: len(held[client][1]))
-        lock, total, losses = threading.Lock(), [np.zeros(w.shape, np.float32) for w in weights], []
+        lock, total, losses = threading.Lock(), [np.zeros(shape, np.float32) for shape in shapes], []
 
         def work(lane: _Lane) -> None:
             while True:

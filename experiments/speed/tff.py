@@ -3,13 +3,14 @@
 import os
 import signal
 from collections.abc import Callable
+from typing import Any
 
 import psutil
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from experiments.speed import workloads
-from fedmed import sampling
+from fedmed import config, sampling
 from fedmed.data.clients import prepare as prepare_clients
 from fedmed.models import Spec, building
 
@@ -46,12 +47,12 @@ def prepare(workload: str) -> tuple[Callable[[int], float], Callable[[], None]]:
     return run_round, _end_worker
 
 
-def _dataset(local: object, x: object, y: object) -> tf.data.Dataset:
-    rows = tf.data.Dataset.from_tensor_slices((x, tf.reshape(y, [-1, 1]))).shuffle(len(y), seed=1)  # type: ignore[arg-type]
+def _dataset(local: config.Client, x: Any, y: Any) -> tf.data.Dataset:
+    rows = tf.data.Dataset.from_tensor_slices((x, tf.reshape(y, [-1, 1]))).shuffle(len(y), seed=1)
     scaled = rows.map(lambda a, b: (tf.cast(a, tf.float32) / 255.0 if a.dtype == tf.uint8 else a, b))
-    if local.steps:  # type: ignore[attr-defined]
-        return scaled.repeat().batch(local.batch_size).take(local.steps)  # type: ignore[attr-defined]
-    return scaled.batch(local.batch_size)  # type: ignore[attr-defined]
+    if local.steps:
+        return scaled.repeat().batch(local.batch_size).take(local.steps)
+    return scaled.batch(local.batch_size)
 
 
 def _end_worker() -> None:

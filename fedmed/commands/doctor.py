@@ -143,8 +143,12 @@ def _connect(port: int) -> None:
 
 
 def _network() -> Iterator[Finding]:
-    found = "while a run lasts, TFF's worker listens on every network interface and asks for no password"
-    advice = "on a machine that others can reach, keep them out by a firewall, or use --set runtime.name=local"
+    found = (
+        "with runtime.name=tff, TFF's worker listens on every network interface while a run lasts, without a password"
+    )
+    advice = (
+        "on a machine that others can reach, keep them out by a firewall, or keep to the default, runtime.name=local"
+    )
     yield Finding("note", "network", found, advice)
 
 

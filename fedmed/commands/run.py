@@ -43,11 +43,8 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
 def _run(
     settings: config.RunConfig, out: pathlib.Path, values: flags.FlagValues, asked: interruption.Interruption
 ) -> dict[str, Any]:
-    from fedmed import checks
-    from fedmed.reporting.progress import Progress
-
-    checks.check(settings)  # the run checks too, but importing it imports TensorFlow, which takes seconds
     from fedmed import experiment
+    from fedmed.reporting.progress import Progress
 
     observers = [Progress(quiet=values.quiet), asked]
     return experiment.run(settings, out, resume=values.resume, overwrite=values.overwrite, observers=observers)

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 
 from fedmed import errors, plugins
-from fedmed.config import Data, RunConfig
+from fedmed.config import RunConfig
 from fedmed.data import catalog, partitions, splits
 from fedmed.data import preprocessing as tables
 from fedmed.data.examples import Array, Dataset, Examples
 from fedmed.data.preprocessing import Preprocessing
 from fedmed.data.splits import ClientRows
 
-_DEFAULT_FRACTION = next(field.default for field in dataclasses.fields(Data) if field.name == "test_fraction")
+_DEFAULT_FRACTION = 0.25
 
 
 class Clients(NamedTuple):
@@ -106,5 +106,5 @@ def split(dataset: Dataset, held: Mapping[str, Array], config: RunConfig) -> dic
 def _fractions(dataset: Dataset, held: Mapping[str, Array], config: RunConfig) -> dict[str, float]:
     """Returns each client's share of test rows: a published split's where clients are its sites and none was asked."""
     asked = config.data.test_fraction
-    published = dataset.site_test_fraction if config.partition.name == "by_site" and asked == _DEFAULT_FRACTION else {}
-    return {client: published.get(client, asked) for client in held}
+    published = dataset.site_test_fraction if config.partition.name == "by_site" else {}
+    return {client: published.get(client, _DEFAULT_FRACTION) if asked is None else asked for client in held}

@@ -7,9 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from fedmed.learning import weights as weight_ops
-from fedmed.learning.algorithm import Broadcast, ServerState
 from fedmed.learning.lane import LaneOutput, Work
 from fedmed.learning.program import WORK_SPECS, Program, add_outputs, broadcast_specs
+from fedmed.learning.values import Broadcast, ServerState
 
 
 class LocalRuntime:

@@ -9,9 +9,9 @@ import tensorflow_federated as tff
 
 from fedmed.federated.context import execution_context
 from fedmed.federated.worker import Worker
-from fedmed.learning.algorithm import ServerState
 from fedmed.learning.lane import LaneOutput, Work
 from fedmed.learning.program import WORK_SPECS, Program, broadcast_specs
+from fedmed.learning.values import ServerState
 
 
 def build_process(program: Program) -> tff.templates.IterativeProcess:

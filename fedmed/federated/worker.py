@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from typing import IO
 
 _START_SECONDS = 60.0
@@ -55,7 +56,7 @@ class Worker:
                 stdout=log,
                 stderr=log,
                 env=environment,
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_ending_with(os.getpid()) if sys.platform == "linux" else None,
                 start_new_session=True,  # Ctrl-C is ours to handle: it must not tear the worker down first
             )
 
@@ -111,6 +112,13 @@ def _unused_port() -> int:
         return probe.getsockname()[1]
 
 
-def _end_with_parent() -> None:
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+def _ending_with(parent: int) -> Callable[[], None]:
+    """Returns what the new process does first: asks the kernel to be killed when its parent dies."""
+    set_death_signal, pr_set_pdeathsig = ctypes.CDLL(None).prctl, 1
+
+    def bind() -> None:
+        set_death_signal(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(1)
+
+    return bind

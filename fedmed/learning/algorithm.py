@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from fedmed import config
 from fedmed.learning.learner import Inputs, Learner
-from fedmed.learning.weights import Tensor, Weights
+from fedmed.learning.values import Broadcast, ServerState, Weights
 
 
 class Rows(NamedTuple):
@@ -15,13 +15,6 @@ class Rows(NamedTuple):
 
     x: Inputs
     y: tf.Tensor
-
-
-class Broadcast(NamedTuple):
-    """What the server sends to every client of a round: weights and the round's learning rate []."""
-
-    weights: Weights
-    learning_rate: Tensor
 
 
 class ClientOutput(NamedTuple):
@@ -40,22 +33,6 @@ class ClientOutput(NamedTuple):
 
 METRICS = ("examples", "loss", "hits")
 """Sums in `ClientOutput.metrics`: rows seen, summed loss, rows right (squared error for regression and counts)."""
-
-
-class ServerState(NamedTuple):
-    """The server's side of the process.
-
-    Attributes:
-        weights: the global model.
-        first: first moments of the server's optimizer, like the trainable weights, or [].
-        second: second moments, or [].
-        round: [] int32, rounds done.
-    """
-
-    weights: Weights
-    first: list[Tensor]
-    second: list[Tensor]
-    round: Tensor
 
 
 class ClientStep(NamedTuple):

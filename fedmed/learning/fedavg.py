@@ -11,13 +11,13 @@ from fedmed.learning import weights as weight_ops
 from fedmed.learning.algorithm import (
     METRICS,
     Algorithm,
-    Broadcast,
     ClientOutput,
     ClientStep,
     Rows,
     Training,
 )
 from fedmed.learning.learner import Learner
+from fedmed.learning.values import Broadcast
 
 Pull = Callable[[Sequence[tf.Tensor], Sequence[tf.Variable], Broadcast], Sequence[tf.Tensor]]
 

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from fedmed.data.store import Field
 from fedmed.learning import weights as weight_ops
-from fedmed.learning.algorithm import METRICS, Broadcast, ClientOutput, ClientStep, Rows
-from fedmed.learning.weights import Tensor, Weights
+from fedmed.learning.algorithm import METRICS, ClientOutput, ClientStep, Rows
+from fedmed.learning.values import Broadcast, Tensor, Weights
 
 REPORT = (*METRICS, "update_norm", "accepted")
 """What a lane reports of each client: its sums, the L2 norm of its update before clipping, and 1.0 if it was used."""

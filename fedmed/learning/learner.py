@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from fedmed.learning import max_pool, randomness
 from fedmed.learning.objective import Objective
-from fedmed.learning.weights import Weights
+from fedmed.learning.values import Weights
 
 Inputs = tf.Tensor | Mapping[str, tf.Tensor]
 

@@ -10,11 +10,11 @@ import tensorflow as tf
 from fedmed.data.store import Field
 from fedmed.learning import max_pool, tracing
 from fedmed.learning import weights as weight_ops
-from fedmed.learning.algorithm import Algorithm, Broadcast, ServerState
+from fedmed.learning.algorithm import Algorithm
 from fedmed.learning.lane import LaneOutput, Work, run_lane
 from fedmed.learning.learner import Learner, moving_variables
 from fedmed.learning.tracing import Recording
-from fedmed.learning.weights import Weights
+from fedmed.learning.values import Broadcast, ServerState, Weights
 from fedmed.models.catalog import KerasModel
 
 

@@ -8,8 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from fedmed import config
-from fedmed.learning.algorithm import ServerState
-from fedmed.learning.weights import Weights
+from fedmed.learning.values import ServerState, Weights
 
 
 def initial_state(settings: config.Server, weights: Weights) -> ServerState:

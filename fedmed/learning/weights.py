@@ -1,24 +1,10 @@
-"""A model's weights as a value, and the little arithmetic that federated averaging needs."""
+"""The little arithmetic on weights that federated averaging needs."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
 
 import tensorflow as tf
 
-Tensor: TypeAlias = Any
-"""A tf.Tensor, its NumPy array outside a graph, or its tf.TensorSpec: the same structures hold all three."""
-
-
-class Weights(NamedTuple):
-    """What travels between server and clients: float32 tensors in model order.
-
-    Attributes:
-        trainable: what the optimizer changes.
-        moving: what training changes by other means (BatchNorm's moving statistics); averaged like weights.
-    """
-
-    trainable: list[Tensor]
-    moving: list[Tensor]
+from fedmed.learning.values import Tensor, Weights
 
 
 def tensors(weights: Weights) -> list[tf.Tensor]:

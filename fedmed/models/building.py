@@ -45,7 +45,10 @@ def _imported(path: str) -> Callable[..., KerasModel]:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seeds what Keras initialisers draw from (Python, NumPy, TensorFlow) inside the block only."""
+    """Seeds what Keras initialisers draw from: Python and NumPy inside the block only, TensorFlow for good.
+
+    TensorFlow offers no way to read its global seed, so it cannot be put back; nothing else of fedmed draws from it.
+    """
     python_state, numpy_state = random.getstate(), np.random.get_state()
     tf.keras.utils.set_random_seed(seed)
     try:
@@ -65,6 +68,7 @@ def build_checked(build: Builder, spec: Spec, sample: Any, seed: int) -> KerasMo
         ModelError: one line that says what the model did and what is expected.
     """
     with seeded(seed):
+        tf.keras.backend.reset_uids()  # names do not depend on the models built before in this process
         try:
             model = build()
         except errors.UserError:

@@ -1,0 +1,196 @@
+"""Reproduces the MNIST federated-averaging benchmark of McMahan et al. 2017, with seeds and intervals.
+
+    uv run python -m experiments.mnist_benchmark --cells=2nn-iid-C0.1-E1-B10        one cell
+    uv run python -m experiments.mnist_benchmark                                    all, in order
+
+For each cell the client learning rate is tuned on seed 0 over a multiplicative grid of 10^(1/3), as in the paper; the
+best rate is then run with the other seeds. Rounds are read from the best-so-far test accuracy, interpolated. Runs are
+kept in `--out` and resumed where they stopped; finished ones are in the results file and are not run again.
+"""
+
+import json
+import os
+import pathlib
+import platform
+import shutil
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from absl import app, flags
+
+import fedmed
+from experiments.mnist_cells import CELLS, Cell
+from fedmed import errors, files
+
+FLAGS = flags.FLAGS
+flags.DEFINE_list("cells", [], "which cells, by name; default all in order")
+flags.DEFINE_integer("seeds", 3, "how many seeds with the chosen rate", lower_bound=1)
+flags.DEFINE_float("patience", 1.5, "a run may take this many times the paper's rounds", lower_bound=1.0)
+flags.DEFINE_string("out", "runs/mnist_benchmark", "where unfinished runs are kept")
+flags.DEFINE_string("results", "experiments/results/mnist_benchmark.json", "the results file; a .md lies beside it")
+
+Results = dict[str, Any]
+
+
+def rounds_to_target(curve: Sequence[float], target: float) -> float | None:
+    """Returns when the best-so-far accuracy reaches the target, linear between rounds; None when it does not.
+
+    Args:
+        curve: test accuracy after round 0, 1, 2, ...
+        target: accuracy to reach.
+    """
+    best = 0.0
+    for number, value in enumerate(curve):
+        if value >= target:
+            return float(number) if number == 0 else number - 1 + (target - best) / (value - best)
+        best = max(best, value)
+    return None
+
+
+def train(cell: Cell, rate: float, seed: int, limit: int) -> dict[str, Any]:
+    """Runs, or resumes, one run; returns its curve, rounds to target and seconds."""
+    settings = cell.settings(rate, seed, limit)
+    out = pathlib.Path(FLAGS.out) / settings["name"]
+    began = time.perf_counter()
+    fedmed.run(settings, out, resume=(out / "config.toml").exists())
+    records = [json.loads(line) for line in (out / "rounds.jsonl").read_text().splitlines()]
+    curve = [round(record["test"]["pooled"]["accuracy"], 4) for record in records]
+    shutil.rmtree(out)
+    return {
+        "rate": rate,
+        "seed": seed,
+        "rounds": rounds_to_target(curve, cell.target),
+        "limit": limit,
+        "curve": curve,
+        "wall_seconds": round(time.perf_counter() - began, 1),
+        "training_seconds": round(sum(record["seconds"] for record in records), 1),
+    }
+
+
+def complete(cell: Cell, results: Results) -> None:
+    """Tunes the rate on seed 0, then runs the other seeds; what the results hold already is not run again."""
+    limit = round(FLAGS.patience * cell.paper) + 2
+    for rate in cell.rates:
+        # A rate that takes longer than the best one so far is not the best rate, so it need not go on.
+        reached = [run["rounds"] for run in _runs(results, cell) if run["rounds"] and run["seed"] == 0]
+        _once(cell, rate, 0, min([limit, *(int(best) + 1 for best in reached)]), results)
+    rate = chosen_rate(cell, _runs(results, cell))
+    if rate is None:
+        return
+    for seed in range(1, FLAGS.seeds):
+        _once(cell, rate, seed, limit, results)
+
+
+def _once(cell: Cell, rate: float, seed: int, limit: int, results: Results) -> None:
+    if any(run["rate"] == rate and run["seed"] == seed for run in _runs(results, cell)):
+        return
+    run = train(cell, rate, seed, limit)
+    print(f"{cell.name} rate {rate:g} seed {seed}: {_said(run)} in {run['wall_seconds']:.0f} s", flush=True)
+    results["cells"].setdefault(cell.name, []).append(run)
+    write(results)
+
+
+def _said(run: Mapping[str, Any]) -> str:
+    best = max(run["curve"])
+    return f"{run['rounds']:.1f} rounds" if run["rounds"] else f"not within {run['limit']} rounds (best {best:.4f})"
+
+
+def _runs(results: Results, cell: Cell) -> list[dict[str, Any]]:
+    return results["cells"].get(cell.name, [])
+
+
+def chosen_rate(cell: Cell, runs: Sequence[Mapping[str, Any]]) -> float | None:
+    """Returns the rate with the fewest rounds on seed 0, or None when no rate reached the target."""
+    reached = {run["rate"]: run["rounds"] for run in runs if run["seed"] == 0 and run["rounds"] is not None}
+    return min(reached, key=lambda rate: reached[rate]) if reached else None
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Returns the 95 % Student t interval of the mean, or None for a single value."""
+    if len(values) < 2:
+        return None
+    from scipy import stats
+
+    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    mean = statistics.fmean(values)
+    return mean - half, mean + half
+
+
+def markdown(results: Results) -> str:
+    """Returns the table beside the paper's."""
+    machine = results["machine"]
+    lines = [
+        "# MNIST: rounds to a test accuracy",
+        "",
+        "McMahan et al. 2017 (arXiv 1602.05629): 2NN to 97 %, CNN to 99 %, 100 clients. Made by",
+        "`uv run python -m experiments.mnist_benchmark`; every run's curve is in `mnist_benchmark.json`.",
+        f"Machine: {machine['cores']} cores, {machine['processor']}, no GPU. Mean over seeds with a 95 % t interval.",
+        "",
+        "| cell | paper | fedmed: rounds | 95 % interval | rate | rounds of each seed | minutes | |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*lines, *(_row(cell, _runs(results, cell)) for cell in CELLS if _runs(results, cell)), ""])
+
+
+def _row(cell: Cell, runs: Sequence[Mapping[str, Any]]) -> str:
+    minutes = f"{sum(run['wall_seconds'] for run in runs) / 60:.1f}"
+    rate = chosen_rate(cell, runs)
+    mine = [run for run in runs if run["rate"] == rate]
+    values = [run["rounds"] for run in mine if run["rounds"] is not None]
+    if not values:
+        best = max(max(run["curve"]) for run in runs)
+        return f"| {cell.name} | {cell.paper} | not reached (best {best:.4f}) | | | | {minutes} | short of the paper |"
+    missed = len(mine) - len(values)
+    span = interval(values)
+    note = f"{missed} of {len(mine)} seeds not within {mine[0]['limit']} rounds" if missed else (
+        "as the paper or better" if statistics.fmean(values) <= cell.paper else "slower than the paper"
+    )  # fmt: skip
+    shown = "" if span is None else f"{span[0]:.1f} to {span[1]:.1f}"
+    each = ", ".join("-" if run["rounds"] is None else f"{run['rounds']:.1f}" for run in mine)
+    cells = (cell.name, cell.paper, f"{statistics.fmean(values):.1f}", shown, f"{rate:g}", each, minutes, note)
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def write(results: Results) -> None:
+    """Writes the results and the table, each whole or not at all."""
+    path = pathlib.Path(FLAGS.results)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(results)
+    files.write_atomically(path, text.replace('{"rate"', '\n{"rate"') + "\n")
+    files.write_atomically(path.with_suffix(".md"), markdown(results))
+
+
+def load() -> Results:
+    """Returns what was run before, or the empty results of this machine."""
+    path = pathlib.Path(FLAGS.results)
+    if path.exists():
+        return json.loads(path.read_text())
+    return {"machine": {"cores": os.cpu_count(), "processor": _processor(), "python": platform.python_version()},
+            "cells": {}}  # fmt: skip
+
+
+def _processor() -> str:
+    info = pathlib.Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if (
+        info.exists()
+    ) else []  # fmt: skip
+    return names[0] if names else platform.processor()
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the benchmark."""
+    del argv
+    by_name = {cell.name: cell for cell in CELLS}
+    for name in FLAGS.cells:
+        if name not in by_name:
+            raise app.UsageError(errors.unknown("--cells", "cell", name, by_name))
+    results = load()
+    for cell in [by_name[name] for name in FLAGS.cells] or CELLS:
+        complete(cell, results)
+    print(markdown(results))
+
+
+if __name__ == "__main__":
+    app.run(main)

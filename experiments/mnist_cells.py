@@ -1,0 +1,96 @@
+"""The cells of McMahan et al. 2017 (arXiv 1602.05629), Tables 1 and 2: rounds on MNIST until a test accuracy."""
+
+import dataclasses
+from typing import Any
+
+CLIENTS = 100
+TARGETS = {"2nn": 0.97, "cnn": 0.99}
+MODELS = {"2nn": "mcmahan_2nn", "cnn": "mcmahan_cnn"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        model: "2nn" (97 %) or "cnn" (99 %).
+        iid: 600 shuffled rows a client, or two shards of 300 rows sorted by label.
+        fraction: C, the share of the 100 clients in a round; 0 is one client.
+        epochs: E, local passes.
+        batch: B, rows a batch; 0 is a full batch.
+        paper: the paper's rounds.
+        rates: learning rates to try, on the paper's multiplicative grid of 10^(1/3).
+    """
+
+    model: str
+    iid: bool
+    fraction: float
+    epochs: int
+    batch: int
+    paper: int
+    rates: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """The cell's name on the command line, such as cnn-iid-C0.1-E5-B10."""
+        split = "iid" if self.iid else "noniid"
+        return f"{self.model}-{split}-C{self.fraction:g}-E{self.epochs}-B{self.batch or 'full'}"
+
+    @property
+    def target(self) -> float:
+        """The test accuracy to reach."""
+        return TARGETS[self.model]
+
+    def settings(self, rate: float, seed: int, rounds: int) -> dict[str, Any]:
+        """Returns the settings of one run."""
+        shards = {"name": "shards", "args": {"clients": CLIENTS, "shards_per_client": 2}}
+        return {
+            "name": f"{self.name}-{rate:g}-{seed}",
+            "seed": seed,
+            "rounds": rounds,
+            "data": {"name": "mnist"},
+            "partition": {"name": "iid", "args": {"clients": CLIENTS}} if self.iid else shards,
+            "model": {"name": MODELS[self.model]},
+            "cohort": {"fraction": self.fraction} if self.fraction else {"size": 1},
+            "client": {"learning_rate": rate, "epochs": self.epochs, "batch_size": self.batch or "full"},
+            "stop": {"metric": "accuracy", "target": self.target},
+        }
+
+
+def _grid(*thirds: int) -> tuple[float, ...]:
+    """Returns 10^(k/3) for each k, to three digits: -3 is 0.1, -4 is 0.0464."""
+    return tuple(float(f"{10 ** (third / 3):.3g}") for third in thirds)
+
+
+_FEW, _MID, _HIGH = _grid(-5, -4, -3), _grid(-4, -3, -2), _grid(-3, -2, -1)
+
+CELLS: tuple[Cell, ...] = (
+    Cell("2nn", True, 0.1, 1, 10, 87, _grid(-4, -3, -2)),
+    Cell("2nn", False, 0.1, 1, 10, 664, _grid(-5, -4, -3)),
+    Cell("cnn", True, 0.1, 5, 10, 20, _MID),
+    Cell("cnn", True, 0.1, 1, 10, 34, _MID),
+    Cell("cnn", True, 0.1, 5, 50, 29, _MID),
+    Cell("cnn", True, 0.1, 1, 50, 65, _HIGH),
+    Cell("cnn", False, 0.1, 5, 10, 229, _FEW),
+    Cell("cnn", False, 0.1, 1, 10, 350, _FEW),
+    Cell("cnn", False, 0.1, 5, 50, 334, _FEW),
+    Cell("cnn", False, 0.1, 1, 50, 600, _MID),
+    Cell("cnn", True, 0.1, 1, 0, 626, _HIGH),
+    Cell("cnn", False, 0.1, 1, 0, 483, _HIGH),
+    Cell("2nn", True, 0.0, 1, 10, 316, _FEW),
+    Cell("2nn", True, 0.2, 1, 10, 77, _MID),
+    Cell("2nn", True, 0.5, 1, 10, 75, _MID),
+    Cell("2nn", True, 1.0, 1, 10, 70, _MID),
+    Cell("2nn", False, 0.2, 1, 10, 619, _FEW),
+    Cell("2nn", False, 0.5, 1, 10, 443, _FEW),
+    Cell("2nn", False, 1.0, 1, 10, 380, _FEW),
+    Cell("2nn", True, 0.1, 1, 0, 1474, _HIGH),
+    Cell("2nn", False, 0.1, 1, 0, 1796, _HIGH),
+    Cell("cnn", True, 0.1, 5, 0, 179, _HIGH),
+    Cell("cnn", False, 0.1, 5, 0, 1000, _HIGH),
+    Cell("cnn", True, 0.1, 20, 10, 18, _MID),
+    Cell("cnn", False, 0.1, 20, 10, 173, _FEW),
+    Cell("cnn", True, 0.1, 20, 50, 32, _MID),
+    Cell("cnn", False, 0.1, 20, 50, 426, _FEW),
+)
+"""In the order in which they are run: the ones most often reproduced first."""
