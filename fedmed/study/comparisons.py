@@ -126,9 +126,9 @@ def _sentence(
 
 
 def _digits(told: dict[str, Any]) -> int:
-    """Returns decimals that show two digits of the interval's half width, at least 3."""
+    """Returns decimals that show the interval's half width, at least 3."""
     half = abs((told["high"] or 0.0) - (told["low"] or 0.0)) / 2
-    return 3 if not half or not np.isfinite(half) else int(np.clip(1 - np.floor(np.log10(half)), 3, 6))
+    return int(np.clip(np.ceil(-np.log10(half)), 3, 6)) if half and np.isfinite(half) else 3
 
 
 def _summary(hospitals: dict[str, Any], of: str, against: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from fedmed import errors
-from fedmed.study.worker import Reply, Task
+from fedmed.study.worker import Reply, Session, Task
 
 _BYTES_EACH = 1_500_000_000
 _ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -25,6 +25,17 @@ def size(jobs: int) -> int:
     """Returns how many processes to start: one a core, as far as there are jobs and memory for them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, jobs, int(psutil.virtual_memory().available // _BYTES_EACH)))
+
+
+class Here:
+    """Trains in this process, one after another, as a Pool would elsewhere: for debugging and small studies."""
+
+    def run(self, tasks: Sequence[Task], done: Callable[[Task], None]) -> None:
+        """Runs all tasks in order; what goes wrong is raised as it is."""
+        session = Session()
+        for task in tasks:
+            session.run(task)
+            done(task)
 
 
 class Pool:

@@ -41,7 +41,7 @@ def _curve(outcomes: Outcomes, arm: str, unit: Unit, rules: Rules) -> dict[str, 
     bins = [_bin(y[rows], p[rows], patient[rows], rules.level, is_share) for rows in _bins(y, p, patient, is_share)]
     smooth: dict[str, list[float]] = {"predicted": [], "observed": []}
     if is_share and len(np.unique(p)) > 10:
-        at = np.linspace(*np.quantile(p, [0.01, 0.99]), _SMOOTH_POINTS)
+        at = np.linspace(np.quantile(p, 0.01), np.quantile(p, 0.99), _SMOOTH_POINTS)
         kept = np.linspace(0, len(p) - 1, min(len(p), _SMOOTH_ROWS)).round().astype(int)
         order = np.argsort(p, kind="stable")[kept]  # lowess looks at every row for every point
         smooth = {"predicted": at.tolist(), "observed": smooth_calibration(y[order], p[order], at).tolist()}

@@ -32,7 +32,9 @@ class _Part:
     jobs: list[Job]
 
 
-def run(settings: config.RunConfig, out: pathlib.Path, *, command: str = "", quiet: bool = False) -> dict[str, Any]:
+def run(
+    settings: config.RunConfig, out: pathlib.Path, *, command: str = "", quiet: bool = False, here: bool = False
+) -> dict[str, Any]:
     """Runs a study, or goes on with it, and returns what study.json holds (see schema.md).
 
     Args:
@@ -40,6 +42,7 @@ def run(settings: config.RunConfig, out: pathlib.Path, *, command: str = "", qui
         out: the study's directory; jobs that it holds already are not trained again.
         command: how to make the study again, for the record.
         quiet: no progress.
+        here: train in this process instead of several others; TensorFlow's threads are then as the caller left them.
 
     Raises:
         UserError: a setting, the data or the model cannot be used; or another study is writing in `out`.
@@ -50,7 +53,7 @@ def run(settings: config.RunConfig, out: pathlib.Path, *, command: str = "", qui
     with _locked(out):
         files.write_atomically(out / "config.toml", config.dumps(settings))
         tasks = _tasks(parts, out / "jobs")
-        _train(tasks, out, quiet)
+        _train(tasks, out, quiet, here)
         trained = time.monotonic()
         found = {task.job.name: _read(task) for task in tasks}
         study = _analysed(settings, parts, found, metric)
@@ -103,11 +106,13 @@ def _tasks(parts: Sequence[_Part], folder: pathlib.Path) -> list[JobTask]:
     return tasks
 
 
-def _train(tasks: Sequence[JobTask], out: pathlib.Path, quiet: bool) -> None:
+def _train(tasks: Sequence[JobTask], out: pathlib.Path, quiet: bool, here: bool) -> None:
     todo = [task for task in tasks if results.read(task.path, task.key) is None]
     progress = JobProgress(len(tasks), len(tasks) - len(todo), quiet=quiet)
     try:
-        if todo:
+        if here:
+            pool.Here().run(todo, lambda task: progress.step(task.job.name))
+        elif todo:
             with pool.Pool(pool.size(len(todo)), out / "workers.log") as processes:
                 processes.run(todo, lambda task: progress.step(task.job.name))
     finally:

@@ -1,0 +1,227 @@
+"""A study: the same splits for all arms, models trained once, and the same answer after being killed."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from fedmed import config, errors, experiment
+from fedmed.study import grow, plan, results, run
+from fedmed.study.consortium import Consortium
+from fedmed.study.plan import Job
+from fedmed.study.trainer import Trainer
+
+TREE: dict[str, Any] = {
+    "name": "tiny",
+    "rounds": 3,
+    "data": {"name": "diabetes_ehr", "args": {"patients": 0.1}, "preprocessing": "by_site"},
+    "model": {"name": "logistic_regression"},
+    "client": {"learning_rate": 0.2, "batch_size": 16},
+    "study": {"seeds": 2, "draws": 100, "minimum_events": 5},
+}
+
+
+def settings(**study: Any) -> config.RunConfig:
+    """Returns settings of a study of 940 patients; `arms_` are its [[arms]]."""
+    arms = study.pop("arms_", [])
+    return config.parse({**TREE, "study": {**TREE["study"], **study}, "arms": arms})
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[pathlib.Path, dict[str, Any]]:
+    """A finished study with every kind of arm."""
+    out = tmp_path_factory.mktemp("study") / "out"
+    arms = ["federated", "local", "pooled", "leave_one_out", "fine_tuned"]
+    prox = {"name": "prox", "set": {"algorithm.name": "fedprox", "algorithm.args.mu": 0.1}}
+    mild = {"name": "mild", "set": {"data.args.severity": 0.0}}
+    shaped = settings(arms=arms, arms_=[prox, mild], grow=True, grow_hospitals=[1, 2, 3], grow_shares=[0.5, 1.0])
+    return out, run.run(shaped, out, quiet=True, here=True)
+
+
+def job(kind: Any, hospital: str | None = None, **changes: Any) -> Job:
+    """Returns a job of the tiny study at its first seed."""
+    return dataclasses.replace(Job("job", kind, kind, settings(), hospital=hospital, metric="auroc"), **changes)
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Trainer:
+    return Trainer(Consortium(settings()), {})
+
+
+def test_the_federated_arm_is_what_a_run_trains(trainer: Trainer, tmp_path: pathlib.Path) -> None:
+    single = dataclasses.replace(settings(), runtime=config.Runtime("local", 1))
+    summary = experiment.run(single, tmp_path / "run")
+    found = trainer.run(job("federated"))
+    scores = [summary["final"]["clients"][name]["auroc"] for name in trainer._consortium.hospitals]
+    np.testing.assert_allclose(found.curve[-1, :3], [np.nan if s is None else s for s in scores], atol=1e-6)
+
+
+def test_a_traced_program_leaves_nothing_behind(trainer: Trainer) -> None:
+    first = trainer.run(job("federated"))
+    trainer.run(job("local", "small_rural"))
+    again, fresh = trainer.run(job("federated")), Trainer(Consortium(settings()), {}).run(job("federated"))
+    for other in (again, fresh):
+        for a, b in zip(first.predictions, other.predictions, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_consortium_of_one_is_that_hospital_alone(trainer: Trainer) -> None:
+    alone = trainer.run(job("local", "small_rural"))
+    one = trainer.run(job("federated", members=("small_rural",)))
+    pooled = trainer.run(job("pooled", members=("small_rural",)))
+    for a, b, c in zip(alone.predictions, one.predictions, pooled.predictions, strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+
+
+def test_a_repetition_has_the_same_split_and_other_weights(trainer: Trainer) -> None:
+    first, again = trainer.run(job("federated")), trainer.run(job("federated", repeat=1))
+    assert [len(p) for p in first.predictions] == [len(p) for p in again.predictions]
+    assert any((a != b).any() for a, b in zip(first.predictions, again.predictions, strict=True))
+
+
+def test_a_hospital_left_out_is_not_learned_from() -> None:
+    consortium = Consortium(settings())
+    material = consortium.material("leave_one_out", 0, "by_site", hospital="small_rural")
+    assert set(material.train) == {"safety_net", "urban_teaching"}
+    assert set(material.test) == set(consortium.hospitals)
+    scaled = np.asarray(consortium.material("local", 0, "by_site", hospital="small_rural").train["small_rural"].x)
+    np.testing.assert_allclose(scaled[:, 0].mean(), 0, atol=1e-5)  # a hospital alone knows its own mean only
+
+
+def test_a_smaller_share_of_patients_is_part_of_a_larger_one() -> None:
+    consortium = Consortium(settings())
+    parts = [consortium.material("federated", 0, "none", share=share).train["urban_teaching"] for share in (0.25, 0.5)]
+    small, large = ({tuple(row) for row in np.asarray(part.x)} for part in parts)
+    assert len(small) == pytest.approx(len(large) / 2, abs=1)
+    assert small < large
+
+
+def test_growing_adds_hospitals_to_those_that_are_there() -> None:
+    consortium = Consortium(settings())
+    nested = [set(grow.members(consortium, "small_rural", size, seed=3)) for size in (1, 2, 3)]
+    assert nested[0] == {"small_rural"}
+    assert nested[0] < nested[1] < nested[2]
+
+
+def test_every_seed_has_a_split_of_its_own_and_all_arms_have_it() -> None:
+    consortium = Consortium(settings())
+    first, second = (consortium.rows(seed)["urban_teaching"].test for seed in (0, 1))
+    assert not np.array_equal(first, second)
+    tests = [consortium.material(kind, 1, "none", "urban_teaching").test for kind in ("federated", "pooled", "local")]
+    for test in tests:
+        np.testing.assert_array_equal(test["urban_teaching"].y, consortium.dataset.examples.y[second])
+
+
+def test_jobs_have_names_and_keys_of_their_own() -> None:
+    shaped = settings(arms_=[{"name": "prox", "set": {"algorithm.name": "fedprox", "algorithm.args.mu": 0.1}}])
+    jobs = plan.jobs(plan.scenarios(shaped)[0], ["a", "a/b", "a_b"], "auroc")
+    assert len({job.name for job in jobs}) == len(jobs) == 2 * (1 + 3 + 1 + 1)
+    assert len({job.key({}, {}) for job in jobs}) == len(jobs)
+    assert jobs[0].key({"x": "1"}, {}) != jobs[0].key({}, {})
+
+
+def test_what_a_study_shows_does_not_change_what_it_trains() -> None:
+    a = plan.jobs(plan.scenarios(settings())[0], ["h"], "auroc")
+    b = plan.jobs(plan.scenarios(settings(draws=500, question="why?"))[0], ["h"], "auroc")
+    assert [job.key({}, {}) for job in a] == [job.key({}, {}) for job in b]
+
+
+def test_study_json_is_strict_and_holds_no_row(study: tuple[pathlib.Path, dict[str, Any]]) -> None:
+    out, found = study
+    text = (out / "study.json").read_text()
+    assert json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} in study.json")) == found
+    longest = max(len(x) for x in lists(found))
+    assert longest <= 100  # nothing is as long as a hospital's test rows
+
+
+def lists(value: Any) -> list[list[Any]]:
+    """Returns every list in plain values."""
+    if isinstance(value, dict):
+        return [found for item in value.values() for found in lists(item)]
+    return [value, *(found for item in value for found in lists(item))] if isinstance(value, list) else []
+
+
+def test_a_study_answers_each_hospital(study: tuple[pathlib.Path, dict[str, Any]]) -> None:
+    _, found = study
+    assert found["answer"]["comparison"] == "federated-local"
+    assert set(found["answer"]["hospitals"]) == {"urban_teaching", "safety_net", "small_rural"}
+    assert set(found["performance"]) == {"federated", "local", "pooled", "leave_one_out", "fine_tuned", "prox"}
+    assert {c["id"] for c in found["comparisons"]} >= {"federated-leave_one_out", "fine_tuned-local", "prox-federated"}
+    assert [scenario["name"] for scenario in found["scenarios"]] == ["mild"]
+    assert [point["hospitals"] for point in found["grow"]["points"]] == [1, 2, 3, 3, 3]
+
+
+def test_finished_models_are_not_trained_again(study: tuple[pathlib.Path, dict[str, Any]]) -> None:
+    out, found = study
+    before = {path: path.stat().st_mtime_ns for path in (out / "jobs").glob("*.npz")}
+    bytes_before = (out / "study.json").read_bytes()
+    shaped = config.load(out / "config.toml")
+    assert run.run(shaped, out, quiet=True, here=True) == found
+    assert {path: path.stat().st_mtime_ns for path in (out / "jobs").glob("*.npz")} == before
+    assert (out / "study.json").read_bytes() == bytes_before
+
+
+def test_a_damaged_or_foreign_result_counts_as_none(tmp_path: pathlib.Path) -> None:
+    path = results.path_of(tmp_path, "x")
+    result = results.Result([np.zeros(2)], np.arange(1), np.zeros((1, 2)), 1.0, 4)
+    results.write(path, "key", result)
+    assert results.read(path, "key") is not None
+    assert results.read(path, "other") is None
+    path.write_bytes(path.read_bytes()[:-40])
+    assert results.read(path, "key") is None
+    assert results.read(tmp_path / "none.npz", "key") is None
+
+
+def test_what_is_wrong_is_told_before_anything_is_written(tmp_path: pathlib.Path) -> None:
+    for wrong, words in (
+        ({"metric": "auc"}, "study.metric"),
+        ({"subgroups": ["agee"]}, "did you mean"),
+        ({"grow": True, "grow_hospital": "x"}, "study.grow_hospital"),
+    ):
+        with pytest.raises(errors.UserError, match=words):
+            run.run(settings(**wrong), tmp_path / "out", quiet=True, here=True)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(errors.UserError, match="holds no study"):
+        run.run(settings(), tmp_path, quiet=True, here=True)
+
+
+def command(path: pathlib.Path, out: pathlib.Path) -> list[str]:
+    return [sys.executable, "-m", "fedmed", "study", str(path), "--out", str(out)]
+
+
+def test_killed_and_run_again_gives_the_same_bytes(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "tiny.toml"
+    path.write_text(config.dumps(settings(arms=["federated", "local"])))
+    out = tmp_path / "out"
+    process = subprocess.Popen(command(path, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    give_up = time.monotonic() + 60
+    while not list(out.glob("jobs/*.npz")) and time.monotonic() < give_up:
+        time.sleep(0.02)
+    workers = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+    done = {file: file.stat().st_mtime_ns for file in out.glob("jobs/*.npz")}
+    assert len(done) > 0
+    assert not (out / "study.json").exists()
+    ended = subprocess.run(command(path, out), capture_output=True, text=True, check=True)
+    assert "small_rural" in ended.stdout
+    assert not ended.stderr
+    assert {file: file.stat().st_mtime_ns for file in done} == done
+    whole, again = run.run(config.load(path), tmp_path / "whole", quiet=True, here=True), out / "study.json"
+    assert json.loads(again.read_text()) == {
+        **whole,
+        "reproduce": {**whole["reproduce"], "command": COMMAND + str(path)},
+    }

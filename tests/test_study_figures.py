@@ -1,0 +1,307 @@
+"""What a study reports equals scikit-learn and statsmodels on the same predictions, and small cells stay hidden."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    brier_score_loss,
+    log_loss,
+    mean_squared_error,
+    roc_auc_score,
+)
+
+from fedmed import config
+from fedmed.data.examples import Dataset, Examples, Feature, Task
+from fedmed.data.splits import ClientRows
+from fedmed.statistics import ArmTest, calibration_intercept, calibration_slope, decision_curve, metric
+from fedmed.statistics import sensitivity_at_specificity as known_sensitivity
+from fedmed.study import comparisons, groups, measures, report, risks, table_one, views
+from fedmed.study.consortium import Consortium
+from fedmed.study.estimates import Rules, difference, performance
+from fedmed.study.outcomes import Outcomes
+from fedmed.study.plan import ArmPlan
+from fedmed.study.results import Result
+from fedmed.study.settings import Study
+
+RULES = Rules(seed=0, level=0.95, draws=200, minimum_events=10)
+HOSPITALS = ("a", "b", "tiny")
+ROWS = (400, 200, 40)
+
+
+class Held(Consortium):
+    """Hospitals of made-up patients, split in halves at each seed; no config stands behind them."""
+
+    def __init__(self, task: Task = "binary") -> None:
+        rng = np.random.default_rng(1)
+        count = sum(ROWS)
+        self.risk = rng.beta(1, 4, count)
+        y = (rng.random(count) < self.risk).astype(np.int64)
+        y[-40:] = np.arange(40) < 3  # three events at the last hospital
+        if task in ("regression", "count"):
+            y = rng.poisson(5 * self.risk).astype(np.float32)
+        x = np.column_stack(
+            [rng.normal(60, 15, count), rng.integers(0, 2, count).astype(float), rng.integers(0, 3, count)]
+        )
+        x[:3, 0] = np.nan
+        features = (Feature("age_years", "years"), Feature("sex"), Feature("ward", levels=("x", "y", "z")))
+        site = np.repeat(HOSPITALS, ROWS)
+        truth = {"risk_true": self.risk}
+        names = ("well", "ill") if task == "binary" else ()
+        self.dataset = Dataset("made", Examples(x, y, site), task, len(names), names, features, truth=truth)
+        self.held = {name: np.flatnonzero(site == name) for name in HOSPITALS}
+        self.patient, self.own_test = np.arange(count), True
+
+    def rows(self, seed: int) -> dict[str, ClientRows]:
+        found = {}
+        for number, (name, rows) in enumerate(self.held.items()):
+            order = np.random.default_rng([seed, number]).permutation(rows)
+            half = len(rows) // 2
+            found[name] = ClientRows(np.sort(order[half:]), np.sort(order[:half]))
+        return found
+
+
+def outcomes(task: Task = "binary", seeds: int = 3, better: float = 1.0) -> Outcomes:
+    """Returns a federated arm that knows the risk but for some noise, and local ones that know `better` times less."""
+    consortium = Held(task)
+    data = model = {"name": "x"}
+    settings = config.parse({"name": "x", "data": data, "model": model, "client": {"learning_rate": 1.0}, "rounds": 2})
+    arms = tuple(ArmPlan(name, name, settings, {}) for name in ("federated", "local"))
+    found = {}
+    for seed in range(seeds):
+        rng = np.random.default_rng([9, seed])
+        tests = [own.test for own in consortium.rows(seed).values()]
+        curve = np.full((2, 4), 0.5)
+
+        def noisy(noise: float, tests: Sequence[Any] = tests, rng: np.random.Generator = rng) -> list[np.ndarray]:
+            logits = [np.log(consortium.risk[rows] / (1 - consortium.risk[rows])) for rows in tests]
+            return [(1 / (1 + np.exp(-z - noise * rng.normal(size=len(z))))).astype(np.float32) for z in logits]
+
+        found["federated", seed, None] = Result(noisy(0.1), np.arange(2), curve, 1.0, 40)
+        for name in HOSPITALS:
+            found["local", seed, name] = Result(noisy(0.1 + better), np.arange(2), curve, 1.0, 40)
+    return Outcomes(consortium, tuple(range(seeds)), arms, found)
+
+
+SKLEARN = {
+    "auroc": roc_auc_score,
+    "auprc": average_precision_score,
+    "brier": brier_score_loss,
+    "loss": log_loss,
+    "accuracy": lambda y, p: accuracy_score(y, p >= 0.5),
+    "intercept": lambda y, p: sm.GLM(y, np.ones(len(y)), sm.families.Binomial(), offset=logit(p)).fit().params[0],
+    "slope": lambda y, p: sm.Logit(y, sm.add_constant(logit(p))).fit(disp=0).params[1],
+}  # fmt: skip
+
+
+def logit(p: np.ndarray) -> np.ndarray:
+    return np.log(p / (1 - p))
+
+
+@pytest.mark.parametrize("name", SKLEARN)
+@pytest.mark.parametrize("unit", ["a", None])
+def test_a_figure_is_the_mean_over_seeds_of_an_independent_one(name: str, unit: str | None) -> None:
+    found = outcomes()
+    measure = measures.by_name(measures.measures("binary", 0.9, "auroc"), name)
+    told = performance(found, "federated", unit, measure, RULES)
+    by_seed = []
+    for seed in found.seeds:
+        hospitals = HOSPITALS if unit is None else (unit,)
+        rows = np.concatenate([found.consortium.rows(seed)[h].test for h in hospitals])
+        result = found.results["federated", seed, None]
+        p = np.concatenate([result.predictions[HOSPITALS.index(h)] for h in hospitals]).astype(float)
+        by_seed.append(SKLEARN[name](found.consortium.dataset.examples.y[rows], p))
+    np.testing.assert_allclose(told["by_seed"], by_seed, rtol=1e-6)
+    assert told["estimate"] == pytest.approx(np.mean(by_seed), rel=1e-6)
+    assert told["low"] < told["estimate"] < told["high"]
+
+
+def test_a_difference_is_b_minus_a_with_everybodys_own_model() -> None:
+    found = outcomes()
+    measure = measures.measures("binary", 0.9, "brier")[0]
+    told = difference(found, "federated", "local", "b", measure, RULES)
+    y = [found.consortium.dataset.examples.y[found.consortium.rows(seed)["b"].test] for seed in found.seeds]
+    ours = [brier_score_loss(y[s], found.results["federated", s, None].predictions[1]) for s in found.seeds]
+    own = [brier_score_loss(y[s], found.results["local", s, "b"].predictions[1]) for s in found.seeds]
+    np.testing.assert_allclose(told["by_seed"], np.subtract(ours, own), rtol=1e-5)
+    assert told["estimate"] < 0
+    assert 0 <= told["p_value"] <= 1
+
+
+def test_weighted_measures_are_those_of_repeated_rows() -> None:
+    rng = np.random.default_rng(0)
+    p, weights = np.round(rng.random(200), 2), rng.integers(0, 4, (3, 200))  # rounded, so that there are ties
+    p = np.clip(p, 0.01, 0.99)
+    y = (rng.random(200) < p).astype(np.int64)
+    for row, w in enumerate(weights):
+        many_y, many_p = np.repeat(y, w), np.repeat(p, w)
+        point = known_sensitivity(many_y, many_p, 0.9)
+        line, shift = calibration_slope(many_y, many_p), calibration_intercept(many_y, many_p)
+        assert point is not None
+        assert line is not None
+        assert shift is not None
+        assert measures.sensitivity(0.9, y, p, weights)[row] == pytest.approx(point.sensitivity)
+        assert measures.slope(y, p, weights)[row] == pytest.approx(line.estimate, abs=1e-6)
+        assert measures.intercept(y, p, weights)[row] == pytest.approx(shift.estimate, abs=1e-6)
+
+
+def test_fits_without_an_answer_are_not_numbers() -> None:
+    y, p = np.array([0, 0, 0, 1, 1, 1]), np.array([0.1, 0.2, 0.3, 0.7, 0.8, 0.9])
+    assert np.isnan(measures.slope(y, p, None))  # separated
+    assert np.isnan(measures.slope(y, np.full(6, 0.5), None))
+    assert np.isnan(measures.sensitivity(0.9, np.ones(6), p, None))
+
+
+def test_a_hospital_with_too_few_events_gets_no_figure() -> None:
+    found = outcomes()
+    auroc, accuracy = (measures.by_name(measures.measures("binary", 0.9, "auroc"), n) for n in ("auroc", "accuracy"))
+    told = performance(found, "federated", "tiny", auroc, RULES)
+    assert told["estimate"] is None
+    assert told["by_seed"] == [None] * 3
+    assert "too few events" in told["reason"]
+    assert performance(found, "federated", "tiny", accuracy, RULES)["estimate"] is not None
+    verdict = comparisons.compare(found, "federated", "local", [auroc], RULES, primary=True)["hospitals"]["tiny"]
+    assert verdict["outcome"] == "too few events"
+    assert "tiny" not in risks.calibration(found, RULES)["arms"]["federated"]["hospitals"]
+    hospital = report.hospitals(found, 10)[2]
+    assert hospital["events"] is None
+    assert hospital["informative"] is None
+    assert not hospital["enough"]
+
+
+def test_a_better_arm_gains_and_the_answer_says_so() -> None:
+    found = outcomes(seeds=10, better=3.0)
+    scored = measures.measures("binary", 0.9, "auroc")[:1]
+    arms = report._performance(found, scored, RULES)
+    compared = comparisons.compare(found, "federated", "local", scored, RULES, primary=True)
+    answer = comparisons.answer(compared, arms, scored[0], 0.95, found.arms)
+    assert answer["hospitals"]["a"]["outcome"] == "gains"
+    assert answer["hospitals"]["a"]["sentence"].startswith("a: gains. AUROC 0.")
+    assert "too few events" in answer["hospitals"]["tiny"]["sentence"]
+    assert "1 has too few events" in answer["summary"]
+    own = views.seed_sensitivity(answer, found.seeds)
+    assert own is not None
+    assert own["hospitals"]["a"]["signs_agree"]
+
+
+def test_decision_curves_are_those_of_each_seed() -> None:
+    found, at = outcomes(), np.array([0.1, 0.3])
+    told = risks.decision(found, at.tolist(), [("federated", "local")], RULES)
+    tests = found.tests("federated", "a")
+    expected = np.mean([decision_curve(t.y, t.p, at).model for t in tests], axis=0)
+    curve = told["arms"]["federated"]["hospitals"]["a"]
+    np.testing.assert_allclose(curve["net_benefit"], expected)
+    everybody = np.mean([decision_curve(t.y, t.p, at).treat_all for t in tests], axis=0)
+    np.testing.assert_allclose(told["treat_all"]["hospitals"]["a"], everybody)
+    other = told["arms"]["local"]["hospitals"]["a"]["net_benefit"]
+    apart = told["differences"]["federated-local"]["hospitals"]["a"]["net_benefit"]
+    np.testing.assert_allclose(apart, np.subtract(curve["net_benefit"], other))
+
+
+def test_calibration_bins_hold_no_small_cell() -> None:
+    found = outcomes(seeds=1)
+    for unit in ("a", None):
+        curve = risks._curve(found, "federated", unit, RULES)
+        assert curve is not None
+        test = found.test("federated", 0, unit)
+        assert sum(b["patients"] for b in curve["bins"]) == len(test.y)
+        for one in curve["bins"]:
+            assert 5 <= round(one["observed"] * one["patients"]) <= one["patients"] - 5
+            assert one["low"] < one["observed"] < one["high"]
+
+
+def test_table_one_hides_small_cells_and_what_would_betray_them() -> None:
+    table = table_one.table_one(outcomes().consortium)
+    outcome = next(row for row in table["rows"] if row["name"] == "outcome")
+    assert outcome["cells"]["tiny"]["text"] == "< 5"
+    assert outcome["all"]["text"] == "hidden"
+    assert outcome["cells"]["a"]["text"].endswith(" %)")
+    age = next(row for row in table["rows"] if row["name"] == "age_years")
+    assert age["cells"]["a"]["missing"] is None  # three patients
+    assert age["all"]["missing"] is None
+    for row in table["rows"]:
+        if row["statistic"] == "n (%)":
+            for cell in row["cells"].values():
+                assert cell["text"] in ("< 5", "hidden") or int(cell["text"].split()[0]) >= 5 or cell["text"][0] == "0"
+
+
+def test_a_lone_small_level_takes_the_next_one_with_it() -> None:
+    assert table_one._hidden(np.array([100, 3, 20, 0])).tolist() == [False, True, True, False]
+    assert table_one._hidden(np.array([100, 3, 4, 0])).tolist() == [False, True, True, False]
+    assert table_one._hidden(np.array([100, 0, 20])).tolist() == [False, False, False]
+
+
+def test_subgroups_are_cut_as_asked_and_measured_within() -> None:
+    found = outcomes()
+    auroc = measures.measures("binary", 0.9, "auroc")[0]
+    study = Study(bands={"age_years": [50, 70]}, subgroups=("sex", "age_years", "ward"))
+    sex, age, ward = groups.subgroups(found, study, auroc, [("federated", "local")], RULES)
+    assert [g["name"] for g in age["groups"]][:3] == [
+        "age_years under 50",
+        "age_years 50 to 70",
+        "age_years 70 and over",
+    ]
+    assert [g["name"] for g in ward["groups"]] == ["ward = x", "ward = y", "ward = z"]
+    assert age["groups"][-1]["suppressed"]
+    x = np.asarray(found.consortium.dataset.examples.x)
+    values = []
+    for seed in found.seeds:
+        test, rows = found.test("federated", seed, None), found.rows(seed, None)
+        values.append(roc_auc_score(test.y[x[rows, 1] == 1], test.p[x[rows, 1] == 1]))
+    assert sex["groups"][1]["performance"]["federated"]["estimate"] == pytest.approx(np.mean(values))
+    assert sex["gap"]["federated"]["estimate"] >= 0
+    assert set(sex["groups"][0]["differences"]) == {"federated-local"}
+
+
+def test_the_truth_is_the_mean_distance_to_it() -> None:
+    found = outcomes(seeds=1)
+    told = views.truth(found)
+    assert told is not None
+    rows = found.rows(0, "a")
+    p = found.results["federated", 0, None].predictions[0].astype(float)
+    distance = np.abs(p - found.consortium.dataset.truth["risk_true"][rows]).mean()
+    assert told["arms"]["federated"]["hospitals"]["a"]["mean_absolute"] == pytest.approx(distance)
+
+
+def test_sending_costs_what_the_weights_weigh() -> None:
+    found = outcomes()
+    auroc = measures.measures("binary", 0.9, "auroc")[0]
+    cost = views.communication(found, Study(uplink="1kbit", target=0.4), auroc, {})
+    assert cost is not None
+    assert cost["bytes_per_hospital"] == 2 * 40 * 2
+    assert cost["bytes_all"] == 3 * 2 * 40 * 2
+    assert cost["seconds_all"] == pytest.approx(2 * 40 * 8 / 1000)
+    assert cost["target"]["arms"]["federated"]["rounds"] == 0
+    assert cost["pooled_data_bytes"] == 320 * (3 * 8 + 8)
+
+
+@pytest.mark.parametrize("task", ["regression", "count"])
+def test_amounts_and_counts_are_scored_as_such(task: Task) -> None:
+    found = outcomes(task)
+    scored = measures.measures(task, 0.9, "loss")
+    told = {m.name: performance(found, "federated", "a", m, RULES) for m in scored}
+    assert all(one["estimate"] is not None for one in told.values())
+    tests = found.tests("federated", "a")
+    if task == "regression":
+        assert told["loss"]["estimate"] == pytest.approx(
+            np.mean([mean_squared_error(t.y, t.p) for t in tests]), rel=1e-5
+        )
+        lines = [np.polyfit(t.p, t.y, 1)[0] for t in tests]
+        assert told["slope"]["estimate"] == pytest.approx(np.mean(lines), rel=1e-5)
+    else:
+        assert told["ratio"]["estimate"] == pytest.approx(np.mean([t.y.sum() / t.p.sum() for t in tests]), rel=1e-5)
+
+
+def test_everything_together_is_strict_json() -> None:
+    found = outcomes()
+    settings = dataclasses.replace(found.arms[0].settings, study=Study(seeds=3, draws=100))
+    told = report.study_json(settings, found, "auroc")
+    assert metric("binary", told["metric"]["name"]).label == told["metric"]["label"]
+    json.dumps(told, allow_nan=False)
+    assert isinstance(found.test("local", 0, None), ArmTest)
