@@ -34,9 +34,11 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
         if (out / "jobs").is_dir():
             print("stopped; the same command goes on", file=sys.stderr)
         raise
+    if not values.quiet:
+        print("\n".join([*_verdicts(study), ""]), flush=True)
     page = _page(study, out)
     if not values.quiet:
-        print("\n".join([*_verdicts(study), "", f"Page: {page}"]))
+        print(f"Page: {page}")
     return 0
 
 

@@ -98,13 +98,19 @@ class Consortium:
             name: examples.take(self._thinned(rows[name].train, seed, share))
             for name in _training(kind, hospital, members or self.hospitals)
         }
-        test = {name: examples.take(own.test) for name, own in rows.items()}
+        tested = self.tested(seed)
+        test = {key: part for key, (_, part) in tested.items()}
         if self.dataset.is_table:
             everyone = {name: examples.take(own.train) for name, own in rows.items()}
             fitted = self._fitted(trained, everyone, mode)
             trained = {name: fitted.apply(name, part) for name, part in trained.items()}
-            test = {name: fitted.apply(name, part) for name, part in test.items()}
+            test = {key: fitted.apply(name, part) for key, (name, part) in tested.items()}
         return Material({POOLED: joined(list(trained.values()))} if kind == "pooled" else trained, test)
+
+    def tested(self, seed: int) -> dict[str, tuple[str, Examples]]:
+        """Returns the rows that every model is tested on, not preprocessed, each with the hospital they are from."""
+        rows = self.rows(seed)
+        return {name: (name, self.dataset.examples.take(own.test)) for name, own in rows.items()}
 
     def _fitted(
         self, trained: Mapping[str, Examples], everyone: Mapping[str, Examples], mode: tables.Mode
