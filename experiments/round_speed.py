@@ -45,6 +45,7 @@ class Contender:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=root,
         )  # fmt: skip
         self.peak_mb, self._watching = 0.0, True
+        self.memory_mb: list[float] = []
         threading.Thread(target=self._watch, daemon=True).start()
         self.seconds: list[float] = []
         self.start_to_first_round = 0.0
@@ -73,13 +74,16 @@ class Contender:
 
     def _watch(self) -> None:
         while self._watching:
-            try:
-                me = psutil.Process(self._process.pid)
-                family = [me, *me.children(recursive=True)]
-                self.peak_mb = max(self.peak_mb, sum(p.memory_info().rss for p in family) / 1e6)
-            except psutil.Error:
-                pass
+            self.peak_mb = max(self.peak_mb, self.memory())
             time.sleep(0.1)
+
+    def memory(self) -> float:
+        """Returns the resident memory of the process and its children, in MB; 0 when it is gone."""
+        try:
+            me = psutil.Process(self._process.pid)
+            return sum(p.memory_info().rss for p in [me, *me.children(recursive=True)]) / 1e6
+        except psutil.Error:
+            return 0.0
 
     def close(self) -> None:
         """Ends the process and its children."""
@@ -103,6 +107,7 @@ def measure(workload: str, names: Sequence[str], rounds: int) -> list[dict[str, 
         for _ in range(rounds):
             for contender in running:
                 contender.seconds.append(contender.round())
+                contender.memory_mb.append(round(contender.memory(), 1))
     finally:
         for contender in running:
             contender.close()
@@ -124,6 +129,7 @@ def _result(workload: str, contender: Contender, rows: int, cohort: int) -> dict
         "examples_per_second": rows / median,
         "ms_per_client": 1000 * median / cohort,
         "peak_memory_mb": contender.peak_mb,
+        "memory_mb": contender.memory_mb,
         "start_to_first_round": contender.start_to_first_round,
         "last_loss": contender.loss,
     }

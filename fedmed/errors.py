@@ -29,4 +29,4 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 def unknown(where: str, kind: str, name: object, allowed: Iterable[str]) -> str:
     """Words the message for a name that is not among the allowed ones."""
     names = sorted(allowed)
-    return f"{where}: unknown {kind} {name!r}{nearest(str(name), names)}; allowed: {', '.join(names)}"
+    return f"{where}: unknown {kind} {name!r}{nearest(str(name), names)}; allowed: {', '.join(names) or 'none'}"

@@ -87,7 +87,7 @@ def broadcast_specs(initial: Weights) -> Broadcast:
     return Broadcast(weights, tf.TensorSpec([], tf.float32))
 
 
-def add_outputs(outputs: list[LaneOutput]) -> tuple[Weights, tf.Tensor]:
+def add_outputs(outputs: Sequence[LaneOutput]) -> tuple[Weights, tf.Tensor]:
     """Sums the lanes' totals and shares, in lane order."""
     total = functools.reduce(lambda a, b: weight_ops.map_weights(tf.add, a, b), [output.total for output in outputs])
     return total, tf.add_n([output.share for output in outputs])

@@ -1,0 +1,138 @@
+"""Shows where the seconds of a round go: by kind of operation inside a client's training, and around it.
+
+    uv run python -m experiments.round_profile --workload=W1
+
+The recorded computation is run once more in a traced TensorFlow session on one thread, with the first clients of the
+workload; the shares are of the time that its operations took. The second table splits a round as fedmed runs it.
+"""
+
+import collections
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+from fedmed import quiet
+
+quiet.silence()  # before TensorFlow is imported
+
+import tensorflow as tf  # noqa: E402
+
+from experiments.speed import workloads  # noqa: E402
+from fedmed import experiment, sampling, training  # noqa: E402
+from fedmed.data.clients import Clients, prepare  # noqa: E402
+from fedmed.data.store import ClientStore  # noqa: E402
+from fedmed.learning.lane import Work  # noqa: E402
+from fedmed.learning.tracing import Recording  # noqa: E402
+from fedmed.learning.values import Broadcast  # noqa: E402
+
+
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("workload", "W1", sorted(workloads.WHAT), "which workload")
+flags.DEFINE_integer("rows", 2000, "how many rows of the first client to trace", lower_bound=100)
+
+_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "convolution": ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput", "_FusedConv2D", "_MklNativeConv2D",
+                    "_MklNativeFusedConv2D", "_MklNativeConv2DBackpropFilter", "_MklNativeConv2DBackpropFilterWithBias", "_MklNativeConv2DBackpropInput",
+                    "_MklNativePadWithConv2D"),
+    "max-pooling": ("MaxPool", "_MklNativeMaxPool"),
+    "max-pooling's gradient": ("MaxPoolGrad", "_MklNativeMaxPoolGrad", "_XlaRun", "XlaLaunch", "_XlaCompile",
+                               "PartitionedCall", "StatefulPartitionedCall"),
+    "dense layers": ("MatMul", "_FusedMatMul", "_MklMatMul", "_MklNativeMatMul", "_MklNativeFusedMatMul"),
+    "bias and ReLU": ("BiasAdd", "BiasAddGrad", "Relu", "ReluGrad"),
+    "weights' steps": ("ResourceApplyGradientDescent", "ResourceApplyMomentum", "ResourceApplyAdam", "AssignVariableOp",
+                       "ReadVariableOp"),
+    "loss": ("SparseSoftmaxCrossEntropyWithLogits", "Softmax", "_MklSoftmax", "LogSoftmax", "Mean", "Sum", "ArgMax"),
+    "rows": ("GatherV2", "Cast", "ReadFile", "DecodeRaw", "Substr", "StatelessShuffle", "StridedSlice", "Mul"),
+}  # fmt: skip
+
+
+def op_seconds(recording: Recording, broadcast: Broadcast, work: Work) -> dict[str, float]:
+    """Returns the seconds spent in each kind of operation while the recording runs once, after one warm-up."""
+    with tf.Graph().as_default():
+        variables = recording.variables()
+        outputs = recording.replay(variables, tf.nest.map_structure(tf.constant, broadcast), _constants(work))
+        one = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
+        options = tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE)
+        trace = tf.compat.v1.RunMetadata()
+        with tf.compat.v1.Session(config=one) as session:
+            session.run(tf.compat.v1.global_variables_initializer())
+            session.run(outputs)
+            session.run(outputs, options=options, run_metadata=trace)
+    spent: dict[str, float] = collections.defaultdict(float)
+    for device in trace.step_stats.dev_stats:
+        for node in device.node_stats:
+            spent[_kind(node)] += node.op_end_rel_micros / 1e6
+    return dict(spent)
+
+
+def _kind(node: Any) -> str:
+    label = node.timeline_label.split(" = ")
+    return label[1].split("(")[0].split(":")[0] if len(label) > 1 else node.node_name
+
+
+def _constants(work: Work) -> Work:
+    return Work(*(tf.constant(part) for part in work))
+
+
+def grouped(spent: Mapping[str, float]) -> dict[str, float]:
+    """Adds kinds of operation up to what they are for."""
+    group_of = {kind: group for group, kinds in _GROUPS.items() for kind in kinds}
+    groups: dict[str, float] = collections.defaultdict(float)
+    for kind, seconds in spent.items():
+        if kind not in ("While", "StatelessWhile", "StatefulPartitionedCall:"):
+            groups[group_of.get(kind, "the rest")] += seconds
+    return dict(sorted(groups.items(), key=lambda item: -item[1]))
+
+
+def traced_client(clients: Clients) -> tuple[ClientStore, Work]:
+    """Writes the first client's first rows to a store and returns the work of training it."""
+    name, examples = next(iter(clients.train.items()))
+    few = examples.take(np.arange(min(FLAGS.rows, len(examples))))
+    store = ClientStore({name: few})
+    paths, ones = np.array([str(store.paths[name])], dtype=object), np.ones(1, np.float32)
+    return store, Work(paths, np.array([len(few)], np.int32), np.zeros((1, 2), np.int32), ones)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints the two tables."""
+    del argv
+    settings = experiment.resolved(workloads.settings(FLAGS.workload))
+    clients = prepare(settings)
+    setup = training.set_up(settings, clients, None)
+    state = setup.runtime.initialize()
+    store, work = traced_client(clients)
+    recording = setup.runtime.recording
+    spent = op_seconds(recording, Broadcast(state.weights, np.float32(setup.learning_rate(0))), work)
+    store.close()
+    total = sum(grouped(spent).values())
+    print(f"{FLAGS.workload}: {workloads.WHAT[FLAGS.workload]}\n\nInside a client's training, one thread:")
+    for group, seconds in grouped(spent).items():
+        print(f"  {group:24} {100 * seconds / total:5.1f} %")
+    _around(settings, clients, setup, state)
+
+
+def _around(settings: Any, clients: Clients, setup: training.Setup, state: Any) -> None:
+    ids = list(clients.train)
+    size = sampling.cohort_size(settings.cohort, len(ids))
+    parts: dict[str, list[float]] = collections.defaultdict(list)
+    for number in range(4):
+        began = time.perf_counter()
+        cohort = sampling.cohort(settings.seed, number, ids, size)
+        state, _ = setup.train(state, number, setup.learning_rate(number), cohort)
+        parts["a round"].append(time.perf_counter() - began)
+        for part, seconds in setup.runtime.seconds.items():
+            parts[part].append(seconds)
+        began = time.perf_counter()
+        setup.evaluator.pooled(setup.evaluator.predictions(state.weights))
+        parts["evaluation (not part of the round)"].append(time.perf_counter() - began)
+    print(f"\nA round on {settings.runtime.lanes} lanes, median of 3 after a warm-up:")
+    for part, seconds in parts.items():
+        print(f"  {part:36} {1000 * float(np.median(seconds[1:])):9.1f} ms")
+    setup.close()
+
+
+if __name__ == "__main__":
+    app.run(main)
