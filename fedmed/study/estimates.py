@@ -3,12 +3,13 @@
 import dataclasses
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fedmed import seeds
+from fedmed.data.examples import Array, Task
 from fedmed.statistics import ArmTest, Interval, PairedTest, informative_patients, metric_interval, p_value, undefined
 from fedmed.statistics import paired_difference as metric_difference
 from fedmed.statistics.comparison import standard_error
@@ -61,7 +62,30 @@ def performance(outcomes: Outcomes, arm: str, unit: Unit, measure: Measure, rule
     why = withheld(outcomes, tests, measure, rules)
     found = None if why else _interval(outcomes, tests, measure, rules, rules.rng(arm, unit, measure.name))
     by_seed = [_value(outcomes, outcomes.test(arm, seed, unit), measure) for seed in outcomes.seeds]
-    return {**estimate(found, why), "by_seed": [None] * len(by_seed) if why else by_seed}
+    few = bool(why) or informative_patients(outcomes.task, tests) < rules.minimum_events
+    return {**estimate(found, why), "by_seed": [None] * len(by_seed) if few else by_seed}
+
+
+def mean_performance(outcomes: Outcomes, arm: str, measure: Measure, rules: Rules) -> dict[str, Any]:
+    """Returns an arm's Estimate of a measure's plain mean over hospitals, where every hospital has a figure."""
+    without = [name for name in outcomes.hospitals if withheld(outcomes, outcomes.tests(arm, name), measure, rules)]
+    if without:
+        return estimate(None, f"no figure at {', '.join(without)}")
+    whole = [s for s in outcomes.seeds if all(len(outcomes.rows(s, name)) for name in outcomes.hospitals)]
+    tests = [outcomes.test(arm, seed, None) for seed in whole]
+    scores = [_mean_over(outcomes, seed, test, measure) for seed, test in zip(whole, tests, strict=True)]
+    rng = rules.rng(arm, "mean", measure.name)
+    spread = bootstrap(scores, [test.patient for test in tests], draws=rules.draws, rng=rng)
+    found = standard_error(spread, informative_patients(outcomes.task, tests))
+    if found is None:
+        return estimate(None)
+    return estimate(student(spread.estimate, *found, rules.level, "bootstrap of patients and seeds"))
+
+
+def _mean_over(outcomes: Outcomes, seed: int, test: ArmTest, measure: Measure) -> Callable[[Array], Array]:
+    ends = np.cumsum([len(outcomes.rows(seed, name)) for name in outcomes.hospitals])
+    parts = [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return lambda w: np.mean([measure.score(test.y[part], test.p[part], w[..., part]) for part in parts], axis=0)
 
 
 def difference(outcomes: Outcomes, of: str, against: str, unit: Unit, measure: Measure, rules: Rules) -> dict[str, Any]:
@@ -93,29 +117,35 @@ def withheld(
     """Returns why there is no figure, or ""."""
     if not tests:
         return "there are no test rows"
-    patients = len(np.unique(np.concatenate([test.patient for test in tests])))
-    if patients < rules.minimum_events:
+    if _patients(tests) < rules.minimum_events:
         return f"fewer than {rules.minimum_events} patients were tested"
-    informative = informative_patients(outcomes.task, tests)
-    if measure.ranks and informative < rules.minimum_events:
+    if measure.ranks and informative_patients(outcomes.task, tests) < rules.minimum_events:
         return f"too few events: fewer than {rules.minimum_events} tested patients with, or without, the event"
-    if informative < 2:
-        return "all tested patients have the same outcome, so no interval can be given"
     return ""
+
+
+def _patients(tests: Sequence[ArmTest] | Sequence[PairedTest]) -> int:
+    return len(np.unique(np.concatenate([test.patient for test in tests])))
+
+
+def _informative(task: Task, tests: Sequence[ArmTest] | Sequence[PairedTest]) -> int:
+    """Returns the patients that carry the information: all of them where their outcome is the same."""
+    found = informative_patients(task, tests)
+    return found if found > 1 else _patients(tests)
 
 
 def paired_interval(
     outcomes: Outcomes, pairs: Sequence[PairedTest], measure: Measure, rules: Rules, rng: np.random.Generator
 ) -> Interval | None:
     """Returns the interval of the mean difference over seeds (see `statistics.paired_difference`)."""
-    if measure.metric:
+    if measure.metric and informative_patients(outcomes.task, pairs) > 1:
         return metric_difference(outcomes.task, measure.name, pairs, rng=rng, level=rules.level, draws=rules.draws)
     scores = [
         lambda w, t=t: measure.score(t.y, t.b, w) - measure.score(t.y, t.a, w)
         for t in pairs
     ]  # fmt: skip
     spread = bootstrap(scores, [t.patient for t in pairs], draws=rules.draws, rng=rng)
-    found = standard_error(spread, informative_patients(outcomes.task, pairs))
+    found = standard_error(spread, _informative(outcomes.task, pairs))
     return None if found is None else student(spread.estimate, *found, rules.level, "bootstrap of patients and seeds")
 
 
@@ -125,17 +155,17 @@ def _interval(
     if measure.scale == "none":
         mean = float(np.mean([measure.score(t.y, t.p, None) for t in tests]))
         return Interval(mean, np.nan, np.nan, rules.level, "no interval: in few rows it is biased upwards")
-    if measure.metric:
+    if measure.metric and informative_patients(outcomes.task, tests) > 1:
         return metric_interval(outcomes.task, measure.name, tests, rng=rng, level=rules.level, draws=rules.draws)
     draws = min(rules.draws, _DRAWS_OF_FITS) if measure.better == "target" else rules.draws
     scores = [lambda w, t=t: measure.score(t.y, t.p, w) for t in tests]
     spread = bootstrap(scores, [t.patient for t in tests], draws=draws, rng=rng)
-    informative = informative_patients(outcomes.task, tests)
+    informative = _informative(outcomes.task, tests)
     found = standard_error(spread, informative)
     if found is None:
         return None
     plain = student(spread.estimate, *found, rules.level, "bootstrap of patients and seeds")
-    return _on_logit(plain, informative) if measure.scale == "logit" else plain
+    return _on_logit(plain, informative) if measure.scale == "logit" or measure.name == "accuracy" else plain
 
 
 def _on_logit(plain: Interval, informative: int) -> Interval:

@@ -9,7 +9,7 @@ from fedmed import config
 from fedmed.statistics import ArmTest, informative_patients
 from fedmed.study import comparisons, groups, parallel, risks, table_one, views
 from fedmed.study.consortium import Consortium
-from fedmed.study.estimates import MINIMUM_CELL, Rules, performance
+from fedmed.study.estimates import MINIMUM_CELL, Rules, mean_performance, performance
 from fedmed.study.measures import Measure, measures
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.plan import ABOUT, LABELS, ArmPlan
@@ -49,6 +49,10 @@ def study_json(settings: config.RunConfig, outcomes: Outcomes, metric: str) -> d
     found = scored(settings, consortium, metric)
     pairs = comparisons.pairs(outcomes.arms)
     arms = _performance(outcomes, found, rules)
+    for arm, figures in arms.items():
+        metrics = [measure for measure in found if measure.metric]
+        means = parallel.each(lambda m, a=arm: mean_performance(outcomes, a, m, rules), metrics)
+        figures["mean"] = {measure.name: mean for measure, mean in zip(metrics, means, strict=True)}
     compared = compare_all(outcomes, [m for m in found if m.compared], rules)
     answer = comparisons.answer(compared[0], arms, found[0], study.level, outcomes.arms) if compared else None
     task = consortium.dataset.task
