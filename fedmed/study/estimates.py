@@ -62,7 +62,7 @@ def performance(outcomes: Outcomes, arm: str, unit: Unit, measure: Measure, rule
     why = withheld(outcomes, tests, measure, rules)
     found = None if why else _interval(outcomes, tests, measure, rules, rules.rng(arm, unit, measure.name))
     by_seed = [_value(outcomes, outcomes.test(arm, seed, unit), measure) for seed in outcomes.seeds]
-    few = bool(why) or informative_patients(outcomes.task, tests) < rules.minimum_events
+    few = bool(why) or informative_patients(outcomes.task, tests) < MINIMUM_CELL
     return {**estimate(found, why), "by_seed": [None] * len(by_seed) if few else by_seed}
 
 
@@ -102,7 +102,7 @@ def told_difference(
 ) -> dict[str, Any]:
     """Returns the Estimate of a difference whose interval is at hand."""
     by_seed: list[float | None] = [None] * len(outcomes.seeds)
-    if found is not None:
+    if found is not None and informative_patients(outcomes.task, outcomes.tests(of, unit)) >= MINIMUM_CELL:
         for place, seed in enumerate(outcomes.seeds):
             a = _value(outcomes, outcomes.test(against, seed, unit), measure)
             b = _value(outcomes, outcomes.test(of, seed, unit), measure)

@@ -1,0 +1,116 @@
+"""The tables [study] and [[arms]]: what is read, what is refused in one line, and what a run makes of them."""
+
+import pathlib
+from typing import Any
+
+import pytest
+
+from experiments import coverage
+from fedmed import cli, config, errors
+from fedmed.study import plan
+from fedmed.study.settings import bits_per_second
+
+TREE: dict[str, Any] = {
+    "name": "x",
+    "rounds": 2,
+    "data": {"name": "diabetes_ehr"},
+    "model": {"name": "logistic_regression"},
+    "client": {"learning_rate": 0.1},
+}
+PROX = {"name": "prox", "set": {"algorithm.name": "fedprox", "algorithm.args.mu": 0.1}}
+
+
+def parsed(**changes: Any) -> config.RunConfig:
+    return config.parse({**TREE, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"study": {"sedes": 3}}, "did you mean 'seeds'"),
+        ({"study": {"seeds": 0}}, "study.seeds: expected a number >= 1"),
+        ({"study": {"arms": ["fed"]}}, "study.arms: expected a list"),
+        ({"study": {"arms": []}}, "study.arms: expected distinct entries"),
+        ({"study": {"thresholds": [0.1, 1]}}, "study.thresholds: expected a number > 0.0 and < 1.0, got 1.0"),
+        ({"study": {"uplink": "fast"}}, "study.uplink"),
+        ({"study": {"bands": {"age": [60, 50]}}}, "study.bands.age: expected increasing numbers"),
+        ({"arms": {"name": "x"}}, r"arms: expected tables, \[\[arms\]\]"),
+        ({"arms": [{"name": "a/b"}]}, r"arms\[0\].name"),
+        ({"arms": [{"name": "local"}]}, "'local' is taken already"),
+        ({"arms": [PROX, PROX]}, "'prox' is taken already"),
+        ({"arms": [{"name": "a", "set": {"seed": 1}}]}, "'seed' is the same for all arms"),
+        ({"arms": [{"name": "a", "set": {"client.rate": 1}}]}, "arms, 'a': client.rate: unknown setting"),
+        ({"arms": [{"name": "a", "set": {"rounds": 0}}]}, "arms, 'a': rounds: expected a number >= 1"),
+        ({"arms": [{"name": "a", "set": {"rounds.x": 0}}]}, "arms, 'a': set: rounds is a value"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(errors.ConfigError, match=words) as raised:
+        parsed(**changes)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_study_survives_being_written_and_read(tmp_path: pathlib.Path) -> None:
+    shaped = parsed(study={"seeds": 2, "bands": {"age_years": [50]}, "thresholds": [0.1]}, arms=[PROX])
+    path = tmp_path / "x.toml"
+    path.write_text(config.dumps(shaped))
+    assert config.load(path) == shaped
+
+
+def test_an_arm_on_other_data_is_a_study_of_its_own() -> None:
+    mild = {"name": "mild", "set": {"data.args.severity": 0.0}}
+    scaled = {"name": "scaled", "set": {"data.preprocessing": "by_site"}}
+    main, other = plan.scenarios(parsed(arms=[PROX, mild, scaled], study={"leave_one_out": True}))
+    assert [arm.name for arm in main.arms] == ["federated", "local", "pooled", "leave_one_out", "prox", "scaled"]
+    assert main.arms[4].settings.algorithm.name == "fedprox"
+    assert main.arms[0].settings.algorithm.name == "fedavg"
+    assert other.name == "mild"
+    assert {arm.settings.data.args["severity"] for arm in other.arms} == {0.0}
+    assert [arm.name for arm in other.arms] == ["federated", "local", "pooled", "leave_one_out"]
+
+
+def test_a_run_takes_no_notice_of_a_study() -> None:
+    assert plan.seeds_of(parsed(seed=7, study={"seeds": 3})) == [7, 8, 9]
+    assert parsed(study={"seeds": 3}).seed == parsed().seed
+
+
+def test_an_uplink_is_bits_a_second() -> None:
+    assert bits_per_second("10Mbit") == 10_000_000
+    assert bits_per_second("1.5 Gbit/s") == 1_500_000_000
+    assert bits_per_second("500kbit") == 500_000
+
+
+@pytest.mark.parametrize("name", ["diabetes_three_hospitals", "diabetes_severity", "twenty_unequal_hospitals", "heart_disease_four_hospitals"])  # fmt: skip  # noqa: E501
+def test_the_studies_that_ship_can_be_planned(name: str) -> None:
+    settings = config.load(pathlib.Path(__file__).parents[1] / "configs" / f"{name}.toml")
+    assert settings.study.question
+    assert len(plan.scenarios(settings)) == (3 if name == "diabetes_severity" else 1)
+
+
+def test_wrong_use_ends_with_one_line(capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text(config.dumps(parsed()))
+    for words in (["--uplink", "slow"], ["--seeds", "0"], ["--sedes", "3"], ["--set", "model.name=mpl"]):
+        assert cli.main(["study", str(path), "--out", str(tmp_path / "out"), *words]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_coverage_counts_the_intervals_that_hold_the_truth() -> None:
+    def study(truth: float) -> dict[str, Any]:
+        one = {"truth": truth, "interval": [0.0, 1.0], "estimate": 0.5}
+        null = {"federated": "no evidence", "local": "gains"}
+        hospital = {
+            "outcome": "gains",
+            "detectable": 0.2,
+            "null": null,
+            "measures": dict.fromkeys(coverage.METRICS, one),
+        }
+        return {"study": 0, "seeds": 5, "hospitals": {"a": hospital}}
+
+    found = coverage.summary([study(0.5), study(0.9), study(1.5)])
+    assert found["coverage"]["auroc"]["a"]["covered"] == 2
+    assert found["coverage"]["auroc"]["a"]["covered_expected"] == 3
+    assert found["verdicts"]["a"]["gains"] == 3
+    assert found["null"]["local"]["gains"] == 3
+    assert "2/3 (67 %)" in coverage.markdown({**found, "fresh": 10}, "x")
