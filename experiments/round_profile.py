@@ -28,14 +28,14 @@ from fedmed.learning.lane import Work  # noqa: E402
 from fedmed.learning.tracing import Recording  # noqa: E402
 from fedmed.learning.values import Broadcast  # noqa: E402
 
-
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("workload", "W1", sorted(workloads.WHAT), "which workload")
 flags.DEFINE_integer("rows", 2000, "how many rows of the first client to trace", lower_bound=100)
 
 _GROUPS: Mapping[str, tuple[str, ...]] = {
     "convolution": ("Conv2D", "Conv2DBackpropFilter", "Conv2DBackpropInput", "_FusedConv2D", "_MklNativeConv2D",
-                    "_MklNativeFusedConv2D", "_MklNativeConv2DBackpropFilter", "_MklNativeConv2DBackpropFilterWithBias", "_MklNativeConv2DBackpropInput",
+                    "_MklNativeFusedConv2D", "_MklNativeConv2DBackpropFilter",
+                    "_MklNativeConv2DBackpropFilterWithBias", "_MklNativeConv2DBackpropInput",
                     "_MklNativePadWithConv2D"),
     "max-pooling": ("MaxPool", "_MklNativeMaxPool"),
     "max-pooling's gradient": ("MaxPoolGrad", "_MklNativeMaxPoolGrad", "_XlaRun", "XlaLaunch", "_XlaCompile",

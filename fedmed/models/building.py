@@ -67,8 +67,8 @@ def build_checked(build: Builder, spec: Spec, sample: Any, seed: int) -> KerasMo
     Raises:
         ModelError: one line that says what the model did and what is expected.
     """
+    tf.keras.backend.clear_session()  # layer names do not count on from models built before in this process
     with seeded(seed):
-        tf.keras.backend.reset_uids()  # names do not depend on the models built before in this process
         try:
             model = build()
         except errors.UserError:
