@@ -213,7 +213,7 @@ class _Run:
         checkpoints.save(self.directory.folder, checkpoints.Progress(state, self.best, self.facts))
 
     def _finish(self, state: Any) -> dict[str, Any]:
-        from fedmed.reporting import curves, tensorboard
+        from fedmed.reporting import curves, page, tensorboard
 
         names = self.setup.variable_names
         self.directory.write_weights("weights.npz", names, state.weights)
@@ -224,6 +224,7 @@ class _Run:
         summary["model_file"] = self.setup.save_model(self.directory.folder / "model.keras", state.weights)
         self.directory.write_json("summary.json", summary)
         curves.write_curves(self.records, summary, self.directory.folder)
+        page.write_run(summary, self.records, self.directory.folder)
         tensorboard.write_events(self.records, self.directory.folder / "tensorboard")
         return summary
 

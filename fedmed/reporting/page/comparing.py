@@ -1,0 +1,152 @@
+"""The arms against each other: forest plots of paired differences, and every figure of every arm by hospital."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedmed.reporting.page import plots, words
+from fedmed.reporting.page.blocks import Block, Cell, Figure, Fold, Panel, Section, Table, Text
+from fedmed.reporting.page.drawing import Look
+from fedmed.reporting.page.plots import Axis, Mark, Row
+from fedmed.reporting.page.view import OUTCOMES, View
+from fedmed.reporting.page.words import Notes
+
+_ALL = Look("ink", (), "D")
+_ACROSS = 5
+
+
+def arms(view: View) -> Section:
+    """Returns what the arms are and what a difference between them means."""
+    design = view.study["design"]
+    rows = [[view.label(arm["name"]), arm["about"], _changes(arm.get("set") or {})] for arm in design["arms"]]
+    said = [("What a difference means. ", design["estimand"]), ("Splits. ", design["splits"])]
+    said += [("Intervals. ", design["interval_method"]), ("Verdict. ", design["verdict_rule"])]
+    table = Table("Arms", ["arm", "what it is", "settings changed"], rows, words=True)
+    blocks = [Text(words.sentence(text), lead) for lead, text in said if text]
+    return Section("arms", "What was compared, and how", [table, *blocks])
+
+
+def _changes(changed: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in changed.items()) or "none"
+
+
+def differences(view: View) -> Section | None:
+    """Returns a forest plot a comparison, the primary one first, and all differences as tables."""
+    comparisons = view.study["comparisons"]
+    if not comparisons:
+        return None
+    name = view.metric["name"]
+    label = view.metric["label"]
+    panels = [Panel(_title(view, c), _forest(view, c, name)) for c in comparisons]
+    read = (
+        f"Each line is the {view.level} interval of a hospital's difference in {label}; the mark is the estimate. A "
+        "line that crosses 0 is compatible with no difference. Green triangles point up where the verdict is a gain "
+        "and vermillion ones down where it is harm, grey dots where the data cannot tell; the diamond is all "
+        "hospitals' test rows together."
+    )
+    tables = [_table(view, c, name) for c in comparisons]
+    title = f"Differences in {label} by hospital"
+    return Section(
+        "differences", "Arms compared", [Figure(title, read, panels, tables), *_other(view, comparisons, name)]
+    )
+
+
+def _title(view: View, comparison: Mapping[str, Any]) -> str:
+    return view.versus(comparison) + (" (primary)" if comparison.get("primary") else "")
+
+
+def _forest(view: View, comparison: Mapping[str, Any], name: str) -> str:
+    rows = [_row(hospital, own, name) for hospital, own in view.places(comparison)]
+    axis = Axis(f"difference in {view.metric['label']}", 0.0, view.ends(comparison), view.flips(name))
+    return plots.rows_chart(rows, axis, f"Forest plot, {axis.label}: {view.versus(comparison)}, with intervals")
+
+
+def _row(hospital: str, own: Mapping[str, Any], name: str) -> Row:
+    told = own["measures"].get(name) or {}
+    if told.get("estimate") is None:
+        return Row(hospital, [], own.get("outcome") or "withheld")
+    outcome = own.get("outcome")
+    look = OUTCOMES[outcome][2] if outcome in OUTCOMES else _ALL
+    return Row(hospital, [Mark(told["estimate"], told["low"], told["high"], look)], words.estimate(told, sign=True))
+
+
+def _table(view: View, comparison: Mapping[str, Any], name: str) -> Table:
+    notes, rows = Notes(), []
+    for hospital, own in view.places(comparison):
+        told = own["measures"].get(name)
+        detectable = words.number(own.get("detectable"))
+        shown = notes.estimate(told, sign=True, why=own.get("reason") or "")
+        rows.append(
+            [hospital, shown, own.get("outcome") or words.NONE, words.p_value(own.get("p_adjusted")), detectable]
+        )
+    header = [
+        "hospital",
+        f"difference in {view.metric['label']} ({view.level} interval)",
+        "verdict",
+        "p, adjusted",
+        "detectable",
+    ]
+    general = "p by Holm's procedure over the hospitals. Detectable: the smallest difference found with 80 % chance."
+    return Table(_title(view, comparison), header, rows, notes.listed(general))
+
+
+def _other(view: View, comparisons: Sequence[Mapping[str, Any]], primary: str) -> list[Block]:
+    """Returns the differences in the other measures, of which no verdict is made."""
+    tables = []
+    for comparison in comparisons:
+        places = dict(view.places(comparison))
+        names = [m["name"] for m in view.study["measures"] if m["name"] != primary]
+        names = [m for m in names if any(m in own["measures"] for own in places.values())]
+        for start in range(0, len(names), _ACROSS):
+            notes, group = Notes(), names[start : start + _ACROSS]
+            rows = []
+            for place, own in places.items():
+                why = own.get("reason") or ""
+                told = [notes.estimate(own["measures"].get(m), sign=True, why=why) for m in group]
+                rows.append([place, *told])
+            header = ["hospital", *(f"{view.measure(m)['label']} ({_better(view, m)})" for m in group)]
+            general = "Not adjusted for the number of measures: read as description."
+            tables.append(Table(view.versus(comparison), header, rows, notes.listed(general)))
+    return [Fold("Differences in the other measures", tables)] if tables else []
+
+
+def _better(view: View, name: str) -> str:
+    measure = view.measure(name)
+    return f"best at {measure['target']:g}" if measure["better"] == "target" else f"{measure['better']} is better"
+
+
+def performance(view: View) -> Section:
+    """Returns the primary metric of every arm at every hospital, then all measures hospital by hospital."""
+    per = view.study["performance"]
+    arms_ = [arm for arm in view.arms if arm in per]
+    notes, rows = Notes(), []
+    for unit, title in _units(view, per):
+        cells = [_of(view, per[arm], unit, view.metric["name"], notes) for arm in arms_]
+        rows.append([title, *cells])
+    header = ["hospital", *(view.label(arm) for arm in arms_)]
+    caption = f"{view.metric['label']} by hospital and arm ({view.level} interval)"
+    primary = Table(caption, header, rows, notes.listed())
+    every = [_measures(view, per, arms_, unit, title) for unit, title in _units(view, per)]
+    folds = [Fold("All measures, hospital by hospital", every)]
+    said = "How well each arm's models do at each hospital, on test rows that no model was trained on."
+    return Section("performance", "How good the models are", [Text(said), primary, *folds])
+
+
+def _units(view: View, per: Mapping[str, Any]) -> list[tuple[str | None, str]]:
+    return [(unit, unit or "all hospitals") for unit in view.units(per)]
+
+
+def _of(view: View, arm: Mapping[str, Any], unit: str | None, name: str, notes: Notes) -> str | Cell:
+    return notes.estimate((view.at(arm, unit) or {}).get(name))
+
+
+def _measures(view: View, per: Mapping[str, Any], arms_: Sequence[str], unit: str | None, title: str) -> Table:
+    notes = Notes()
+    rows = [
+        [
+            Cell(measure["label"], _better(view, measure["name"])),
+            *(_of(view, per[a], unit, measure["name"], notes) for a in arms_),
+        ]
+        for measure in view.study["measures"]
+    ]
+    header = ["measure", *(view.label(arm) for arm in arms_)]
+    return Table(f"{title}: every measure by arm ({view.level} interval)", header, rows, notes.listed())

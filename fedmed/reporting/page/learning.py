@@ -1,0 +1,71 @@
+"""How each hospital's figure grows with the rounds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from fedmed.reporting.page import words
+from fedmed.reporting.page.blocks import Figure, Section, Table
+from fedmed.reporting.page.panels import ALL, panels
+from fedmed.reporting.page.plots import Frame, Line
+from fedmed.reporting.page.view import View
+
+_START = 0.1  # share of the rounds in which a model finds its feet; the scale is made for what comes after
+
+
+def learning(view: View) -> Section | None:
+    """Returns the primary metric by round, a panel a hospital, all on one scale."""
+    curves = view.study["curves"]
+    by = {arm: curves["arms"][arm] for arm in view.arms if arm in curves["arms"]}
+    units = view.units(by)
+    if not units:
+        return None
+    label = view.measure(curves["metric"])["label"]
+    frame = Frame("round", label, whole=True, ylim=_limits(view, by))
+
+    def draw(unit: str | None) -> tuple[list[Line], Frame]:
+        lines = []
+        for arm, of in reversed(by.items()):
+            own = view.at(of, unit)
+            if own and any(value is not None for value in own["mean"]):
+                lines.append(Line(of["rounds"], own["mean"], view.look(arm), own["low"], own["high"]))
+        return lines, frame
+
+    shown, absent = panels(view, units, draw, f"Learning curve, {label} by round, a line for each arm")
+    read = (
+        f"{label} on test rows after each round: the line is the mean over seeds, the band reaches from the least to "
+        "the greatest. A curve still rising at the end means that more rounds may help. The first rounds may lie "
+        f"outside the scale.{absent}"
+    )
+    figure = Figure(f"{label} by round", read, shown, [_table(view, by, label)], view.keys(list(by)))
+    return Section("learning", "Learning curves", [figure])
+
+
+def _limits(view: View, by: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Returns one scale for all panels, from what comes after the first rounds."""
+    seen = []
+    for of in by.values():
+        first = _START * max(of["rounds"], default=0)
+        late = [place for place, number in enumerate(of["rounds"]) if number >= first]
+        for unit in view.units({"": of}):
+            own = view.at(of, unit) or {}
+            seen += [own[end][place] for end in ("low", "high") if end in own for place in late]
+    seen = [value for value in seen if value is not None]
+    room = 0.05 * (max(seen) - min(seen)) if seen else 0.0
+    return (min(seen) - room, max(seen) + room) if room else None
+
+
+def _table(view: View, by: Mapping[str, Any], label: str) -> Table:
+    rows = []
+    for unit in view.units(by):
+        for arm, of in by.items():
+            own = view.at(of, unit)
+            if own and of["rounds"]:
+                places = (0, len(of["rounds"]) // 2, len(of["rounds"]) - 1)
+                cells = [f"{_seeds(own, place)} at round {of['rounds'][place]}" for place in places]
+                rows.append([unit or ALL, view.label(arm), *cells])
+    header = ["hospital", "arm", "first", "half way", "last"]
+    return Table(f"{label}: mean (least to greatest over seeds)", header, rows)
+
+
+def _seeds(own: Mapping[str, Any], place: int) -> str:
+    return words.estimate({"estimate": own["mean"][place], "low": own["low"][place], "high": own["high"][place]})

@@ -1,0 +1,74 @@
+"""The page of a study, in the order in which a committee asks."""
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from fedmed.reporting.page import (
+    calibration,
+    cohort,
+    comparing,
+    consortium,
+    decision,
+    groups,
+    learning,
+    limits,
+    price,
+    render,
+    tripod,
+    verdict,
+    words,
+)
+from fedmed.reporting.page.blocks import Page, Section
+from fedmed.reporting.page.view import View
+
+_SECTIONS: tuple[Callable[[View], Section | None], ...] = (
+    cohort.table_one,
+    cohort.shift,
+    comparing.arms,
+    comparing.differences,
+    comparing.performance,
+    learning.learning,
+    calibration.calibration,
+    decision.decision,
+    groups.subgroups,
+    consortium.grow,
+    consortium.external,
+    consortium.scenarios,
+    price.communication,
+    price.seeds,
+    price.truth,
+    limits.not_done,
+    tripod.checklist,
+    limits.privacy,
+    limits.again,
+)
+
+
+def write_study(study: dict[str, Any], folder: pathlib.Path) -> None:
+    """Writes report.html and report.md to `folder`.
+
+    Args:
+        study: as `fedmed/study/schema.md` says.
+        folder: an existing directory.
+    """
+    render.write(page_of(View(study)), folder)
+
+
+def page_of(view: View) -> Page:
+    """Returns a study's page."""
+    study = view.study
+    sections = [section for make in _SECTIONS if (section := make(view)) is not None]
+    answer, findings = study.get("answer"), verdict.findings(view)
+    summary = answer["summary"] if answer else "The study has no two arms to compare, so it gives no verdict."
+    return Page(
+        kind="Hospital study",
+        name=study["name"],
+        question=study["question"] or f"Does federated training help each of these {view.hospitals_told}?",
+        summary=words.sentence(summary),
+        findings=findings,
+        groups=verdict.groups(findings),
+        ends=verdict.ends(view),
+        notes=verdict.notes(view),
+        sections=sections,
+    )

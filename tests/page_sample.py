@@ -1,0 +1,244 @@
+"""A study.json and a run's summary made by hand, of any number of hospitals, without data or training."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+ARMS = ("federated", "local", "pooled", "leave_one_out")
+LABELS = {
+    "local": "each hospital alone",
+    "pooled": "all rows in one place",
+    "leave_one_out": "the other hospitals only",
+}
+WITHHELD = "AUROC: too few events among those tested"
+
+
+def estimate(value: float | None, half: float = 0.03, reason: str = WITHHELD) -> dict[str, Any]:
+    if value is None:
+        return {"estimate": None, "low": None, "high": None, "method": "", "reason": reason}
+    ends = {"low": round(value - half, 4), "high": round(value + half, 4)}
+    return {
+        "estimate": round(value, 4),
+        **ends,
+        "method": "bootstrap",
+        "reason": "",
+        "by_seed": [value],
+        "p_value": 0.2,
+    }
+
+
+def study(
+    names: Sequence[str] = ("north", "south", "east"), column: str = "age_years", **changes: Any
+) -> dict[str, Any]:
+    """Returns a whole study.json; the last hospital has too few events for any figure."""
+    maker = _Maker(names, column)
+    return maker.study() | changes
+
+
+class _Maker:
+    def __init__(self, names: Sequence[str], column: str) -> None:
+        self.names, self.column, self.rng = list(names), column, np.random.default_rng(3)
+        self.outcomes = {n: ("gains", "no evidence", "harmed")[i % 3] for i, n in enumerate(self.names)}
+        self.outcomes[self.names[-1]] = "too few events"
+
+    def by(self, make: Any) -> dict[str, Any]:
+        return {"hospitals": {name: make(name) for name in self.names}, "all": make(None)}
+
+    def value(self, name: str | None, middle: float, spread: float = 0.05) -> float | None:
+        few = name is not None and self.outcomes[name] == "too few events"
+        return None if few else float(middle + spread * self.rng.normal())
+
+    def study(self) -> dict[str, Any]:
+        compared = [self.comparison("federated", "local", True), self.comparison("federated", "pooled", False)]
+        arms = [{"name": a, "kind": a, "label": LABELS.get(a, a), "about": f"About {a}.", "set": {}} for a in ARMS]
+        sentences = dict.fromkeys(
+            ("estimand", "splits", "verdict_rule", "interval_method", "suppression"), "As it is done."
+        )
+        return {
+            "schema": 1, "name": "sample", "question": "", "task": "binary",
+            "metric": {"name": "auroc", "label": "AUROC", "better": "higher"},
+            "level": 0.95, "specificity": 0.9, "minimum_events": 10, "minimum_cell": 5, "seeds": [0, 1, 2],
+            "measures": [
+                {"name": "auroc", "label": "AUROC", "better": "higher", "target": None},
+                {"name": "brier", "label": "Brier score", "better": "lower", "target": None},
+                {"name": "slope", "label": "calibration slope", "better": "target", "target": 1.0},
+            ],
+            "data": {"name": "made up", "rows": 5000, "patients": 4000, "classes": 2, "class_names": ["no", "stroke"],
+                     "features": [{"name": self.column, "unit": "years", "levels": []}], "synthetic": True,
+                     "test": "each hospital's own patients", "preprocessing": "federated"},
+            "design": {"arms": arms, "comparisons": [c["id"] for c in compared], **sentences,
+                       "not_done": ["No tuning."]},
+            "hospitals": [self.hospital(name) for name in self.names],
+            "answer": self.answer(compared[0]), "table1": self.table_one(), "shift": self.shift(),
+            "performance": {arm: self.by(self.measures) for arm in ARMS}, "comparisons": compared,
+            "curves": {"metric": "auroc", "arms": {arm: self.curve() for arm in ARMS}},
+            "calibration": {"about": "Bins.", "arms": {arm: self.by(self.bins) for arm in ARMS}},
+            "decision": self.decision(), "subgroups": [self.subgroup()], "truth": self.truth(),
+            "transfer": {"metric": "auroc", "trained_at": self.names, "tested_at": self.names,
+                         "values": [[self.value(to, 0.7) for to in self.names] for _ in self.names]},
+            "communication": self.communication(), "seed_sensitivity": self.seed_sensitivity(),
+            "scenarios": [{"name": "mild", "label": "mild", "set": {"data.args.severity": 0},
+                           "hospitals": [], "performance": {"federated": self.by(self.measures)},
+                           "comparisons": [self.comparison("federated", "local", True)]}],
+            "grow": self.grow(),
+            "reproduce": {"config_toml": 'name = "sample"\n', "command": "fedmed study sample.toml", "seeds": [0, 1, 2],
+                          "versions": {"fedmed": "0.1.0"}, "checksums": {"x": "0" * 64}, "weights": None},
+        }  # fmt: skip
+
+    def hospital(self, name: str) -> dict[str, Any]:
+        few = self.outcomes[name] == "too few events"
+        return {"id": name, "rows": 400, "patients": 350, "train_rows": 300, "test_rows": 100, "tested_patients": 200,
+                "events": None if few else 61, "event_rate": None if few else 0.174, "informative": None if few else 61,
+                "enough": not few, "reason": "too few events" if few else ""}  # fmt: skip
+
+    def measures(self, name: str | None) -> dict[str, Any]:
+        middles = {"auroc": 0.78, "brier": 0.12, "slope": 0.95}
+        return {measure: estimate(self.value(name, middle)) for measure, middle in middles.items()}
+
+    def comparison(self, of: str, against: str, primary: bool) -> dict[str, Any]:
+        def told(name: str | None) -> dict[str, Any]:
+            middle = {"gains": 0.05, "harmed": -0.05}.get(self.outcomes.get(name or "", ""), 0.002)
+            return {m: estimate(self.value(name, middle, 0.004)) for m in ("auroc", "brier")}
+
+        hospitals = {}
+        for name, outcome in self.outcomes.items():
+            few = outcome == "too few events"
+            hospitals[name] = {"outcome": outcome, "reason": WITHHELD if few else "",
+                               "p_adjusted": None if few else 0.04,
+                               "detectable": None if few else 0.061, "measures": told(name)}  # fmt: skip
+        return {"id": f"{of}-{against}", "of": of, "against": against, "primary": primary, "hospitals": hospitals,
+                "all": {"measures": told(None)}}  # fmt: skip
+
+    def answer(self, comparison: dict[str, Any]) -> dict[str, Any]:
+        hospitals = {
+            name: {"outcome": own["outcome"], "sentence": f"{name}: as it is.", "difference": own["measures"]["auroc"],
+                   "p_adjusted": own["p_adjusted"], "detectable": own["detectable"],
+                   "of": estimate(self.value(name, 0.8)), "against": estimate(self.value(name, 0.75))}
+            for name, own in comparison["hospitals"].items()
+        }  # fmt: skip
+        return {"comparison": comparison["id"], "summary": "It helps some.", "hospitals": hospitals}
+
+    def table_one(self) -> dict[str, Any]:
+        def row(name: str, statistic: str, text: str) -> dict[str, Any]:
+            cells = {n: {"text": "< 5" if n == self.names[-1] else text, "missing": 3.1} for n in self.names}
+            return {"name": name, "level": "", "unit": "years", "statistic": statistic, "cells": cells,
+                    "all": {"text": text, "missing": None}}  # fmt: skip
+
+        rows = [row("stroke", "n (%)", "61 (17.4 %)"), row(self.column, "mean (SD)", "61.2 (9.8)")]
+        return {"hospitals": self.names, "rows": rows, "note": "All rows."}
+
+    def shift(self) -> dict[str, Any]:
+        label = {
+            n: {"shares": [estimate(0.8), estimate(0.2 * self.rng.random())], "mean": None, "distance": 0.1}
+            for n in self.names
+        }
+        features = {n: {"difference": [float(self.rng.normal()), None], "missing": [0.02, 0.0],
+                        "kind": ["number", "category"]}
+                    for n in self.names}  # fmt: skip
+        return {"label": label, "features": {"columns": [self.column, "sex"], "hospitals": features}}
+
+    def curve(self) -> dict[str, Any]:
+        def one(name: str | None) -> dict[str, Any]:
+            values = [self.value(name, 0.8 - 0.3 / (1 + k), 0.01) for k in range(9)]
+            return {"mean": values, "low": [v and v - 0.02 for v in values], "high": [v and v + 0.02 for v in values]}
+
+        return {"rounds": list(range(0, 45, 5)), **self.by(one)}
+
+    def bins(self, name: str | None) -> dict[str, Any]:
+        if name == self.names[-1]:
+            return {"bins": [], "smooth": {"predicted": [], "observed": []}}
+        bins = [
+            {"predicted": p, "observed": p * 1.1, "low": p * 0.9, "high": p * 1.4, "patients": 50}
+            for p in (0.1, 0.2, 0.4)
+        ]
+        return {"bins": bins, "smooth": {"predicted": [0.05, 0.5], "observed": [0.06, 0.52]}}
+
+    def decision(self) -> dict[str, Any]:
+        thresholds = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
+        curve = {"net_benefit": [0.15, 0.12, 0.1, 0.08, 0.07, 0.06], "low": [0.05] * 6, "high": [0.2] * 6}
+        by = {"hospitals": dict.fromkeys(self.names[:-1], curve), "all": curve}
+        everybody = {"hospitals": {n: [0.15, 0.1, 0.05, 0.0, -0.1, -0.2] for n in self.names[:-1]}, "all": [0.1] * 6}
+        return {"thresholds": thresholds, "arms": dict.fromkeys(ARMS, by), "treat_all": everybody,
+                "differences": {"federated-local": by}, "about": "Net benefit."}  # fmt: skip
+
+    def subgroup(self) -> dict[str, Any]:
+        def group(name: str, hidden: bool) -> dict[str, Any]:
+            performance = {} if hidden else {arm: estimate(0.75) for arm in ARMS}
+            return {"name": name, "patients": None if hidden else 120, "events": None if hidden else 30,
+                    "suppressed": hidden, "reason": "fewer than 5 patients" if hidden else "",
+                    "performance": performance,
+                    "differences": {} if hidden else {"federated-local": estimate(0.02)}}  # fmt: skip
+
+        gap = {
+            "worst": "under 45",
+            "best": "45 to 65",
+            "estimate": 0.06,
+            "low": 0.01,
+            "high": 0.12,
+            "p_value": 0.3,
+            "method": "",
+        }
+        groups = [group("under 45", False), group("45 to 65", False), group("over 65", True)]
+        return {"column": self.column, "label": self.column, "unit": "years", "groups": groups,
+                "gap": {"federated": gap, "local": None}}  # fmt: skip
+
+    def truth(self) -> dict[str, Any]:
+        own = {
+            "mean_absolute": 0.04,
+            "root_mean_square": 0.07,
+            "loss_regret": 0.02,
+            "brier_regret": 0.005,
+            "auroc_regret": 0.03,
+        }
+        return {"about": "Synthetic.", "arms": {arm: self.by(lambda _: own) for arm in ARMS}}
+
+    def communication(self) -> dict[str, Any]:
+        arm = {"rounds": 12, "bytes_per_hospital": 96000, "seconds": 0.5}
+        never = dict.fromkeys(arm)
+        return {"weights_bytes": 4000, "rounds": 40, "bytes_per_round": 8000, "bytes_per_hospital": 320000,
+                "bytes_all": 320000 * len(self.names), "uplink_bits": 1e7, "uplink": "10Mbit",
+                "seconds_per_round": 0.0032, "seconds_all": 0.128, "target": {"value": 0.77, "why": "nearly pooled",
+                "arms": {"federated": arm, "pooled": never}}, "pooled_data_bytes": 640000,
+                "about": "Sending alone."}  # fmt: skip
+
+    def seed_sensitivity(self) -> dict[str, Any]:
+        own = {"by_seed": [0.01, -0.01, 0.02], "sd": 0.015, "least": -0.01, "greatest": 0.02, "signs_agree": False}
+        return {"comparison": "federated-local", "hospitals": dict.fromkeys(self.names[:-1], own), "about": "Seeds."}
+
+    def grow(self) -> dict[str, Any]:
+        def point(axis: str, hospitals: int, share: float) -> dict[str, Any]:
+            performance = {"federated": estimate(0.7 + 0.02 * hospitals * share), "local": estimate(0.7)}
+            return {"name": f"{hospitals}", "axis": axis, "hospitals": hospitals, "share": share,
+                    "train_rows": 300 * hospitals,
+                    "performance": performance, "difference": estimate(0.02)}  # fmt: skip
+
+        points = [point("hospitals", n, 1.0) for n in (1, 2, 3)] + [point("patients", 3, s) for s in (0.25, 0.5, 1.0)]
+        return {"hospital": self.names[0], "metric": "auroc", "points": points, "about": "Watched."}
+
+
+def run(names: Sequence[str] = ("north", "south", "east")) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Returns a run's summary and its rounds; the last client has too few events, the one before too few test rows."""
+    good = {"accuracy": 0.91, "loss": 0.31, "auroc": 0.78, "auprc": 0.41, "brier": 0.07}
+    few = {**good, "auroc": None, "auprc": None}
+    reasons = {"auroc": f"{WITHHELD}", "auprc": "AUPRC: too few events among those tested"}
+    clients = {n: {"train_rows": 300, "test_rows": 100, **good, "undefined": {}} for n in names}
+    clients[names[-1]] = {"train_rows": 30, "test_rows": 10, **few, "undefined": reasons}
+    clients[names[-2]] = {"train_rows": 30, "test_rows": 3, **good, "undefined": {}}
+    result = {"round": 4, "pooled": good, "clients": clients}
+    shown = {name: {key: own.get(key) for key in good} for name, own in clients.items()}
+    records = [
+        {"round": k, "cohort": list(names) if k else [], "refused": [],
+         "test": {"pooled": {**good, "auroc": 0.7 + 0.02 * k}, "clients": shown}}
+        for k in range(5)
+    ]  # fmt: skip
+    summary = {
+        "schema": 1, "name": "sample", "task": "binary", "metric": "auroc", "rounds": 4, "stopped": "rounds",
+        "seconds": 1.0,
+        "final": result, "best": {**result, "round": 3}, "test": "each client's own test rows",
+        "traffic": {"bytes_down": 48000, "bytes_up": 48000}, "refused": {names[0]: 2}, "parameters": 1000,
+        "weights_bytes": 4000, "weights_sha256": "f" * 64, "seed": 0,
+        "data": {"name": "made up", "checksums": {"x": "0" * 64}},
+        "versions": {"fedmed": "0.1.0"},
+    }  # fmt: skip
+    return summary, records

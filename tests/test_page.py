@@ -1,0 +1,255 @@
+"""The page: one file that asks nothing of a network, escapes what users named, hides what must not be shown."""
+
+import html.parser
+import json
+import pathlib
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import page_sample
+import pytest
+
+from fedmed.reporting.page import verdict, words, write_run, write_study
+from fedmed.reporting.page.render import plain
+from fedmed.reporting.page.view import View
+
+NASTY = ("<script>alert(1)</script>", 'a "quoted" & $odd$ | `name` *here*', "few & far")
+VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
+NUMBER = re.compile(r"[+−]?\d+(?:[.,]\d+)*")
+
+
+class Reader(html.parser.HTMLParser):
+    """Collects text, tags, attributes and ids; fails where tags do not match."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text: list[str] = []
+        self.hidden = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open[-1] == tag, f"</{tag}> closes <{self.open[-1]}>"
+        self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not {"svg", "style", "title", "nav", "script"} & set(self.open):
+            self.text.append(data)
+
+
+def read(path: pathlib.Path) -> Reader:
+    reader = Reader()
+    reader.feed((path / "report.html").read_text())
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+def study_page(folder: pathlib.Path, **given: Any) -> Reader:
+    write_study(page_sample.study(**given), folder)
+    return read(folder)
+
+
+def run_page(folder: pathlib.Path, names: tuple[str, ...] = ("north", "south", "east")) -> Reader:
+    (folder / "config.toml").write_text('name = "sample"\n')
+    write_run(*page_sample.run(names), folder)
+    return read(folder)
+
+
+@pytest.fixture(params=["study", "run"])
+def page(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> tuple[pathlib.Path, Reader]:
+    return tmp_path, study_page(tmp_path, names=NASTY) if request.param == "study" else run_page(tmp_path, NASTY)
+
+
+def test_nothing_is_asked_of_a_network(page: tuple[pathlib.Path, Reader]) -> None:
+    text = (page[0] / "report.html").read_text()
+    for tag, name, value in page[1].attributes:
+        if name in ("src", "href", "srcset", "action", "data", "poster") or name.endswith(":href"):
+            assert value.startswith("#"), f"<{tag} {name}={value}>"
+        assert "url(" not in value.replace("url(#", ""), value
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "@import" not in text
+    assert not {"script", "link", "iframe", "img", "object"} & set(page[1].tags)
+
+
+def test_names_from_users_files_are_text_in_both_files(page: tuple[pathlib.Path, Reader]) -> None:
+    assert "<script>alert(1)</script>" in "".join(page[1].text)
+    markdown = (page[0] / "report.md").read_text()
+    assert "<script" not in markdown
+    assert r"\| \`name\` \*here\*" in markdown
+
+
+def test_every_link_and_id_in_the_page_is_sound(page: tuple[pathlib.Path, Reader]) -> None:
+    ids = [value for _, name, value in page[1].attributes if name == "id"]
+    assert [name for name, times in Counter(ids).items() if times > 1] == []
+    targets = {
+        value[1:] for _, name, value in page[1].attributes if name in ("href", "aria-labelledby") and value[0] == "#"
+    }
+    assert targets <= set(ids)
+
+
+def test_drawings_are_described_and_take_the_pages_colours(page: tuple[pathlib.Path, Reader]) -> None:
+    text = (page[0] / "report.html").read_text()
+    drawings = re.findall(r'(?s)<svg class="plot"(.*?)>(.*?)</svg>', text)
+    assert drawings
+    for head, body in drawings:
+        assert re.search(r'role="img" aria-label="[^"]{20,}"', head)
+        assert not re.search(r"#[0-9a-f]{6}", body)
+        assert "font-family" not in body
+
+
+@pytest.mark.parametrize("make", [study_page, run_page])
+def test_html_and_markdown_carry_the_same_numbers(tmp_path: pathlib.Path, make: Callable[..., Reader]) -> None:
+    """Every number as often in one as in the other: both are written from the same blocks."""
+    shown = Counter(NUMBER.findall(" ".join(make(tmp_path).text)))
+    told = Counter(NUMBER.findall((tmp_path / "report.md").read_text()))
+    assert shown == told
+    assert sum(shown.values()) > 30
+
+
+def test_the_first_section_answers_for_every_hospital(tmp_path: pathlib.Path) -> None:
+    study = page_sample.study(("north", "south", "east", "west", "small"))
+    write_study(study, tmp_path)
+    first = (tmp_path / "report.html").read_text().split("<main>")[0].split("</style>")[1]
+    for name, own in study["answer"]["hospitals"].items():
+        assert f'<span class="name">{name}</span>' in first
+        assert own["outcome"] in first
+    assert "Joining helps" in first
+    assert "Joining harms" in first
+    assert "The data cannot tell" in first
+    assert "a true difference of 6 of 100 would have been found" in re.sub(r"6\.\d", "6", first)
+
+
+def test_a_hospital_with_too_few_events_gets_the_reason_and_no_number(tmp_path: pathlib.Path) -> None:
+    reader = study_page(tmp_path, names=("north", "south", "few"))
+    markdown = (tmp_path / "report.md").read_text()
+    rows = [line for line in markdown.splitlines() if line.startswith("| few |")]
+    assert any("withheld" in row for row in rows)
+    finding = next(line for line in markdown.splitlines() if line.startswith("- **few**"))
+    assert page_sample.WITHHELD.removeprefix("AUROC: ") in finding
+    assert not NUMBER.findall(finding)
+    assert page_sample.WITHHELD in " ".join(reader.text)
+    assert "| None |" not in markdown
+    assert "nan" not in markdown
+
+
+def test_the_verdicts_words_say_what_the_numbers_say() -> None:
+    study = page_sample.study(("north", "south", "east", "few"))
+    own = study["answer"]["hospitals"]["north"]
+    own["outcome"], own["difference"] = "gains", page_sample.estimate(0.031, 0.019)
+    found = verdict.findings(View(study))[0]
+    assert found.plain == (
+        "Joining helps: the federated model puts 3.1 more of every 100 patient pairs in the right order than the "
+        "hospital's own (95\N{NO-BREAK SPACE}% interval 1.2 to 5.0 more)."
+    )
+    own["outcome"], own["difference"] = "no evidence", page_sample.estimate(-0.011, 0.04)
+    assert "1.1 fewer of every 100" in verdict.findings(View(study))[0].plain
+    assert "5.1 fewer to 2.9 more" in verdict.findings(View(study))[0].plain
+
+
+def test_a_metric_where_smaller_is_better_says_so() -> None:
+    study = page_sample.study(metric={"name": "loss", "label": "log loss", "better": "lower"})
+    study["answer"]["hospitals"]["north"]["difference"] = page_sample.estimate(-0.05, 0.02)
+    plain_ = verdict.findings(View(study))[0].plain
+    assert "the log loss of the federated model is 0.050 lower than that of the hospital's own" in plain_
+    assert "lower is better" in plain_
+
+
+def test_counts_of_one_to_four_are_hidden_and_do_not_follow_from_a_sum(tmp_path: pathlib.Path) -> None:
+    run_page(tmp_path)
+    south, everyone = (
+        next(line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith(start))
+        for start in ("| south |", "| all, pooled |")
+    )
+    assert "&lt; 5" in south
+    assert "hidden" in everyone
+    assert "0.780" not in south
+    assert words.count(0) == "0"
+    assert words.count(4) == words.count(None) == "< 5"
+    assert words.count(1234) == "1,234"
+
+
+def test_twenty_hospitals_with_long_names_fit(tmp_path: pathlib.Path) -> None:
+    names = [f"hospital_{k}_" + "of_a_very_long_name_indeed_" * 3 for k in range(19)] + ["x"]
+    began = time.perf_counter()
+    reader = study_page(tmp_path, names=names, column="a column " * 12)
+    assert time.perf_counter() - began < 20
+    text = " ".join(reader.text)
+    assert "part 4 of 4" in text
+    assert reader.tags.count("li") > 20
+    drawn = re.findall(r"<text[^>]*>([^<]*)</text>", (tmp_path / "report.html").read_text())
+    assert max(map(len, drawn)) < 70
+
+
+def test_optional_parts_may_be_absent(tmp_path: pathlib.Path) -> None:
+    nothing = dict.fromkeys(("answer", "calibration", "decision", "truth", "transfer", "communication", "grow"))
+    lists: dict[str, Any] = {"subgroups": [], "scenarios": [], "comparisons": [], "seed_sensitivity": None}
+    reader = study_page(tmp_path, **nothing, **lists)
+    assert "nothing to compare" in " ".join(reader.text)
+    assert "No subgroup was looked at" in " ".join(reader.text)
+
+
+@pytest.mark.parametrize("task", ["multiclass", "regression", "count"])
+def test_other_tasks_render(tmp_path: pathlib.Path, task: str) -> None:
+    study = page_sample.study(task=task, decision=None, truth=None, specificity=None)
+    study["data"] |= {"class_names": ["a", "b"] if task == "multiclass" else [], "classes": 2 * (task == "multiclass")}
+    for own in study["hospitals"]:
+        own |= {"events": None, "event_rate": None}
+    for own in study["shift"]["label"].values() if task != "multiclass" else ():
+        own |= {"shares": None, "mean": 1.5, "distance": None}
+    write_study(study, tmp_path)
+    assert "with the event" not in (tmp_path / "report.md").read_text().split("## How different")[0].split("Table 1")[1]
+    read(tmp_path)
+
+
+def test_the_same_study_gives_the_same_bytes(tmp_path: pathlib.Path) -> None:
+    study = json.loads(json.dumps(page_sample.study()))
+    files = []
+    for _ in range(2):
+        write_study(study, tmp_path)
+        files.append([(tmp_path / name).read_bytes() for name in ("report.html", "report.md")])
+    assert files[0] == files[1]
+
+
+def test_many_clients_of_a_run_become_quantiles(tmp_path: pathlib.Path) -> None:
+    reader = run_page(tmp_path, tuple(f"client {k}" for k in range(60)))
+    assert "Quantiles over 60 clients" in " ".join(reader.text)
+
+
+def test_the_page_says_what_privacy_was_not_shown(page: tuple[pathlib.Path, Reader]) -> None:
+    text = " ".join(" ".join(page[1].text).split())
+    for said in ("No differential privacy", "No secure aggregation", "membership inference", "gradient inversion"):
+        assert said in text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (-0.0001, "0.000"), (0.1234, "0.123"), (-1.5, "−1.500"), (1234.5, "1234"), (2e6, "2,000,000")],
+)
+def test_numbers_are_written_with_three_decimals_or_four_digits(value: float | None, shown: str) -> None:
+    assert words.number(value) == shown
+
+
+def test_units_fit() -> None:
+    assert [words.size(n) for n in (0, 999, 4228, 1_014_720)] == ["0 bytes", "999 bytes", "4.23 kB", "1.01 MB"]
+    assert [words.seconds(s) for s in (0.00338, 12.0, 90.0, 7200.0)] == ["3.38 ms", "12 s", "1.5 min", "2 h"]
+    assert words.signed(0.0001) == "0.000"
+    assert words.signed(0.02) == "+0.020"
+    assert plain("_a_b_ <x>\n| y") == r"\_a_b\_ &lt;x&gt; \| y"
