@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import flags
 
-from fedmed import config, quiet
+from fedmed import config, interruption, quiet
 from fedmed.commands.command import Command, define_set
 
 
@@ -28,17 +28,14 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
     quiet.silence()
     settings = config.load(arguments[0], [*values.set, *_overrides(values)])
     out = pathlib.Path(values.out) if values.out else pathlib.Path("studies") / settings.name
-    try:
-        study = _study(settings, out, values, _command(arguments[0], values))
-    except (KeyboardInterrupt, SystemExit):
-        if (out / "jobs").is_dir():
+    with interruption.watched() as asked:
+        try:
+            _answer(settings, out, values, _command(arguments[0], values))
+        except BaseException:  # a stop in the middle of an import can come out as any error
+            if asked.status is None:
+                raise
             print("stopped; the same command goes on", file=sys.stderr)
-        raise
-    if not values.quiet:
-        print("\n".join([*_verdicts(study), ""]), flush=True)
-    page = _page(study, out)
-    if not values.quiet:
-        print(f"Page: {page}")
+            return asked.status
     return 0
 
 
@@ -56,10 +53,16 @@ def _overrides(values: flags.FlagValues) -> list[str]:
     return found
 
 
-def _study(settings: config.RunConfig, out: pathlib.Path, values: flags.FlagValues, command: str) -> dict[str, Any]:
+def _answer(settings: config.RunConfig, out: pathlib.Path, values: flags.FlagValues, command: str) -> None:
+    """Runs the study, tells the verdicts and writes the page."""
     from fedmed.study import run
 
-    return run.run(settings, out, command=command, quiet=values.quiet)
+    study = run.run(settings, out, command=command, quiet=values.quiet)
+    if not values.quiet:
+        print("\n".join([*_verdicts(study), ""]), flush=True)
+    page = _page(study, out)
+    if not values.quiet:
+        print(f"Page: {page}")
 
 
 def _command(path: str, values: flags.FlagValues) -> str:

@@ -21,6 +21,8 @@ _BUILT_IN = (
     ("pooled", "local"),
 )
 
+_SHARES = ("auroc", "auprc", "accuracy", "brier")  # no two of which differ by more than 1
+
 
 def pairs(arms: Sequence[ArmPlan]) -> list[tuple[str, str]]:
     """Returns which arms are compared, (of, against), the primary one first.
@@ -55,9 +57,9 @@ def compare(
     hospitals = {}
     for name, verdict in found.items():
         told = estimates.told_difference(outcomes, of, against, name, metric, verdict.interval, verdict.reason)
-        rest = {m.name: estimates.difference(outcomes, of, against, name, m, rules) for m in others}
+        rest = {m.name: estimates.difference(outcomes, of, against, name, m, rules.of(False)) for m in others}
         hospitals[name] = {**_plain(verdict), "measures": {metric.name: told, **rest}}
-    everyone = {m.name: estimates.difference(outcomes, of, against, None, m, rules) for m in measures}
+    everyone = {m.name: estimates.difference(outcomes, of, against, None, m, rules.of(m == metric)) for m in measures}
     return {
         "id": f"{of}-{against}",
         "of": of,
@@ -121,6 +123,8 @@ def _sentence(
         text += f"{metric.label} {of} against {against}: "
     text += f"{told['estimate']:+.{digits}f}, {100 * level:g} % interval {low} to {high}."
     if own["outcome"] == "no evidence" and own["detectable"] is not None:
+        if metric.name in _SHARES and own["detectable"] >= 1:
+            return f"{text} With so few patients or seeds no difference at all would have been found."
         text += f" A difference of {own['detectable']:.{digits}f} or more would have been found with 80 % chance."
     return text
 

@@ -21,6 +21,7 @@ from fedmed.study.outcomes import Outcomes, Unit
 MINIMUM_CELL = 5
 """A count of fewer patients is not shown."""
 
+_DRAWS_OF_OTHERS = 400  # a standard error to about 4 %; verdicts are by the primary metric alone
 _DRAWS_OF_FITS = 300  # calibration is fitted anew in each
 
 
@@ -32,6 +33,10 @@ class Rules:
     level: float
     draws: int
     minimum_events: int
+
+    def of(self, primary: bool) -> "Rules":
+        """Returns the rules for the primary metric, or for any other, which does with fewer draws."""
+        return self if primary else dataclasses.replace(self, draws=min(self.draws, _DRAWS_OF_OTHERS))
 
     def rng(self, *words: object) -> np.random.Generator:
         """Returns a generator for a figure, the same whatever else is computed."""

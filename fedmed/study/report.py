@@ -51,7 +51,7 @@ def study_json(settings: config.RunConfig, outcomes: Outcomes, metric: str) -> d
     arms = _performance(outcomes, found, rules)
     for arm, figures in arms.items():
         metrics = [measure for measure in found if measure.metric]
-        means = parallel.each(lambda m, a=arm: mean_performance(outcomes, a, m, rules), metrics)
+        means = parallel.each(lambda m, a=arm: mean_performance(outcomes, a, m, rules.of(False)), metrics)
         figures["mean"] = {measure.name: mean for measure, mean in zip(metrics, means, strict=True)}
     compared = compare_all(outcomes, [m for m in found if m.compared], rules)
     answer = comparisons.answer(compared[0], arms, found[0], study.level, outcomes.arms) if compared else None
@@ -105,7 +105,7 @@ def scenario_json(
 
 def _performance(outcomes: Outcomes, found: Sequence[Measure], rules: Rules) -> dict[str, Any]:
     wanted = [(arm.name, unit, measure) for arm in outcomes.arms for unit in outcomes.units for measure in found]
-    figures = parallel.each(lambda one: performance(outcomes, *one, rules), wanted)
+    figures = parallel.each(lambda one: performance(outcomes, *one, rules.of(one[2] == found[0])), wanted)
     known = {(arm, unit, m.name): figure for (arm, unit, m), figure in zip(wanted, figures, strict=True)}
     return {
         arm.name: by_unit(outcomes, lambda unit, a=arm.name: {m.name: known[a, unit, m.name] for m in found})

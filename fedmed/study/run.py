@@ -48,7 +48,7 @@ def run(
         UserError: a setting, the data or the model cannot be used; or another study is writing in `out`.
     """
     began = time.monotonic()
-    settings = dataclasses.replace(settings, runtime=config.Runtime("local", 1), stop=config.Stop())
+    settings = dataclasses.replace(settings, runtime=config.Runtime("local", 1))
     parts, metric = _planned(settings)
     with _locked(out):
         files.write_atomically(out / "config.toml", config.dumps(settings))
