@@ -550,3 +550,12 @@ def test_a_killed_runs_files_are_removed_by_the_next_one(
     (tmp_path / "fedmed-clients-notes").mkdir()
     store.remove_abandoned()
     assert {path.name for path in tmp_path.iterdir()} == {f"fedmed-clients-{os.getpid()}-x", "fedmed-clients-notes"}
+
+
+def test_it_runs_under_absl_before_tensorflow_is_imported(tmp_path: pathlib.Path) -> None:
+    program = (
+        "import sys, fedmed\nfrom absl import app\n"
+        "app.run(lambda _: fedmed.run('configs/digits_fedavg.toml', sys.argv[1], overrides=['rounds=1']) and None)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "run")], check=True)
+    assert (tmp_path / "run" / "summary.json").exists()
