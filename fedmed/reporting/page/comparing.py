@@ -123,7 +123,7 @@ def performance(view: View) -> Section:
         cells = [_of(view, per[arm], unit, view.metric["name"], notes) for arm in arms_]
         rows.append([title, *cells])
     header = ["hospital", *(view.label(arm) for arm in arms_)]
-    caption = f"{view.metric['label']} by hospital and arm ({view.level} interval)"
+    caption = f"{words.capital(view.metric['label'])} by hospital and arm ({view.level} interval)"
     primary = Table(caption, header, rows, notes.listed())
     every = [_measures(view, per, arms_, unit, title) for unit, title in _units(view, per)]
     folds = [Fold("All measures, hospital by hospital", every)]

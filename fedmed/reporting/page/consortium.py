@@ -124,35 +124,29 @@ def scenarios(view: View) -> Section | None:
         return None
     name, label = view.metric["name"], view.metric["label"]
     main = {"label": "this study", "comparisons": view.study["comparisons"], "performance": view.study["performance"]}
-    every = [main, *found]
-    told = [(scenario, _primary(scenario)) for scenario in every]
-    rows_of = [(scenario["label"], [_row(h, own, name) for h, own in view_places(c)], c) for scenario, c in told if c]
-    seen = [
-        v
-        for _, rows, _ in rows_of
-        for row in rows
-        for m in row.marks
-        for v in (m.low, m.high, m.value)
-        if v is not None
-    ]
-    most = 1.08 * max((abs(value) for value in seen), default=1.0)
+    told = [(scenario, c) for scenario in [main, *found] if (c := _primary(scenario))]
+    rows_of = [[_row(hospital, own, name) for hospital, own in _places(c)] for _, c in told]
+    most = _most([mark for rows in rows_of for row in rows for mark in row.marks])
     panels = []
-    for title, rows, c in rows_of:
+    for (scenario, c), rows in zip(told, rows_of, strict=True):
         axis = Axis(f"difference in {label}", 0.0, view.ends(c), view.flips(name), (-most, most))
-        panels.append(Panel(title, plots.rows_chart(rows, axis, f"{title}: {axis.label}, {view.versus(c)}")))
+        alt = f"{scenario['label']}: {axis.label}, {view.versus(c)}"
+        panels.append(Panel(scenario["label"], plots.rows_chart(rows, axis, alt)))
     read = (
         f"One panel a scenario, all on one scale: each line is the {view.level} interval of a hospital's difference. "
         "Compare a hospital from panel to panel to see what the changed setting does."
     )
-    tables = [_scenario_table(view, scenario, c) for scenario, c in told if c]
-    return Section(
-        "scenarios",
-        "The same study on other data",
-        [Figure(f"Differences in {label} by scenario", read, panels, tables)],
-    )
+    tables = [_scenario_table(view, scenario, c) for scenario, c in told]
+    figure = Figure(f"Differences in {label} by scenario", read, panels, tables)
+    return Section("scenarios", "The same study on other data", [figure])
 
 
-def view_places(comparison: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+def _most(marks: Sequence[Mark]) -> float:
+    seen = [abs(v) for mark in marks for v in (mark.value, mark.low, mark.high) if v is not None]
+    return 1.08 * max(seen, default=1.0) or 1.0
+
+
+def _places(comparison: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """Returns (name, figures) of a scenario's own hospitals, which may be others than the study's."""
     everyone = [("all hospitals", comparison["all"])] if comparison.get("all") else []
     return [*comparison["hospitals"].items(), *everyone]
@@ -174,7 +168,7 @@ def _row(hospital: str, own: Mapping[str, Any], name: str) -> Row:
 def _scenario_table(view: View, scenario: Mapping[str, Any], comparison: Mapping[str, Any]) -> Table:
     notes, rows, name = Notes(), [], view.metric["name"]
     arms = [arm for arm in view.arms if arm in scenario["performance"]]
-    for hospital, own in view_places(comparison):
+    for hospital, own in _places(comparison):
         unit = hospital if hospital in comparison["hospitals"] else None
         values = [notes.estimate((view.at(scenario["performance"][arm], unit) or {}).get(name)) for arm in arms]
         difference = notes.estimate(own["measures"].get(name), sign=True, why=own.get("reason") or "")

@@ -28,7 +28,7 @@ def subgroups(view: View) -> Section:
     return Section(
         "subgroups",
         "Subgroups: whom the models serve worse",
-        [Figure(f"{label} by subgroup", read, panels, tables, keys)],
+        [Figure(f"{words.capital(label)} by subgroup", read, panels, tables, keys)],
     )
 
 

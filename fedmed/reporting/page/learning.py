@@ -32,11 +32,11 @@ def learning(view: View) -> Section | None:
 
     shown, absent = panels(view, units, draw, f"Learning curve, {label} by round, a line for each arm")
     read = (
-        f"{label} on test rows after each round: the line is the mean over seeds, the band reaches from the least to "
-        "the greatest. A curve still rising at the end means that more rounds may help. The first rounds may lie "
-        f"outside the scale.{absent}"
+        f"{words.capital(label)} on test rows after each round: the line is the mean over seeds, the band reaches from "
+        "the least to the greatest. A curve still rising at the end means that more rounds may help. The first rounds "
+        f"may lie outside the scale.{absent}"
     )
-    figure = Figure(f"{label} by round", read, shown, [_table(view, by, label)], view.keys(list(by)))
+    figure = Figure(f"{words.capital(label)} by round", read, shown, [_table(view, by, label)], view.keys(list(by)))
     return Section("learning", "Learning curves", [figure])
 
 

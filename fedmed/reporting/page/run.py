@@ -8,17 +8,18 @@ import numpy as np
 
 from fedmed.reporting.page import limits, plots, render, words
 from fedmed.reporting.page.blocks import Block, Code, Figure, Finding, Items, Key, Page, Panel, Section, Table, Text
-from fedmed.reporting.page.drawing import NARROW, WIDE, Look
+from fedmed.reporting.page.drawing import Look
 from fedmed.reporting.page.plots import Frame, Line
+from fedmed.reporting.page.view import View
 from fedmed.reporting.page.words import Notes
 from fedmed.statistics.metrics import METRICS
 
 MOST_CLIENTS = 50
-_MOST_PANELS, _FEW, _SMALL = 12, 6, 5
+_MOST_PANELS, _SMALL = 11, 5
 _QUANTILES = (("lowest", 0), ("10 %", 10), ("median", 50), ("90 %", 90), ("highest", 100))
 _NOT_DONE = (
     "This is one run with one seed and one split: its figures carry no intervals, and another seed gives others.",
-    "Nothing was compared: whether joining helps a hospital is what `fedmed study` answers.",
+    "Nothing was compared: whether joining helps a hospital is what “fedmed study” answers.",
 )
 
 
@@ -140,7 +141,7 @@ def _learning(
     seen = [value for values in (pooled, *own.values()) for value in values if value is not None]
     room = 0.04 * (max(seen) - min(seen)) if seen else 0.0
     frame = Frame("round", label, ylim=(min(seen) - room, max(seen) + room) if room else None, whole=True)
-    width, panels = WIDE if len(drawn) <= _FEW else NARROW, []
+    width, panels = View.width(1 + len(drawn)), []
     for title, values in (("all, pooled", pooled), *own.items()):
         lines = [Line(rounds, pooled, Look("muted", (3, 2)), width=1.0), Line(rounds, values, Look("blue"))]
         panels.append(Panel(title, plots.lines_chart(lines, frame, f"{label} of {title} by round", width)))
@@ -148,23 +149,23 @@ def _learning(
     rows = [
         [title, *(words.number(values[k]) for k in places)] for title, values in (("all, pooled", pooled), *own.items())
     ]
-    table = Table(f"{label} by round", ["client", *(f"round {rounds[k]}" for k in places)], rows)
-    read = f"{label} on test rows after each round: the client in blue, all test rows together dashed in grey."
+    table = Table(f"{words.capital(label)} by round", ["client", *(f"round {rounds[k]}" for k in places)], rows)
+    read = f"{words.capital(label)} on test rows after each round; dashed in grey, all test rows together."
     keys = [Key("this client", "blue"), Key("all, pooled", "muted", "3 2")]
-    return Section("learning", "Learning curves", [Figure(f"{label} by round", read, panels, [table], keys)])
+    return Section(
+        "learning", "Learning curves", [Figure(f"{words.capital(label)} by round", read, panels, [table], keys)]
+    )
 
 
 def _cost(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Section:
     traffic, rounds = summary["traffic"], summary["rounds"]
+    cohort = float(np.mean([len(record["cohort"]) for record in records if record["round"]] or [0]))
     rows = [
         ["rounds", f"{rounds:,}"],
         ["one model", f"{words.size(summary['weights_bytes'])}, {summary['parameters']:,} parameters"],
         ["sent to clients, all rounds", words.size(traffic["bytes_down"])],
         ["sent by clients, all rounds", words.size(traffic["bytes_up"])],
-        [
-            "clients in a round, mean",
-            words.number(float(np.mean([len(r["cohort"]) for r in records if r["round"]] or [0]))),
-        ],
+        ["clients in a round, mean", f"{cohort:.4g}"],
     ]
     return Section("communication", "What it costs", [Table("Communication", ["what", "how much"], rows)])
 

@@ -15,6 +15,7 @@ from fedmed.reporting.page import (
     limits,
     price,
     render,
+    shift,
     tripod,
     verdict,
     words,
@@ -24,7 +25,7 @@ from fedmed.reporting.page.view import View
 
 _SECTIONS: tuple[Callable[[View], Section | None], ...] = (
     cohort.table_one,
-    cohort.shift,
+    shift.shift,
     comparing.arms,
     comparing.differences,
     comparing.performance,

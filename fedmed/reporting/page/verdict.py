@@ -141,6 +141,8 @@ def _findable(view: View, own: Mapping[str, Any]) -> str:
     if own["outcome"] != "no evidence" or detectable is None:
         return ""
     hundred = _hundred(view) is not None
+    if hundred and detectable >= 1:
+        return "; with so few patients or seeds no difference at all would have been found"
     shown = f"{words.points(detectable, _digits(own['difference']))} of 100" if hundred else words.number(detectable)
     return f"; a true difference of {shown} would have been found 4\N{NO-BREAK SPACE}times in\N{NO-BREAK SPACE}5"
 
@@ -168,6 +170,7 @@ def _more(value: float, digits: int) -> str:
 
 
 def _range(low: float, high: float, digits: int) -> str:
+    low, high = max(low, -1.0), min(high, 1.0)  # an interval may reach farther than a share can
     if (low < 0) == (high < 0):
         near, far = sorted((low, high), key=abs)
         return f"{words.points(near, digits)} to {_more(far, digits)}"

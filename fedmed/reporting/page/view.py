@@ -114,6 +114,13 @@ class View:
         return self.measure(measure)["better"] == "lower"
 
     @property
+    def patients_told(self) -> str:
+        """How many patients there are, in words; "" where the sum would betray how few a small hospital has."""
+        sizes = [own["patients"] for own in self.study["hospitals"]]
+        small = any(size is None or size < self.study["minimum_cell"] for size in sizes)
+        return "" if small else f"{words.count(self.study['data']['patients'])} patients"
+
+    @property
     def hospitals_told(self) -> str:
         """How many hospitals there are, in words."""
         return words.plural(len(self.hospitals), "hospital")

@@ -101,11 +101,16 @@ def plural(number_: int, noun: str) -> str:
     return f"{number_:,} {noun}{'' if number_ == 1 else 's'}"
 
 
+def capital(text: str) -> str:
+    """Returns a text that starts with a capital."""
+    return text[:1].upper() + text[1:]
+
+
 def sentence(text: str) -> str:
     """Returns a text that starts with a capital and ends with a full stop; the words themselves stay."""
     text = text.strip()
     ended = text if not text or text[-1] in ".!?" else f"{text}."
-    return ended[:1].upper() + ended[1:]
+    return capital(ended)
 
 
 class Notes:
