@@ -9,6 +9,7 @@ kept in `--out` and resumed where they stopped; finished ones are in the results
 """
 
 import json
+import math
 import os
 import pathlib
 import platform
@@ -72,15 +73,33 @@ def train(cell: Cell, rate: float, seed: int, limit: int) -> dict[str, Any]:
 def complete(cell: Cell, results: Results) -> None:
     """Tunes the rate on seed 0, then runs the other seeds; what the results hold already is not run again."""
     limit = round(FLAGS.patience * cell.paper) + 2
-    for rate in cell.rates:
-        # A rate that takes longer than the best one so far is not the best rate, so it need not go on.
-        reached = [run["rounds"] for run in _runs(results, cell) if run["rounds"] and run["seed"] == 0]
-        _once(cell, rate, 0, min([limit, *(int(best) + 1 for best in reached)]), results)
-    rate = chosen_rate(cell, _runs(results, cell))
+    rate = _tuned_rate(cell, limit, results)
     if rate is None:
         return
     for seed in range(1, FLAGS.seeds):
         _once(cell, rate, seed, limit, results)
+
+
+def _tuned_rate(cell: Cell, limit: int, results: Results) -> float | None:
+    """Tries the cell's rates on seed 0, and the grid's next one as long as the best is at its edge."""
+    rates = sorted(cell.rates)
+    while True:
+        for rate in rates:
+            # A rate that takes longer than the best one so far is not the best rate, so it need not go on.
+            reached = [run["rounds"] for run in _runs(results, cell) if run["rounds"] and run["seed"] == 0]
+            _once(cell, rate, 0, min([limit, *(int(best) + 1 for best in reached)]), results)
+        best = chosen_rate(cell, _runs(results, cell))
+        if best == rates[-1]:
+            rates.append(next_rate(best, 1))
+        elif best == rates[0]:
+            rates.insert(0, next_rate(best, -1))
+        else:
+            return best
+
+
+def next_rate(rate: float, steps: int) -> float:
+    """Returns the rate so many steps up the grid of 10^(1/3), to three digits."""
+    return float(f"{10 ** ((round(3 * math.log10(rate)) + steps) / 3):.3g}")
 
 
 def _once(cell: Cell, rate: float, seed: int, limit: int, results: Results) -> None:
