@@ -89,6 +89,8 @@ def _tuned_rate(cell: Cell, limit: int, results: Results) -> float | None:
             reached = [run["rounds"] for run in _runs(results, cell) if run["rounds"] and run["seed"] == 0]
             _once(cell, rate, 0, min([limit, *(int(best) + 1 for best in reached)]), results)
         best = chosen_rate(cell, _runs(results, cell))
+        if best is None:
+            return None
         if best == rates[-1]:
             rates.append(next_rate(best, 1))
         elif best == rates[0]:
