@@ -186,6 +186,25 @@ def test_counts_of_one_to_four_are_hidden_and_do_not_follow_from_a_sum(tmp_path:
     assert words.count(1234) == "1,234"
 
 
+def test_a_hospital_of_few_patients_does_not_follow_from_the_sum(tmp_path: pathlib.Path) -> None:
+    study = page_sample.study()
+    write_study(study, tmp_path)
+    assert "4,000 patients" in (tmp_path / "report.md").read_text()
+    study["hospitals"][0]["patients"] = None
+    write_study(study, tmp_path)
+    assert "4,000" not in (tmp_path / "report.md").read_text()
+
+
+def test_the_mean_over_hospitals_is_shown_where_there_is_one(tmp_path: pathlib.Path) -> None:
+    study = page_sample.study()
+    for own in study["performance"].values():
+        own["mean"] = {"auroc": page_sample.estimate(None), "brier": page_sample.estimate(0.123)}
+    write_study(study, tmp_path)
+    rows = [line for line in (tmp_path / "report.md").read_text().splitlines() if "mean over hospitals" in line]
+    assert "withheld" in rows[0]
+    assert "0.123" not in rows[0]
+
+
 def test_twenty_hospitals_with_long_names_fit(tmp_path: pathlib.Path) -> None:
     names = [f"hospital_{k}_" + "of_a_very_long_name_indeed_" * 3 for k in range(19)] + ["x"]
     began = time.perf_counter()

@@ -116,37 +116,34 @@ def _better(view: View, name: str) -> str:
 
 def performance(view: View) -> Section:
     """Returns the primary metric of every arm at every hospital, then all measures hospital by hospital."""
-    per = view.study["performance"]
-    arms_ = [arm for arm in view.arms if arm in per]
-    notes, rows = Notes(), []
-    for unit, title in _units(view, per):
-        cells = [_of(view, per[arm], unit, view.metric["name"], notes) for arm in arms_]
-        rows.append([title, *cells])
-    header = ["hospital", *(view.label(arm) for arm in arms_)]
-    caption = f"{words.capital(view.metric['label'])} by hospital and arm ({view.level} interval)"
-    primary = Table(caption, header, rows, notes.listed())
-    every = [_measures(view, per, arms_, unit, title) for unit, title in _units(view, per)]
-    folds = [Fold("All measures, hospital by hospital", every)]
-    said = "How well each arm's models do at each hospital, on test rows that no model was trained on."
-    return Section("performance", "How good the models are", [Text(said), primary, *folds])
-
-
-def _units(view: View, per: Mapping[str, Any]) -> list[tuple[str | None, str]]:
-    return [(unit, unit or "all hospitals") for unit in view.units(per)]
-
-
-def _of(view: View, arm: Mapping[str, Any], unit: str | None, name: str, notes: Notes) -> str | Cell:
-    return notes.estimate((view.at(arm, unit) or {}).get(name))
-
-
-def _measures(view: View, per: Mapping[str, Any], arms_: Sequence[str], unit: str | None, title: str) -> Table:
+    per = {arm: view.study["performance"][arm] for arm in view.arms if arm in view.study["performance"]}
+    places = _scores(view, per)
     notes = Notes()
-    rows = [
-        [
-            Cell(measure["label"], _better(view, measure["name"])),
-            *(_of(view, per[a], unit, measure["name"], notes) for a in arms_),
-        ]
-        for measure in view.study["measures"]
-    ]
-    header = ["measure", *(view.label(arm) for arm in arms_)]
+    rows = [[title, *(notes.estimate(own.get(view.metric["name"])) for own in told)] for title, told in places]
+    header = ["hospital", *map(view.label, per)]
+    caption = f"{words.capital(view.metric['label'])} by hospital and arm ({view.level} interval)"
+    general = "“all hospitals” scores their test rows together; in “mean over hospitals” each hospital counts alike."
+    means = any("mean" in own for own in per.values())
+    primary = Table(caption, header, rows, notes.listed(general if means else ""))
+    every = Fold("All measures, hospital by hospital", [_measures(view, list(per), *place) for place in places])
+    said = "How well each arm's models do at each hospital, on test rows that no model was trained on."
+    return Section("performance", "How good the models are", [Text(said), primary, every])
+
+
+def _scores(view: View, per: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """Returns (place, what each arm scores there): hospitals, all of them together, their plain mean."""
+    units = view.units(per)
+    found: list[tuple[str, list[Mapping[str, Any]]]]
+    found = [(unit or "all hospitals", [view.at(own, unit) or {} for own in per.values()]) for unit in units]
+    if any("mean" in own for own in per.values()):
+        found.append(("mean over hospitals", [own.get("mean") or {} for own in per.values()]))
+    return found
+
+
+def _measures(view: View, arms_: Sequence[str], title: str, told: Sequence[Mapping[str, Any]]) -> Table:
+    notes, rows = Notes(), []
+    for measure in view.study["measures"]:
+        name = Cell(measure["label"], _better(view, measure["name"]))
+        rows.append([name, *(notes.estimate(own.get(measure["name"])) for own in told)])
+    header = ["measure", *map(view.label, arms_)]
     return Table(f"{title}: every measure by arm ({view.level} interval)", header, rows, notes.listed())

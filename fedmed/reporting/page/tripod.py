@@ -29,8 +29,8 @@ ITEMS: tuple[tuple[str, str, str], ...] = (
     ("9a", "Predictors: choice of initial predictors", "All {predictors} columns of the data set; none was selected."),
     ("9b", "Predictors: definition, how and when measured", "Names and units in Table 1; more in the datasheet."),
     ("9c", "Predictors: qualifications of assessors", _NOT),
-    ("10", "Sample size: how it was arrived at, and justified", "All rows there are: {rows} rows of {patients} "
-     "patients. What they can tell is given as the detectable difference of each hospital."),
+    ("10", "Sample size: how it was arrived at, and justified", "All rows there are: {rows} rows{patients}. "
+     "What they can tell is given as the detectable difference of each hospital."),
     ("11", "Missing data: how handled", "Missingness by hospital in Table 1; each training's own preprocessing fills "
      "what is missing, learnt from training rows only."),
     ("12a", "Analysis: how data were used and partitioned", "{splits}"),
@@ -101,7 +101,7 @@ def _facts(view: View) -> Mapping[str, Any]:
         "outcome": _outcome(view),
         "predictors": len(data["features"]) or "input",
         "rows": words.count(data["rows"]),
-        "patients": words.count(data["patients"]),
+        "patients": f" of {view.patients_told}" if view.patients_told else "",
         "splits": study["design"]["splits"],
         "measures": words.listed([measure["label"] for measure in study["measures"]], 20),
         "updating": "Fine-tuning at each hospital is an arm of its own." if "fine_tuned" in kinds else "None was done.",
