@@ -2,6 +2,8 @@
 
     uv run python -m experiments.round_speed --workloads=W1,W2,W3,W4 --rounds=5 --json=speed.json
 
+With --peers also Flower and pfl, from an environment of their own (experiments/speed/PEERS.md says how to make it).
+
 Each contender lives in a process of its own and trains one round in turn, so that a machine that slows down slows all.
 The first round (it compiles) is reported as start-up, not as a round. Figures are medians.
 """
@@ -25,12 +27,29 @@ from experiments.speed import workloads
 from fedmed import files
 
 CONTENDERS = ("fedmed", "fedmed_tff", "tff", "handwritten")
+PEERS = ("flower", "pfl")
 FLAGS = flags.FLAGS
 flags.DEFINE_list("workloads", ["W1", "W2", "W3", "W4"], "which workloads: W1, W2, W3, W4")
-flags.DEFINE_list("contenders", list(CONTENDERS), f"which contenders: {', '.join(CONTENDERS)}")
+flags.DEFINE_list("contenders", list(CONTENDERS), f"which contenders: {', '.join(CONTENDERS + PEERS)}")
 flags.DEFINE_integer("rounds", 5, "timed rounds of each contender", lower_bound=1)
 flags.DEFINE_string("json", None, "also write the results to this file")
-flags.DEFINE_bool("peers", False, "also time Flower and pfl, from an environment of their own (see experiments/peers)")
+flags.DEFINE_bool("peers", False, "also time Flower and pfl: see experiments/speed/PEERS.md")
+flags.DEFINE_string("peers_python", "~/.cache/fedmed-peers/bin/python", "the Python of the peers' environment")
+
+
+@flags.multi_flags_validator(
+    ["contenders", "peers", "peers_python"],
+    "no Python at --peers_python; make one by `uv venv --python 3.11 ~/.cache/fedmed-peers && uv pip install --python "
+    "~/.cache/fedmed-peers/bin/python -r experiments/speed/peers.txt` (experiments/speed/PEERS.md)",
+)
+def _has_peers(values: dict[str, Any]) -> bool:
+    """Tells whether the peers' Python is there, should it be needed."""
+    needed = values["peers"] or any(name in PEERS for name in values["contenders"] or [])
+    return not needed or _peers_python(values["peers_python"]).is_file()
+
+
+def _peers_python(given: str) -> pathlib.Path:
+    return pathlib.Path(given).expanduser().absolute()  # not resolved: a link's own folder makes the environment
 
 
 class Contender:
@@ -102,7 +121,7 @@ def measure(workload: str, names: Sequence[str], rounds: int) -> list[dict[str, 
     running: list[Contender] = []
     try:
         for name in names:
-            running.append(Contender(name, workload))
+            running.append(Contender(name, workload, _python(name)))
             running[-1].start()  # one after the other, so that start-up is measured on a quiet machine
         for _ in range(rounds):
             for contender in running:
@@ -112,6 +131,10 @@ def measure(workload: str, names: Sequence[str], rounds: int) -> list[dict[str, 
         for contender in running:
             contender.close()
     return [_result(workload, contender, rows, cohort) for contender in running]
+
+
+def _python(name: str) -> str:
+    return str(_peers_python(FLAGS.peers_python)) if name in PEERS else sys.executable
 
 
 def _size(workload: str) -> tuple[int, int]:
@@ -157,9 +180,10 @@ def main(argv: Sequence[str]) -> None:
     """Runs the benchmark."""
     del argv
     results: list[dict[str, Any]] = []
+    names = list(dict.fromkeys([*FLAGS.contenders, *(PEERS if FLAGS.peers else ())]))
     for workload in FLAGS.workloads:
         print(f"\n{workload}: {workloads.WHAT[workload]}", flush=True)
-        found = measure(workload, FLAGS.contenders, FLAGS.rounds)
+        found = measure(workload, names, FLAGS.rounds)
         print(table(found), flush=True)
         results += found
     if FLAGS.json:
