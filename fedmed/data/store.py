@@ -33,9 +33,7 @@ class Field:
 def layout(examples: Examples) -> tuple[Field, ...]:
     """Returns the fields of a client's file, inputs first, labels last."""
     inputs = examples.x if isinstance(examples.x, Mapping) else {"": examples.x}
-    return tuple(
-        Field(name, array.dtype.name, array.shape[1:]) for name, array in [*inputs.items(), ("y", examples.y)]
-    )
+    return tuple(Field(name, array.dtype.name, array.shape[1:]) for name, array in [*inputs.items(), ("y", examples.y)])
 
 
 class ClientStore:
