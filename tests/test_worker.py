@@ -19,7 +19,9 @@ ROOT = TESTS.parent
 PATIENCE = 5.0  # seconds within which everything must be gone
 
 OWNER = """
-import sys, time
+import signal, sys, time
+# A shell that starts the tests in the background has Ctrl-C ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from fedmed.federated.worker import Worker
 worker = Worker(lanes=1)
 worker.start()
