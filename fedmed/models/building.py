@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import inspect
 import random
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -99,7 +100,8 @@ def _output_shape(model: KerasModel, spec: Spec, sample: Any) -> tuple[int, ...]
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered when calling")] or lines
-    return lines[0][:300] if lines else type(error).__name__
+    # TensorFlow quotes the value that an operation refused ("indices[3] = 150 is not in ..."): it may be a patient's.
+    return re.sub(r"= *-?[\d.]+\b", "= (hidden)", lines[0])[:300] if lines else type(error).__name__
 
 
 _MEANS = {"binary": ("sigmoid",), "multiclass": ("softmax",), "count": ("exponential", "softplus", "relu")}
