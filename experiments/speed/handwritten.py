@@ -2,8 +2,8 @@
 of fedmed's training.
 
 Clients run in parallel threads, one thread an operation; rows stay uint8 in memory; shuffling, batching and the loop
-over batches are in the graph; SGD uses the fused kernel; and max-pooling has an exact gradient that XLA fuses. Updates
-are summed as they come.
+over batches are in the graph; SGD uses the fused kernel; max-pooling has an exact gradient that XLA fuses, and comes
+before bias and ReLU; and a large dense layer has a faster gradient. Updates are summed as they come.
 """
 
 import functools
@@ -40,11 +40,18 @@ def _max_pool(x: Any) -> Any:
     return y, lambda dy: _pool_gradient(x, y, dy)
 
 
+@tf.custom_gradient
+def _large_dense(x: Any, kernel: Any) -> Any:
+    """Multiplies; in small batches, Eigen's gradient of x is faster than oneDNN's."""
+    return x @ kernel, lambda dy: (tf.einsum("nh,dh->nd", dy, kernel), tf.matmul(x, dy, transpose_a=True))
+
+
 def _cnn(x: tf.Tensor, w: list[tf.Variable], padding: Literal["VALID", "SAME"]) -> tf.Tensor:
     for kernel, bias in zip(w[:-4:2], w[1:-4:2], strict=True):
-        x = _max_pool(tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, padding), bias)))
+        # Max-pooling first: it commutes with adding a bias and with ReLU, which then have a quarter of the work.
+        x = tf.nn.relu(tf.nn.bias_add(_max_pool(tf.nn.conv2d(x, kernel, 1, padding)), bias))
     x = tf.reshape(x, [-1, w[-4].shape[0]])
-    return tf.nn.relu(x @ w[-4] + w[-3]) @ w[-2] + w[-1]
+    return tf.nn.relu(_large_dense(x, w[-4].read_value()) + w[-3]) @ w[-2] + w[-1]
 
 
 def _mlp(x: tf.Tensor, w: list[tf.Variable]) -> tf.Tensor:

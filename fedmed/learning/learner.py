@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fedmed.learning import max_pool, randomness
+from fedmed.learning import gradients, randomness
 from fedmed.learning.objective import Objective
 from fedmed.learning.values import Weights
 
@@ -51,16 +51,15 @@ class Learner:
         """
         for number, generator in enumerate(self._generators):
             generator.begin(tf.random.experimental.stateless_fold_in(seed, number))
-        with max_pool.fast_gradients():
+        with gradients.fast_gradients():
             output = self._model(scaled(x), training=True)
             row_losses = self._objective.loss(y, output)
             loss = tf.reduce_mean(row_losses)
             penalties = self._model.losses
             total = tf.add_n([loss, *penalties]) if penalties else loss
-        gradients = tf.gradients(total, self.trainable)
         dense = [
             tf.zeros(v.shape) if g is None else tf.convert_to_tensor(g)
-            for g, v in zip(gradients, self.trainable, strict=True)
+            for g, v in zip(tf.gradients(total, self.trainable), self.trainable, strict=True)
         ]
         return dense, tf.stack([tf.reduce_sum(row_losses), tf.reduce_sum(self._objective.hits(y, output))])
 

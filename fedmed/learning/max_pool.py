@@ -14,8 +14,6 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-_NAME = "FedmedMaxPool"
-
 
 def fused_gradient(x: tf.Tensor, y: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
     """Returns d(loss)/dx of a 2 x 2 max-pool with strides 2, written for a compiler that fuses.
@@ -38,12 +36,12 @@ def fused_gradient(x: tf.Tensor, y: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor
     return tf.reshape(tf.stack(strips, axis=2), tf.shape(x))  # [n, h/2, 2, w/2, 2, c]
 
 
-@tf.RegisterGradient(_NAME)
-def _gradient(op: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
+def gradient(op: tf.Operation, dy: tf.Tensor) -> tf.Tensor:
+    """Returns d(loss)/dx of any max-pooling operation, fast where that can be; `dy` is d(loss)/dy."""
     x, y = op.inputs[0], op.outputs[0]
-    if not _is_two_by_two(op, x):
-        return _plain(op, x, y, gradient)
-    return _compiled(x, y, gradient)
+    if _fuse.get() and _is_two_by_two(op, x):
+        return _compiled(x, y, dy)
+    return _plain(op, x, y, dy)
 
 
 _fuse: contextvars.ContextVar[bool] = contextvars.ContextVar("fuse", default=False)
@@ -62,10 +60,10 @@ def fusing(fuse: bool) -> Iterator[None]:
 _compiled = tf.function(fused_gradient, jit_compile=True, autograph=False)
 
 
-def _plain(op: tf.Operation, x: tf.Tensor, y: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
+def _plain(op: tf.Operation, x: tf.Tensor, y: tf.Tensor, dy: tf.Tensor) -> tf.Tensor:
     attributes = {name: op.get_attr(name) for name in ("ksize", "strides", "padding", "explicit_paddings")}
     layout = op.get_attr("data_format")
-    return tf.raw_ops.MaxPoolGrad(orig_input=x, orig_output=y, grad=gradient, data_format=layout, **attributes)
+    return tf.raw_ops.MaxPoolGrad(orig_input=x, orig_output=y, grad=dy, data_format=layout, **attributes)
 
 
 def _is_two_by_two(op: tf.Operation, x: tf.Tensor) -> bool:
@@ -79,14 +77,3 @@ def _is_two_by_two(op: tf.Operation, x: tf.Tensor) -> bool:
         and channels is not None
         and all(size is not None and size % 2 == 0 for size in (height, width))
     )
-
-
-@contextlib.contextmanager
-def fast_gradients() -> Iterator[None]:
-    """Gives every max-pool added to the current graph the faster gradient, whoever wrote the model, where XLA can fuse.
-
-    Gradients must then be taken with `tf.gradients`, which honours the override; a GradientTape does not.
-    """
-    names = {"MaxPool": _NAME} if _fuse.get() else {}
-    with tf.compat.v1.get_default_graph().gradient_override_map(names):
-        yield

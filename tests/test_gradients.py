@@ -1,4 +1,4 @@
-"""The faster max-pool gradient equals TensorFlow's to the bit, ties included, and steps aside for other windows."""
+"""The faster gradients are TensorFlow's: max-pooling's to the bit, ties included; the others to float32 rounding."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 import tiny_models
 
-from fedmed.learning import max_pool
+from fedmed.learning import gradients, max_pool
 from fedmed.learning.learner import Learner
 from fedmed.learning.objective import objective
 from fedmed.models import Spec
@@ -62,7 +62,7 @@ def taken(pool: Callable[[tf.Tensor], tf.Tensor], x: np.ndarray, fuse: bool) -> 
     weights = np.random.default_rng(1).normal(size=pool(tf.constant(x)).numpy().shape).astype(x.dtype)
 
     def by_override(t: tf.Tensor) -> tf.Tensor:
-        with max_pool.fast_gradients():
+        with gradients.fast_gradients():
             y = pool(t)
         return tf.gradients(tf.reduce_sum(y * weights), t)[0]
 
@@ -124,12 +124,119 @@ def test_a_users_keras_model_gets_it_untouched(fuse: bool) -> None:
         step = tf.function(learner.gradients, autograph=False).get_concrete_function(
             tf.TensorSpec([None, 8, 8, 1]), tf.TensorSpec([None], tf.int64), tf.TensorSpec([2], tf.int32)
         )
-    gradients, _ = step(x, y, tf.constant([0, 0]))
+    found, _ = step(x, y, tf.constant([0, 0]))
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean(task.loss(y, model(x, training=True)))
     tapes_gradients: Any = tape.gradient(loss, model.trainable_variables)
-    for ours, tapes in zip(gradients, tapes_gradients, strict=True):
+    for ours, tapes in zip(found, tapes_gradients, strict=True):
         np.testing.assert_allclose(ours, tapes, rtol=1e-5, atol=1e-7)
     operations = kinds(step.graph.as_graph_def())
     assert "MaxPool" in operations
     assert ("MaxPoolGrad" in operations) is not fuse
+
+
+Layers = Sequence[tf.keras.layers.Layer]
+
+
+def compare(layers: Layers, inputs: Sequence[int], fuse: bool = True) -> dict[str, int]:
+    """Compares a model's gradients by override and by tape, and counts the operations of the first."""
+    shape = tuple(inputs)
+    start = tf.keras.Input(shape)
+    output: Any = start
+    for layer in layers:
+        output = layer(output)
+    model = tf.keras.Model(
+        start, tf.keras.layers.GlobalAveragePooling2D()(output) if len(output.shape) == 4 else output
+    )
+    rng = np.random.default_rng(0)
+    x = tf.constant(rng.integers(-2, 3, (7, *shape)) / 2, tf.float32)
+    weights = tf.constant(rng.normal(size=model(x).shape), tf.float32)
+
+    def by_override(t: tf.Tensor) -> list[tf.Tensor]:
+        with gradients.fast_gradients():
+            total = tf.reduce_sum(model(t, training=True) * weights)
+        return tf.gradients(total, model.trainable_variables)
+
+    with max_pool.fusing(fuse):
+        concrete = tf.function(by_override, autograph=False).get_concrete_function(tf.TensorSpec([None, *shape]))
+    with tf.GradientTape() as tape:
+        total = tf.reduce_sum(model(x, training=True) * weights)
+    for ours, tapes in zip(concrete(x), tape.gradient(total, model.trainable_variables), strict=True):
+        np.testing.assert_allclose(ours, tapes, rtol=1e-4, atol=1e-5)
+    operations = [operation.type for operation in concrete.graph.get_operations()]
+    return {kind: operations.count(kind) for kind in operations}
+
+
+def conv(**settings: Any) -> tf.keras.layers.Layer:
+    return tf.keras.layers.Conv2D(4, 3, bias_initializer=tf.keras.initializers.RandomNormal(0.0, 0.3), **settings)
+
+
+@pytest.mark.parametrize("fuse", [True, False], ids=["fused", "kernel"])
+def test_relu_and_bias_before_a_max_pool_are_dealt_with_at_its_size(fuse: bool) -> None:
+    pool = tf.keras.layers.MaxPooling2D(2)
+    counts = compare([conv(activation="relu"), pool], (10, 8, 2), fuse)
+    assert counts["ReluGrad"] == counts["BiasAddGrad"] == 1
+    assert compare([conv(), pool], (10, 8, 2), fuse)["BiasAddGrad"] == 1
+    assert "ReluGrad" not in compare([conv(activation="elu"), pool], (10, 8, 2), fuse)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        tf.keras.layers.MaxPooling2D(3, 2, "same"),
+        tf.keras.layers.MaxPooling2D(2, 1),
+        tf.keras.layers.MaxPooling2D(2, padding="same"),
+        tf.keras.layers.AveragePooling2D(2),
+    ],
+    ids=["overlapping", "steps of one", "odd size", "average"],
+)
+def test_any_pooling_after_bias_and_relu_stays_right(pool: tf.keras.layers.Layer) -> None:
+    compare([conv(activation="relu"), pool, conv(padding="same", activation="relu")], (9, 9, 2))
+
+
+def test_layers_between_or_around_stay_right() -> None:
+    between = [conv(), tf.keras.layers.BatchNormalization(), tf.keras.layers.ReLU(), tf.keras.layers.MaxPooling2D(2)]
+    compare(between, (10, 8, 2))
+    compare([conv(activation="relu"), tf.keras.layers.ReLU(max_value=0.2), tf.keras.layers.MaxPooling2D(2)], (10, 8, 2))
+
+
+class TwoUses(tf.keras.layers.Layer):
+    """Uses a ReLU's output twice, so that two gradients are added before they reach it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = conv(activation="relu", padding="same")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        y = self.conv(x)
+        return tf.nn.max_pool2d(y, 2, 2, "VALID") + tf.nn.avg_pool2d(y, 2, 2, "VALID")
+
+
+def test_a_relu_that_is_used_twice_gets_its_own_rule() -> None:
+    assert compare([TwoUses()], (8, 8, 2))["ReluGrad"] == 2
+
+
+def test_small_and_large_dense_layers_agree_with_the_tape() -> None:
+    dense = tf.keras.layers.Dense
+    counts = compare([dense(600, activation="relu"), dense(500, activation="relu"), dense(3)], (30,))
+    assert counts["Einsum"] == 1  # of 600 x 500 only
+
+
+class Transposed(tf.keras.layers.Layer):
+    """Multiplies by a large kernel, transposed: not the plain product that has a gradient of its own."""
+
+    def build(self, shape: Any) -> None:
+        self.kernel = self.add_weight("kernel", (500, 600))
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.matmul(x, self.kernel, transpose_b=True)
+
+
+def test_a_transposed_product_keeps_tensorflows_gradient() -> None:
+    assert "Einsum" not in compare([tf.keras.layers.Dense(600), Transposed()], (20,))
+
+
+def test_sequences_stay_right() -> None:
+    compare(
+        [tf.keras.layers.Conv1D(4, 3, activation="relu"), tf.keras.layers.Dense(3), tf.keras.layers.Flatten()], (9, 2)
+    )

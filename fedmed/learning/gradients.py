@@ -1,0 +1,82 @@
+"""Faster gradients on a CPU for models that know nothing of them: the same values as TensorFlow's, to float32 rounding.
+
+While a user's model is called, some kinds of operation get another gradient function (TensorFlow's gradient override
+map). Measured on one core of a Xeon, on the two CNNs of the MNIST literature:
+
+* max-pooling: see `fedmed.learning.max_pool`.
+* ReLU before max-pooling: where a window's maximum is not positive, all of the window's gradient is zero, so the rule
+  is applied to the pooled gradient, a quarter of the size.
+* the bias before that: its gradient is a sum, and zeros need not be added, so again the pooled gradient is enough.
+* any other bias on images: oneDNN would fuse its gradient into the filter's, a kernel that takes up to twice as long.
+* the inputs of a large dense layer: in small batches, oneDNN's kernel for a transposed matrix runs at half the speed of
+  the memory that the matrix comes from.
+
+Gradients must then be taken with `tf.gradients`, which honours the overrides; a GradientTape does not.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import tensorflow as tf
+from tensorflow.python.framework import ops  # the one way to the gradient function that an override hides
+
+from fedmed.learning import max_pool
+
+_POOLED = "fedmed_pooled_gradients"  # a collection of the graph: pairs of a max-pool's gradient and what it came from
+_LARGE = 250_000  # elements of a dense layer's kernel; measured: smaller ones, and batches of hundreds, gain nothing
+
+
+@contextlib.contextmanager
+def fast_gradients() -> Iterator[None]:
+    """Gives the operations added to the current graph the faster gradients, whoever wrote the model."""
+    names = {kind: _name(kind) for kind in ("MaxPool", "Relu", "BiasAdd", "MatMul")}
+    with tf.compat.v1.get_default_graph().gradient_override_map(names):
+        yield
+
+
+def _name(kind: str) -> str:
+    return f"Fedmed{kind}"
+
+
+@tf.RegisterGradient(_name("MaxPool"))
+def _max_pool(op: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
+    """Where the input is a ReLU's output, applies the ReLU's rule too, at the size of the output."""
+    after_relu = op.inputs[0].op.type == "Relu"
+    pooled = tf.raw_ops.ReluGrad(gradients=gradient, features=op.outputs[0]) if after_relu else gradient
+    full = max_pool.gradient(op, pooled)
+    tf.compat.v1.get_default_graph().add_to_collection(_POOLED, (full, pooled))
+    return full
+
+
+def _pooled(gradient: tf.Tensor) -> tf.Tensor | None:
+    """Returns what a max-pool's gradient came from; None for any other, such as a sum over two uses of a tensor."""
+    pairs = tf.compat.v1.get_default_graph().get_collection(_POOLED)
+    return next((pooled for full, pooled in pairs if full is gradient), None)
+
+
+@tf.RegisterGradient(_name("Relu"))
+def _relu(op: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
+    if _pooled(gradient) is not None:
+        return gradient
+    return tf.raw_ops.ReluGrad(gradients=gradient, features=op.outputs[0])
+
+
+@tf.RegisterGradient(_name("BiasAdd"))
+def _bias_add(op: tf.Operation, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    layout = op.get_attr("data_format")
+    terms, pooled = gradient, _pooled(gradient)
+    if pooled is not None:
+        terms = pooled
+    elif layout == b"NHWC" and gradient.shape.rank != 2 and op.inputs[1].shape[0] is not None:
+        terms = tf.reshape(gradient, [-1, op.inputs[1].shape[0]])  # another tensor, so oneDNN's fusion does not apply
+    return gradient, tf.raw_ops.BiasAddGrad(out_backprop=terms, data_format=layout)
+
+
+@tf.RegisterGradient(_name("MatMul"))
+def _mat_mul(op: tf.Operation, gradient: tf.Tensor) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+    x, kernel = op.inputs
+    size = kernel.shape.num_elements()
+    plain = not op.get_attr("transpose_a") and not op.get_attr("transpose_b") and x.dtype == tf.float32
+    if not plain or size is None or size < _LARGE:
+        return ops.gradient_registry.lookup("MatMul")(op, gradient)
+    return tf.einsum("nh,dh->nd", gradient, kernel), tf.matmul(x, gradient, transpose_a=True)
