@@ -5,7 +5,8 @@
 With --peers also Flower and pfl, from an environment of their own (experiments/speed/PEERS.md says how to make it).
 
 Each contender lives in a process of its own and trains one round in turn, so that a machine that slows down slows all.
-The first round (it compiles) is reported as start-up, not as a round. Figures are medians.
+The first round (it compiles) is reported as start-up, not as a round. Figures are medians. Peak memory is the sum, over
+a contender's processes, of the highest resident memory that the kernel noted for each; nothing polls while rounds run.
 """
 
 import json
@@ -15,7 +16,7 @@ import platform
 import statistics
 import subprocess
 import sys
-import threading
+import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -59,13 +60,13 @@ class Contender:
         self.name = name
         self._began = time.perf_counter()
         root = pathlib.Path(__file__).resolve().parents[1]
+        self._complaints = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  (open as long as the process)
         self._process = subprocess.Popen(
             [python, "-m", "experiments.speed.child", name, workload],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=root,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints, text=True, cwd=root,
         )  # fmt: skip
-        self.peak_mb, self._watching = 0.0, True
+        self.peak_mb = 0.0
         self.memory_mb: list[float] = []
-        threading.Thread(target=self._watch, daemon=True).start()
         self.seconds: list[float] = []
         self.start_to_first_round = 0.0
 
@@ -79,7 +80,7 @@ class Contender:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.name} ended early, with status {self._process.wait()}")
+            raise SystemExit(f"{self.name} ended early, with status {self._process.wait()}: {self._last_complaint()}")
         return json.loads(line)
 
     def round(self) -> float:
@@ -91,28 +92,36 @@ class Contender:
         self.loss = answer["loss"]
         return answer["seconds"]
 
-    def _watch(self) -> None:
-        while self._watching:
-            self.peak_mb = max(self.peak_mb, self.memory())
-            time.sleep(0.1)
+    def _last_complaint(self) -> str:
+        self._complaints.seek(0)
+        lines = [line.strip() for line in self._complaints if line.strip()]
+        return lines[-1] if lines else "it said nothing"
 
-    def memory(self) -> float:
-        """Returns the resident memory of the process and its children, in MB; 0 when it is gone."""
-        try:
-            me = psutil.Process(self._process.pid)
-            return sum(p.memory_info().rss for p in [me, *me.children(recursive=True)]) / 1e6
-        except psutil.Error:
-            return 0.0
+    def note_memory(self) -> None:
+        """Notes the resident memory of the process and its children, in MB, and their peak."""
+        processes = [psutil.Process(self._process.pid)]
+        processes += processes[0].children(recursive=True)
+        self.memory_mb.append(round(sum(_memory(p.pid, "VmRSS") for p in processes), 1))
+        self.peak_mb = max(self.peak_mb, sum(_memory(p.pid, "VmHWM") for p in processes))
 
     def close(self) -> None:
         """Ends the process and its children."""
-        self._watching = False
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
             self._process.wait(20)
         except subprocess.TimeoutExpired:
             self._process.kill()
+        self._complaints.close()
+
+
+def _memory(pid: int, field: str) -> float:
+    """Returns what the kernel notes of a process in /proc, in MB; 0 when it is gone."""
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) * 1024 / 1e6
 
 
 def measure(workload: str, names: Sequence[str], rounds: int) -> list[dict[str, Any]]:
@@ -126,7 +135,7 @@ def measure(workload: str, names: Sequence[str], rounds: int) -> list[dict[str, 
         for _ in range(rounds):
             for contender in running:
                 contender.seconds.append(contender.round())
-                contender.memory_mb.append(round(contender.memory(), 1))
+                contender.note_memory()
     finally:
         for contender in running:
             contender.close()

@@ -11,6 +11,7 @@ from fedmed.data.clients import Clients
 from fedmed.data.examples import Examples, Inputs, Task
 from fedmed.learning.learner import Learner
 from fedmed.learning.values import Weights
+from fedmed.models import building
 from fedmed.statistics import metrics
 
 OWN_ROWS = "each client's own test rows"
@@ -45,7 +46,8 @@ class Evaluator:
         """Returns predictions of the learner's current weights on [rows, ...] inputs."""
         starts = range(0, rows, self._batch)
         batches = [tf.nest.map_structure(lambda a, s=s: tf.constant(a[s : s + self._batch]), x) for s in starts]
-        outputs = list(self._threads.map(lambda batch: self._predict(batch).numpy(), batches))
+        with building.refusals_in_one_line("evaluation"):
+            outputs = list(self._threads.map(lambda batch: self._predict(batch).numpy(), batches))
         return np.concatenate(outputs) if outputs else np.zeros((0,))
 
     def pooled(self, p: np.ndarray) -> dict[str, float | None]:

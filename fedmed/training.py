@@ -130,7 +130,8 @@ class Rounds:
         """Runs one round."""
         lanes = sampling.lanes([self._steps(client) for client in cohort], self._settings.runtime.lanes)
         work = [self._work(round_, [cohort[position] for position in lane]) for lane in lanes]
-        state, outputs = self._runtime.next(state, rate, work)
+        with building.refusals_in_one_line("training"):
+            state, outputs = self._runtime.next(state, rate, work)
         reports = np.empty((len(cohort), outputs[0].shape[1]), np.float32)
         for lane, output in zip(lanes, outputs, strict=True):
             reports[lane] = output

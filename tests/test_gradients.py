@@ -161,7 +161,8 @@ def compare(layers: Layers, inputs: Sequence[int], fuse: bool = True) -> dict[st
         concrete = tf.function(by_override, autograph=False).get_concrete_function(tf.TensorSpec([None, *shape]))
     with tf.GradientTape() as tape:
         total = tf.reduce_sum(model(x, training=True) * weights)
-    for ours, tapes in zip(concrete(x), tape.gradient(total, model.trainable_variables), strict=True):
+    tapes_gradients: Any = tape.gradient(total, model.trainable_variables)
+    for ours, tapes in zip(concrete(x), tapes_gradients, strict=True):
         np.testing.assert_allclose(ours, tapes, rtol=1e-4, atol=1e-5)
     operations = [operation.type for operation in concrete.graph.get_operations()]
     return {kind: operations.count(kind) for kind in operations}
@@ -226,7 +227,7 @@ class Transposed(tf.keras.layers.Layer):
     """Multiplies by a large kernel, transposed: not the plain product that has a gradient of its own."""
 
     def build(self, shape: Any) -> None:
-        self.kernel = self.add_weight("kernel", (500, 600))
+        self.kernel = self.add_weight(name="kernel", shape=(500, 600))
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         return tf.matmul(x, self.kernel, transpose_b=True)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import traceback
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,17 @@ def test_a_model_that_does_not_fit_is_told_so_in_one_line(model: str, expected: 
         run(tmp_path, model)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("runtime", ["local", "tff"])
+def test_a_value_refused_in_training_is_told_in_one_line_without_it(runtime: str, worker: Worker) -> None:
+    changes = tiny.settings("tiny_models:refusing", runtime={"name": runtime})
+    with pytest.raises(errors.ModelError) as caught:
+        tiny.one_round(changes, tiny.clients(), worker)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "(hidden) is not in [0, 7)" in str(caught.value)
+    assert "GatherV2" in str(caught.value)
+    assert "4242" not in told.replace("+ 424242", "")
 
 
 @pytest.mark.parametrize(

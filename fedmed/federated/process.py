@@ -1,8 +1,10 @@
 """The TFF iterative process: placement, broadcast and aggregation around fedmed's own computations."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import grpc
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -59,6 +61,17 @@ def build_process(program: Program) -> tff.templates.IterativeProcess:
     return tff.templates.IterativeProcess(initialize, next_round)  # pyright: ignore[reportArgumentType]
 
 
+@contextlib.contextmanager
+def _tensorflows_errors() -> Iterator[None]:
+    """Raises what an operation refused in the worker as it would be raised in this process."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        if error.code() is not grpc.StatusCode.INTERNAL:
+            raise
+        raise tf.errors.InternalError(None, None, error.details()) from None
+
+
 class TffRuntime:
     """Runs rounds on TFF's executor, in the given worker (already started; it is not stopped here)."""
 
@@ -76,6 +89,6 @@ class TffRuntime:
         self, state: ServerState, learning_rate: float, lanes: Sequence[Work]
     ) -> tuple[ServerState, list[np.ndarray]]:
         """Runs one round; returns the new state and each lane's reports [k, len(REPORT)]."""
-        with tff.framework.get_context_stack().install(self._context):
+        with tff.framework.get_context_stack().install(self._context), _tensorflows_errors():
             state, reports = self.process.next(state, np.float32(learning_rate), list(lanes))
         return state, [np.asarray(report) for report in reports]

@@ -92,16 +92,43 @@ def _output_shape(model: KerasModel, spec: Spec, sample: Any) -> tuple[int, ...]
     try:
         return tuple(model(sample, training=False).shape)
     except Exception as error:
-        raise errors.ModelError(
-            f"model: it does not take the data's inputs {spec.inputs}: {_first_line(error)}"
-        ) from error
+        # Not `from error`: a traceback would quote what TensorFlow refused.
+        raise errors.ModelError(f"model: it does not take the data's inputs {spec.inputs}: {_cause(error)}") from None
+
+
+@contextlib.contextmanager
+def refusals_in_one_line(doing: str) -> Iterator[None]:
+    """Turns what an operation of the model refuses while it runs into a ModelError that quotes no patient's value.
+
+    Args:
+        doing: what the model was doing, such as "training".
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise errors.ModelError(f"model: it failed in {doing}: {_cause(error)}") from None
+
+
+def _cause(error: Exception) -> str:
+    """Returns the line in which TensorFlow says what was refused, and by which layer's operation, without the value."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    nodes = [number for number, line in enumerate(lines) if line.startswith("[[{{") and "{{node " in line]
+    if not nodes or nodes[0] == 0:
+        return _first_line(error)
+    node = lines[nodes[0]].partition("{{node ")[2].partition("}}")[0]
+    return f"{_hidden(lines[nodes[0] - 1])} (in {node})"
 
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith("Exception encountered when calling")] or lines
-    # TensorFlow quotes the value that an operation refused ("indices[3] = 150 is not in ..."): it may be a patient's.
-    return re.sub(r"= *-?[\d.]+\b", "= (hidden)", lines[0])[:300] if lines else type(error).__name__
+    return _hidden(lines[0]) if lines else type(error).__name__
+
+
+def _hidden(line: str) -> str:
+    """Hides the value that TensorFlow quotes ("indices[3] = 150 is not in ..."): it may be a patient's."""
+    plain = re.sub(r"^{{function_node [^}]*}} *", "", line)
+    return re.sub(r"(= *)-?[\d.]+(e[-+]?\d+)?\b", r"\1(hidden)", plain)[:300]
 
 
 _MEANS = {"binary": ("sigmoid",), "multiclass": ("softmax",), "count": ("exponential", "softplus", "relu")}
