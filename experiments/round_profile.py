@@ -20,6 +20,7 @@ quiet.silence()  # before TensorFlow is imported
 
 import tensorflow as tf  # noqa: E402
 
+from experiments import programs  # noqa: E402
 from experiments.speed import workloads  # noqa: E402
 from fedmed import experiment, sampling, training  # noqa: E402
 from fedmed.data.clients import Clients, prepare  # noqa: E402
@@ -135,4 +136,4 @@ def _around(settings: Any, clients: Clients, setup: training.Setup, state: Any) 
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(programs.in_one_line(main))

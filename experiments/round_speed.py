@@ -24,8 +24,9 @@ from typing import Any
 import psutil
 from absl import app, flags
 
+from experiments import programs
 from experiments.speed import workloads
-from fedmed import files
+from fedmed import errors, files
 
 CONTENDERS = ("fedmed", "fedmed_tff", "tff", "handwritten")
 PEERS = ("flower", "pfl")
@@ -80,7 +81,7 @@ class Contender:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self.name} ended early, with status {self._process.wait()}: {self._last_complaint()}")
+            raise errors.UserError(f"{self.name} ended early: {self._last_complaint()}")
         return json.loads(line)
 
     def round(self) -> float:
@@ -188,6 +189,8 @@ def table(results: Sequence[dict[str, Any]]) -> str:
 def main(argv: Sequence[str]) -> None:
     """Runs the benchmark."""
     del argv
+    programs.check_names("--workloads", "workload", FLAGS.workloads, workloads.WHAT)
+    programs.check_names("--contenders", "contender", FLAGS.contenders, (*CONTENDERS, *PEERS))
     results: list[dict[str, Any]] = []
     names = list(dict.fromkeys([*FLAGS.contenders, *(PEERS if FLAGS.peers else ())]))
     for workload in FLAGS.workloads:
@@ -201,4 +204,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(programs.in_one_line(main))
