@@ -18,7 +18,7 @@ def in_one_line(main: Main) -> Main:
         try:
             main(argv)
         except errors.UserError as error:
-            print(f"{main.__module__.rpartition('.')[2]}: {error}", file=sys.stderr)
+            print(f"{pathlib.Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
             raise SystemExit(2) from None
 
     return guarded
