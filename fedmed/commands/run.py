@@ -46,7 +46,7 @@ def _run(
     from fedmed import experiment
     from fedmed.reporting.progress import Progress
 
-    observers = [Progress(quiet=values.quiet), asked]
+    observers = [Progress(settings.stop.metric, quiet=values.quiet), asked]
     return experiment.run(settings, out, resume=values.resume, overwrite=values.overwrite, observers=observers)
 
 
