@@ -51,9 +51,9 @@ def rounds_to_target(curve: Sequence[float], target: float) -> float | None:
     return None
 
 
-def train(cell: Cell, rate: float, seed: int, limit: int) -> dict[str, Any]:
+def train(cell: Cell, rate: float, seed: int, limit: int, patience: int | None = None) -> dict[str, Any]:
     """Runs, or resumes, one run; returns its curve, rounds to target and seconds."""
-    settings = cell.settings(rate, seed, limit)
+    settings = cell.settings(rate, seed, limit, patience)
     out = pathlib.Path(FLAGS.out) / settings["name"]
     began = time.perf_counter()
     fedmed.run(settings, out, resume=(out / "config.toml").exists())
@@ -65,7 +65,7 @@ def train(cell: Cell, rate: float, seed: int, limit: int) -> dict[str, Any]:
         "rate": rate,
         "seed": seed,
         "rounds": rounds_to_target(curve, cell.target),
-        "limit": limit,
+        "limit": len(curve) - 1,
         "curve": curve,
         "wall_seconds": round(max(here, recorded), 1),  # a run that was resumed took longer than this part of it
         "training_seconds": round(sum(record["seconds"] for record in records), 1),
@@ -89,9 +89,11 @@ def _tuned_rate(cell: Cell, limit: int, results: Results) -> float | None:
     while True:
         # From the middle outwards: the sooner a good rate is known, the shorter the runs of the others.
         for rate in sorted(rates, key=lambda rate: abs(math.log(rate / middle))):
-            # A rate that takes longer than the best one so far is not the best rate, so it need not go on.
+            # A rate that takes longer than the best one so far is not the best rate, so it need not go on; nor need
+            # one that has not improved for some time.
             reached = [run["rounds"] for run in _runs(results, cell) if run["rounds"] and run["seed"] == 0]
-            _once(cell, rate, 0, min([limit, *(int(best) + 1 for best in reached)]), results)
+            here = min([limit, *(int(best) + 1 for best in reached)])
+            _once(cell, rate, 0, here, results, 5 + here // 10 if reached else None)
         best = chosen_rate(cell, _runs(results, cell))
         if best is None:
             return None
@@ -108,10 +110,10 @@ def next_rate(rate: float, steps: int) -> float:
     return float(f"{10 ** ((round(3 * math.log10(rate)) + steps) / 3):.3g}")
 
 
-def _once(cell: Cell, rate: float, seed: int, limit: int, results: Results) -> None:
+def _once(cell: Cell, rate: float, seed: int, limit: int, results: Results, patience: int | None = None) -> None:
     if any(run["rate"] == rate and run["seed"] == seed for run in _runs(results, cell)):
         return
-    run = train(cell, rate, seed, limit)
+    run = train(cell, rate, seed, limit, patience)
     print(f"{cell.name} rate {rate:g} seed {seed}: {_said(run)} in {run['wall_seconds']:.0f} s", flush=True)
     results["cells"].setdefault(cell.name, []).append(run)
     write(results)

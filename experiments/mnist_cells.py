@@ -41,7 +41,7 @@ class Cell:
         """The test accuracy to reach."""
         return TARGETS[self.model]
 
-    def settings(self, rate: float, seed: int, rounds: int) -> dict[str, Any]:
+    def settings(self, rate: float, seed: int, rounds: int, patience: int | None) -> dict[str, Any]:
         """Returns the settings of one run."""
         shards = {"name": "shards", "args": {"clients": CLIENTS, "shards_per_client": 2}}
         return {
@@ -53,7 +53,7 @@ class Cell:
             "model": {"name": MODELS[self.model]},
             "cohort": {"fraction": self.fraction} if self.fraction else {"size": 1},
             "client": {"learning_rate": rate, "epochs": self.epochs, "batch_size": self.batch or "full"},
-            "stop": {"metric": "accuracy", "target": self.target},
+            "stop": {"metric": "accuracy", "target": self.target} | ({"patience": patience} if patience else {}),
         }
 
 
