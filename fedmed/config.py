@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import math
 import pathlib
 import tomllib
 import typing
@@ -13,22 +14,17 @@ from fedmed.limits import check_range, setting
 from fedmed.study import settings as studies
 
 
-def _table() -> Any:
-    return dataclasses.field(default_factory=dict)
-
-
 @dataclasses.dataclass(frozen=True)
 class Data:
     """Which data set, and how its rows are made ready.
 
-    `test_fraction` of each client's patients are test rows, unless the data set keeps its own test set; when it is not
-    given, it is the one that the data set's published split has, or a quarter.
-    `preprocessing` applies to tables: "federated" scales by sums pooled over the clients, "by_site" lets each client
-    scale by its own, "none" leaves numbers as they are.
+    `test_fraction` of each client's patients are test rows, unless the data set keeps its own test set; not given, it
+    is the published split's, or a quarter. `preprocessing` applies to tables: "federated" scales by sums pooled over
+    the clients, "by_site" lets each client scale by its own, "none" leaves numbers as they are.
     """
 
     name: str
-    args: Mapping[str, Any] = _table()
+    args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     test_fraction: float | None = setting(None, least=0.0, most=0.95)
     preprocessing: Literal["federated", "by_site", "none"] = "federated"
 
@@ -38,7 +34,7 @@ class Partition:
     """Who holds which rows: a registered partition and its arguments."""
 
     name: str = "by_site"
-    args: Mapping[str, Any] = _table()
+    args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +42,7 @@ class Model:
     """A registered model, or a dotted path to a function that returns one; task "auto" is the data set's."""
 
     name: str
-    args: Mapping[str, Any] = _table()
+    args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     task: Literal["auto", "binary", "multiclass", "regression", "count"] = "auto"
 
 
@@ -55,7 +51,7 @@ class Algorithm:
     """A registered algorithm ("fedavg", "fedprox") and its arguments."""
 
     name: str = "fedavg"
-    args: Mapping[str, Any] = _table()
+    args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,8 +125,7 @@ class Checkpoint:
 class Runtime:
     """Where rounds run: the recorded computations in this process ("local"), or the same on TFF's executor ("tff").
 
-    "local" is the default because it is faster by measurement (README, "How fast"): no import of TFF, no worker to
-    start, no serialisation, and XLA for the one gradient that gains from it. Both give the same weights to rounding.
+    "local" is the default, being faster by measurement (README, "How fast"). Both give the same weights to rounding.
     `lanes` is how many clients train at a time, one thread each; 0 means one a core. Changing it changes the order of
     floating-point sums, so bits are promised only for the same number of lanes.
     """
@@ -228,6 +223,8 @@ def _anchor_data_path(tree: dict[str, Any], folder: pathlib.Path) -> None:
 def parse(tree: Mapping[str, Any]) -> RunConfig:
     """Builds the settings from plain tables; ConfigError names the setting, what was got and what is allowed."""
     config = _section(RunConfig, tree, "")
+    if (name := config.name).strip() in ("", ".", "..") or not name.isprintable() or {"/", "\\"} & set(name):
+        raise errors.ConfigError(f"name: expected one line, not '', '.' or '..', without '/' and '\\', got {name!r}")
     if config.cohort.size is not None and config.cohort.fraction is not None:
         raise errors.ConfigError("cohort: give size or fraction, not both")
     studies.check(config.study, config.arms)
@@ -269,7 +266,9 @@ def _value(field: dataclasses.Field, hint: Any, value: Any, where: str) -> Any:
     if typing.get_origin(hint) is tuple and dataclasses.is_dataclass(kind := typing.get_args(hint)[0]):
         return _sections(typing.cast(type, kind), value, where)
     value = registry.converted(value, hint, where)
-    for number in value if isinstance(value, tuple) else (value,):
+    for number in value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,):
+        if isinstance(number, float) and not math.isfinite(number):
+            raise errors.ConfigError(f"{where}: expected a finite number, got {number!r}")
         if isinstance(number, int | float) and not isinstance(number, bool):
             check_range(field.metadata, number, where)
     return value

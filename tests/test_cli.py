@@ -42,6 +42,12 @@ WRONG = {
         "client.learning_rat: unknown setting 'learning_rat' (did you",
     ),
     "a number out of range": (("client.learning_rate=-1",), "client.learning_rate: expected a number > 0.0, got -1"),
+    "an endless number": (("client.learning_rate=inf",), "client.learning_rate: expected a finite number, got inf"),
+    "no number": (("client.learning_rate=nan",), "client.learning_rate: expected a finite number, got nan"),
+    "an endless target": (("stop.target=-inf",), "stop.target: expected a finite number, got -inf"),
+    "an endless argument": (("model.args.l2=inf",), "model.args: expected a finite number, got inf"),
+    "a name that leads elsewhere": (("name=../../x",), "name: expected one line, not '', '.' or '..', without '/'"),
+    "an empty name": (("name=",), "without '/' and '\\', got ''"),
     "no key": (("0.1",), "--set '0.1': expected key.path=value"),
     "an unknown data set": (("data.name=diabetes_eh",), "data.name: unknown data set 'diabetes_eh' (did you mean"),
     "an unknown argument": (
