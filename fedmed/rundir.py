@@ -23,17 +23,20 @@ class RunDirectory:
     """Locks a directory for one run. Nothing in it changes before `claim`; `close` undoes what an unclaimed one made.
 
     Raises:
-        UserError: another run holds it, it holds a run already, or what it holds is not this config's run.
+        UserError: it cannot be made, another run holds it, it holds a run already, or not this config's run.
     """
 
     def __init__(self, folder: pathlib.Path, settings: config.RunConfig, *, resume: bool, overwrite: bool) -> None:
         self.folder = folder
         self._settings, self._resume, self._claimed = settings, resume, False
-        self._made = [path for path in [folder, *folder.parents] if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-        self._is_fresh = not any(folder.iterdir())
-        self._new = [folder / name for name in _OURS if not (folder / name).exists()]
-        self._lock = open(folder / ".lock", "w")  # noqa: SIM115 (held as long as the run lives)
+        self._made: list[pathlib.Path] = []
+        self._new: list[pathlib.Path] = []
+        try:
+            self._open()
+        except OSError as error:
+            self._unmake()
+            why = "is not a directory" if isinstance(error, FileExistsError) else f"cannot be written: {error.strerror}"
+            raise errors.UserError(f"{folder}: {why}; choose another --out") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -44,6 +47,13 @@ class RunDirectory:
         except BaseException:
             self.close()
             raise
+
+    def _open(self) -> None:
+        self._made = [path for path in [self.folder, *self.folder.parents] if not path.exists()]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._is_fresh = not any(self.folder.iterdir())
+        self._new = [self.folder / name for name in _OURS if not (self.folder / name).exists()]
+        self._lock = open(self.folder / ".lock", "w")  # noqa: SIM115 (held as long as the run lives)
 
     def _check(self, overwrite: bool) -> None:
         earlier = self.folder / "config.toml"
@@ -100,12 +110,15 @@ class RunDirectory:
     def close(self) -> None:
         """Lets go of the lock; a directory that was never claimed is left as it was found."""
         if not self._claimed:
-            for path in self._new:
-                path.unlink(missing_ok=True)
-            for folder in self._made:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()
+            self._unmake()
         self._lock.close()
+
+    def _unmake(self) -> None:
+        for path in self._new:
+            path.unlink(missing_ok=True)
+        for folder in self._made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def checksum(weights: Weights) -> str:

@@ -132,6 +132,15 @@ def test_what_is_wrong_is_told_within_3_seconds_and_without_tensorflow() -> None
         (["data", "digit"], "data: 'digit' is neither a data set nor a config (did you mean 'digits'?)"),
         (["data", "own.csv"], "fedmed data table --set data.args.path=own.csv"),
         (["data", "digits", "--picture", "a.gif"], "--picture: 'a.gif' must end in .png or .svg"),
+        (
+            ["data", "heart_disease", "--picture", "gone/x.png"],
+            "'gone/x.png' cannot be written: there is no folder 'go",
+        ),
+        (["run", "config.toml", "--out", "own.csv"], "own.csv: is not a directory; choose another --out"),
+        (["run", "config.toml", "--out", "/dev/null/x"], "/dev/null/x: cannot be written: Not a directory; choose"),
+        (["run", "config.toml", "--out", "o" * 300], "cannot be written: File name too long; choose another --out"),
+        (["study", "config.toml", "--out", "own.csv"], "own.csv: is not a directory; choose another --out"),
+        (["study", "config.toml", "--out", "/dev/null/x"], "/dev/null/x: cannot be written: Not a directory; choose"),
         (["data", "digits", "--resume"], "data: unknown flag '--resume'"),
     ],
 )
@@ -139,9 +148,10 @@ def test_a_wrong_command_line_is_told_with_the_nearest_match(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(words) == 2
-    shown = capsys.readouterr().err
-    assert message in shown
-    assert shown.count("\n") == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
 
 
 def test_help_shows_every_command_and_of_one_command_its_own_flags_only(capsys: pytest.CaptureFixture[str]) -> None:

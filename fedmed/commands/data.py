@@ -1,6 +1,7 @@
 """`fedmed data NAME|CONFIG`: a data set's datasheet, its facts, and who holds what under a partition."""
 
 import dataclasses
+import os
 import pathlib
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -25,9 +26,7 @@ def _define(values: flags.FlagValues) -> None:
 
 def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
     given = arguments[0]
-    picture = pathlib.Path(values.picture) if values.picture else None
-    if picture is not None and picture.suffix not in (".png", ".svg"):
-        raise UsageError(f"--picture: {values.picture!r} must end in .png or .svg")
+    picture = _picture(values.picture) if values.picture else None
     if (kind := _OWN.get(pathlib.Path(given).suffix)) is not None:
         raise UsageError(f"data: for a file of your own: fedmed data {kind} --set data.args.path={given}")
     is_config = given.endswith(".toml") or pathlib.Path(given).is_file()
@@ -46,6 +45,18 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
         return 0
     _show(dataset, held, picture)
     return 0
+
+
+def _picture(name: str) -> pathlib.Path:
+    """Returns the path of the picture to be drawn; UsageError, before anything is read, where it cannot be."""
+    path = pathlib.Path(name)
+    if path.suffix not in (".png", ".svg"):
+        raise UsageError(f"--picture: {name!r} must end in .png or .svg")
+    if not os.path.isdir(path.parent):
+        raise UsageError(f"--picture: {name!r} cannot be written: there is no folder {str(path.parent)!r}")
+    if os.path.isdir(path) or not os.access(path.parent, os.W_OK):
+        raise UsageError(f"--picture: {name!r} cannot be written; choose another file")
+    return path
 
 
 def _settings_of(name: str, overrides: Sequence[str]) -> config.RunConfig:
@@ -96,7 +107,10 @@ def _show(dataset: Dataset, held: Mapping[str, Array] | None, picture: pathlib.P
         return
     print("\n".join(["Rows and labels of each client", "", *overview.label_table(held, dataset)]))
     if picture is not None:
-        overview.label_picture(held, dataset, picture)
+        try:
+            overview.label_picture(held, dataset, picture)
+        except OSError as error:
+            raise UsageError(f"--picture: {str(picture)!r} cannot be written: {error.strerror}") from None
         print(f"\nPicture: {picture}")
 
 

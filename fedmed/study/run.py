@@ -181,12 +181,16 @@ def _write_timing(out: pathlib.Path, found: Mapping[str, Result], training: floa
 @contextlib.contextmanager
 def _locked(out: pathlib.Path) -> Iterator[None]:
     """Makes the study's directory and keeps a second study out of it."""
-    if out.exists() and not out.is_dir():
-        raise errors.UserError(f"{out}: is not a directory; choose another --out")
-    if out.is_dir() and any(out.iterdir()) and not (out / "jobs").is_dir():
-        raise errors.UserError(f"{out}: is not empty and holds no study; choose another --out")
-    (out / "jobs").mkdir(parents=True, exist_ok=True)
-    with (out / ".lock").open("w") as lock:
+    try:
+        if out.exists() and not out.is_dir():
+            raise errors.UserError(f"{out}: is not a directory; choose another --out")
+        if out.is_dir() and any(out.iterdir()) and not (out / "jobs").is_dir():
+            raise errors.UserError(f"{out}: is not empty and holds no study; choose another --out")
+        (out / "jobs").mkdir(parents=True, exist_ok=True)
+        opened = (out / ".lock").open("w")
+    except OSError as error:
+        raise errors.UserError(f"{out}: cannot be written: {error.strerror}; choose another --out") from None
+    with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
