@@ -46,7 +46,7 @@ class Evaluator:
         """Returns predictions of the learner's current weights on [rows, ...] inputs."""
         starts = range(0, rows, self._batch)
         batches = [tf.nest.map_structure(lambda a, s=s: tf.constant(a[s : s + self._batch]), x) for s in starts]
-        with building.refusals_in_one_line("evaluation"):
+        with building.refusals_in_one_line("evaluation", calls=True):
             outputs = list(self._threads.map(lambda batch: self._predict(batch).numpy(), batches))
         return np.concatenate(outputs) if outputs else np.zeros((0,))
 

@@ -104,6 +104,29 @@ def test_a_value_refused_in_training_is_told_in_one_line_without_it(runtime: str
 
 
 @pytest.mark.parametrize(
+    ("when", "expected"),
+    [("training", "KeyError: no such head"), ("evaluation", "RuntimeError: ten rows")],
+)
+def test_what_a_models_own_code_raises_later_is_told_in_one_line(when: str, expected: str) -> None:
+    changes = tiny.settings("tiny_models:falling", model={"args": {"when": when}}, evaluation={"batch_size": 10})
+    with pytest.raises(errors.ModelError) as caught, tiny.set_up(changes, tiny.clients()) as (setup, _):
+        setup.evaluator.predictions(setup.runtime.initialize().weights)
+    assert str(caught.value).startswith(f"model: it failed in {when}: {expected}")
+    assert "\n" not in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), OSError(), errors.DataError("x")])
+def test_what_is_not_the_models_passes_as_it_is(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught, building.refusals_in_one_line("training", calls=True):
+        raise error
+    assert caught.value is error
+    with pytest.raises(RuntimeError), building.refusals_in_one_line("training"):
+        raise RuntimeError("the worker ended")
+
+
+@pytest.mark.parametrize(
     ("model", "expected"),
     [
         ("tiny_models:linaer", "model.name: unknown function of tiny_models 'linaer'.*'linear'.*"),

@@ -161,6 +161,25 @@ class _LookUp(layers.Layer):
         return x + tf.gather(tf.zeros([7]), code) if training else x
 
 
+def falling(spec: Spec, *, when: str) -> tf.keras.Model:
+    """Raises a plain error of Python over two lines, in training or for a batch of 10 rows."""
+    start = layers.Input(_shape(spec))
+    return tf.keras.Model(start, layers.Dense(spec.outputs, spec.activation)(_Falls(when)(start)))
+
+
+class _Falls(layers.Layer):
+    def __init__(self, when: str) -> None:
+        super().__init__()
+        self.when = when
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        if training and self.when == "training":
+            raise KeyError("no such head\nin this model")
+        if x.shape[0] == 10 and self.when == "evaluation":
+            raise RuntimeError("ten rows\nare too few")
+        return x
+
+
 def no_model(spec: Spec) -> Any:
     """Returns a layer's name."""
     return "dense"
