@@ -117,6 +117,24 @@ def test_what_a_models_own_code_raises_later_is_told_in_one_line(when: str, expe
     assert caught.value.__suppress_context__
 
 
+def test_the_spec_is_given_where_it_is_wanted_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def optional(shape: Spec | None = None, /) -> Any:
+        return shape
+
+    spec = Spec((3,), "binary", 2)
+    given: list[tuple[Any, Any]] = [
+        (lambda anything: anything, spec),
+        (lambda spec=None: spec, spec),
+        (lambda units=8: units, 8),
+        (lambda *, units=8: units, 8),
+        (lambda: "none", "none"),
+        (optional, spec),
+    ]
+    for function, expected in given:
+        monkeypatch.setattr(tiny_models, "wanting", function, raising=False)
+        assert building.builder("tiny_models:wanting", {}, spec)() == expected
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), OSError(), errors.DataError("x")])
 def test_what_is_not_the_models_passes_as_it_is(error: BaseException) -> None:
     with pytest.raises(type(error)) as caught, building.refusals_in_one_line("training", calls=True):

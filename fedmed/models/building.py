@@ -26,9 +26,17 @@ def builder(name: str, args: Mapping[str, Any], spec: Spec) -> Builder:
     """
     factory = _imported(name) if is_dotted(name) else models.get(name, "model.name")
     checked = registry.checked_args(factory, args, "model.args")
-    positional = [p for p in inspect.signature(factory).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    wants_spec = bool(positional) and positional[0].name not in checked
-    return (lambda: factory(spec, **checked)) if wants_spec else (lambda: factory(**checked))
+    return (lambda: factory(spec, **checked)) if _wants_spec(factory) else (lambda: factory(**checked))
+
+
+def _wants_spec(factory: Callable[..., Any]) -> bool:
+    """Tells whether the first positional parameter is for the Spec: it must be given, or its name or type says so."""
+    parameters = inspect.signature(factory).parameters.values()
+    first = next((p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)), None)
+    if first is None:
+        return False
+    named = first.name == "spec" or "Spec" in re.findall(r"\w+", str(first.annotation))
+    return named or first.default is first.empty
 
 
 def _imported(path: str) -> Callable[..., KerasModel]:
