@@ -209,6 +209,17 @@ def test_data_of_ones_own_say_what_they_need_and_then_are_shown(capsys: pytest.C
     assert "smokes (2 levels)" in capsys.readouterr().out
 
 
+def test_what_is_odd_about_ones_own_data_is_noted(folder: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = "".join(f"h{row % 3},{row % 30},{row % 5 % 2},{'dead' if row % 5 % 2 else 'alive'}\n" for row in range(60))
+    (folder / "own.csv").write_text("hospital,age,died,outcome\n" + lines + "h1,50,,\n")
+    own = "data.args={path='own.csv', label='died', site='hospital', drop_missing_label=true}"
+    assert cli.main(["data", "table", "--set", own]) == 0
+    shown = capsys.readouterr().out
+    assert "60, 1 more left out: no label" in shown
+    assert "note: column outcome tells the label exactly (a copy of it?); consider data.args.ignore\n" in shown
+    assert shown.count("note:") == 1
+
+
 def test_mnist_is_not_fetched_to_be_described(
     folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

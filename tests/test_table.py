@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedmed import errors
-from fedmed.data import columns, labels
+from fedmed.data import columns, labels, overview
 from fedmed.data.examples import Dataset
 from fedmed.data.table import table
 
@@ -181,6 +181,45 @@ def test_names_are_no_label_and_no_feature_and_are_never_shown(tmp_path: pathlib
     assert "Surname" not in message
     data = table(path=path, label="died", site="hospital", categories=["name"], ignore=["number"])
     assert len(data.features[0].levels) == 60
+
+
+def test_a_stray_value_makes_no_class_and_is_not_shown(tmp_path: pathlib.Path) -> None:
+    rows = "".join(f"{'AB'[i % 2]},{i % 7},{'yes' if i % 3 else 'no'}\n" for i in range(30))
+    path = written(tmp_path, "hospital,age,died\n" + rows + "A,3,maybe on Monday\n")
+    for task in ("auto", "multiclass", "binary"):
+        message = refused(path, group=None, task=task)
+        assert "data.args.label: column 'died': 1 of 31 rows hold values that fewer than 5 rows share" in message
+        assert "aybe" not in message
+    data = table(path=path, label="died", site="hospital", missing=["maybe on Monday"], drop_missing_label=True)
+    assert (data.task, len(data.examples), data.rows_left_out) == ("binary", 30, 1)
+
+
+def test_decimal_commas_are_told_by_the_setting_they_need(tmp_path: pathlib.Path) -> None:
+    rows = "".join(f"A;{60 + i},{i % 4};{i % 2};1,{i % 100:03}\n" for i in range(30))
+    path = written(tmp_path, "hospital;age;died;drug\n" + rows)
+    args = {"group": None, "separator": ";"}
+    expected = "data.args.features: numbers with a decimal comma in 'age'; set data.args.decimal = \",\""
+    assert refused(path, **args) == expected
+    assert "data.args.label: numbers with a decimal comma in 'age'" in refused(path, **args, label="age")
+    data = table(path=path, label="died", site="hospital", separator=";", decimal=",")
+    assert matrix(data)[1, 0] == 61.1
+    assert not columns.has_decimal_commas(np.array(["1,234", "2,000", "", "a,b"], dtype=object))
+
+
+@pytest.mark.parametrize(("label", "telling"), [("died", ["copy", "recoded"]), ("days", ["hours"])])
+def test_columns_that_tell_the_label_or_nothing_are_noted(
+    tmp_path: pathlib.Path, label: str, telling: list[str]
+) -> None:
+    frame = pd.DataFrame({"hospital": ["A", "B"] * 20, "died": np.arange(40) % 3 % 2, "days": np.arange(40) ** 0.5})
+    frame["copy"], frame["recoded"] = frame["died"], frame["died"].map({0: "home", 1: "grave"})
+    frame["hours"], frame["age"], frame["always"] = frame["days"] * 24, np.arange(40) * 7 % 31, 1
+    frame.to_csv(tmp_path / "own.csv", index=False)
+    ignored = {"died": ["days"], "days": ["died"]}[label]
+    found = overview.notes(table(path=str(tmp_path / "own.csv"), label=label, site="hospital", ignore=ignored))
+    exact = [
+        f"note: column {name} tells the label exactly (a copy of it?); consider data.args.ignore" for name in telling
+    ]
+    assert found == [*exact, "note: column always has one value only; consider data.args.ignore"]
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def _dealt(settings: config.RunConfig, partition_given: bool) -> tuple[Dataset, 
 
 
 def _show(dataset: Dataset, held: Mapping[str, Array] | None, picture: pathlib.Path | None) -> None:
-    print("\n".join(["Facts", "", *facts(dataset), ""]))
+    print("\n".join(["Facts", "", *facts(dataset), *overview.notes(dataset), ""]))
     if held is None:
         print(
             f"Who holds what: --set partition.name=iid --set partition.args.clients=10 shows {dataset.name} dealt out."
@@ -116,10 +116,10 @@ def _show(dataset: Dataset, held: Mapping[str, Array] | None, picture: pathlib.P
 
 def facts(dataset: Dataset) -> list[str]:
     """Returns lines of text: rows, label, inputs, sites, patients, test rows, checksums."""
-    examples = dataset.examples
+    examples, left_out = dataset.examples, dataset.rows_left_out
     inputs = examples.x if isinstance(examples.x, Mapping) else {"x": examples.x}
     shown = {
-        "rows": f"{len(examples):,}",
+        "rows": f"{len(examples):,}" + (f", {left_out:,} more left out: no label" if left_out else ""),
         "task": dataset.task,
         "label": _label(dataset),
         **{f"input {name}": f"{x.dtype} {list(x.shape[1:])}" for name, x in inputs.items()},

@@ -16,6 +16,8 @@ MOST_LEVELS = 50
 _FEW_LEVELS = 10  # up to here a short table's column may well differ in most rows and still be a category
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([ T].*)?|\d{1,2}[-/.]\d{1,2}[-/.](\d{4}|\d{2})([ T].*)?")
 
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,(\d{1,2}|\d{4,})")  # 1,234 may as well be over a thousand
+
 
 def as_text(series: "pd.Series", missing: Sequence[str] = ()) -> Array:
     """Returns [n] strings (object), stripped, "" where missing or one of the words `missing`; 1.0 becomes "1"."""
@@ -55,6 +57,12 @@ def parsed(words: Array, decimal: str = ".") -> Array:
     text = pd.Series(words, dtype=object)
     text = text.str.replace(decimal, ".", regex=False) if decimal != "." else text
     return np.asarray(pd.to_numeric(text, errors="coerce"), dtype=np.float64)
+
+
+def has_decimal_commas(values: Array) -> bool:
+    """Returns whether most of the present values are text such as 64,1."""
+    present = values[values != ""] if is_text(values) else values[:0]
+    return 2 * sum(_DECIMAL_COMMA.fullmatch(word) is not None for word in present) > len(present)
 
 
 def encoded(name: str, values: Array) -> tuple[Feature, Array]:

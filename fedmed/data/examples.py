@@ -70,6 +70,7 @@ class Dataset:
         test: the data set's own test rows (MNIST), shared by all clients, or None: each client then splits its rows.
         truth: hidden truth of synthetic data, row-aligned ("risk_true", "y_true"); for scoring only, no model sees it.
         site_test_fraction: a site's own share of test rows where a published split fixes it, keyed by site.
+        rows_left_out: how many rows of the file are not among the examples, because they have no label.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Dataset:
     test: Examples | None = None
     truth: Mapping[str, Array] = dataclasses.field(default_factory=dict)
     site_test_fraction: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    rows_left_out: int = 0
 
     @property
     def is_table(self) -> bool:

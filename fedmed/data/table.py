@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _WHERE = "data.args"
 _SHOWN = 12
+_RARE = 5  # a class of fewer rows is rather a typing error, and its name would be a patient's value
 
 
 @catalog.datasets.register("table")
@@ -58,9 +59,11 @@ def table(
     frame = table_file.read(path, separator, decimal, text=[name for role, name in roles.items() if role != "label"])
     _check_names(list(map(str, frame.columns)), roles, lists)
     words = tuple(missing or ())
+    all_rows = len(frame)
     frame, y = _labelled(frame, label, words, decimal, drop_missing_label)
     if labels.is_free_text(y, task):
         raise errors.DataError(_not_a_label(frame, label, y, list(roles.values()), words, decimal))
+    _check_no_class_is_rare(y, label, task)
     encoded = labels.encode(y, task, f"{_WHERE}.label: column {label!r}", positive)
     unused = {*roles.values(), *lists["ignore"]}
     names = lists["features"] or [name for name in frame.columns if name not in unused]
@@ -73,7 +76,10 @@ def table(
         site=_names(frame, "site", site, words),
         group=None if group is None else _names(frame, "group", group, words),
     )
-    return Dataset("table", examples, encoded.task, encoded.classes, encoded.class_names, known)
+    unlabelled = all_rows - len(frame)
+    return Dataset(
+        "table", examples, encoded.task, encoded.classes, encoded.class_names, known, rows_left_out=unlabelled
+    )
 
 
 def _check_names(known: list[str], roles: Mapping[str, str], lists: Mapping[str, Sequence[str]]) -> None:
@@ -106,6 +112,8 @@ def _labelled(
     frame: "pd.DataFrame", label: str, missing: Sequence[str], decimal: str, drop: bool
 ) -> tuple["pd.DataFrame", Array]:
     y = columns.as_values(_column(frame, label), missing, decimal)
+    if columns.has_decimal_commas(y):
+        raise errors.DataError(_decimal_commas("label", [label]))
     absent = y == "" if labels.is_text(y) else np.isnan(y)
     if absent.all():
         raise errors.DataError(f"{_WHERE}.label: column {label!r} has no values at all")
@@ -117,6 +125,22 @@ def _labelled(
             "set drop_missing_label = true to leave them out"
         )
     return frame.loc[~absent].reset_index(drop=True), y[~absent]
+
+
+def _decimal_commas(role: str, names: Sequence[str]) -> str:
+    listed = _listed([repr(name) for name in names])
+    return f'{_WHERE}.{role}: numbers with a decimal comma in {listed}; set {_WHERE}.decimal = ","'
+
+
+def _check_no_class_is_rare(y: Array, label: str, task: labels.TaskChoice) -> None:
+    if not labels.is_text(y) or task in ("regression", "count"):
+        return
+    counts = np.unique(y, return_counts=True)[1]
+    if len(counts) > 2 and (rare := int(counts[counts < _RARE].sum())):
+        raise errors.DataError(
+            f"{_WHERE}.label: column {label!r}: {rare} of {len(y)} rows hold values that fewer than {_RARE} rows "
+            "share; a typing error? Correct them, or name them in `missing` and set drop_missing_label = true"
+        )
 
 
 def _not_a_label(
@@ -148,7 +172,7 @@ def _features(
     decimal: str,
     chosen: bool,
 ) -> tuple[tuple[Feature, ...], Array]:
-    complaints, known, x = [], [], np.empty((len(frame), len(names)))
+    complaints, commas, known, x = [], [], [], np.empty((len(frame), len(names)))
     for place, name in enumerate(names):
         forced = name in categories
         values = (
@@ -156,11 +180,15 @@ def _features(
             if forced
             else columns.as_values(_column(frame, name), missing, decimal)
         )
-        if why := columns.complaint(values, as_category=forced, chosen=chosen, decimal=decimal):
+        if not forced and columns.has_decimal_commas(values):
+            commas.append(name)
+        elif why := columns.complaint(values, as_category=forced, chosen=chosen, decimal=decimal):
             complaints.append(f"{name!r} ({why})")
         else:
             feature, x[:, place] = columns.encoded(name, values)
             known.append(feature)
+    if commas:
+        raise errors.DataError(_decimal_commas("features", commas))
     if complaints:
         raise errors.DataError(
             f"{_WHERE}.features: neither a number nor a category: {_listed(complaints)}; "
