@@ -5,9 +5,12 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fedmed import errors
-from fedmed.commands.command import Command, UsageError
+
+if TYPE_CHECKING:
+    from fedmed.commands.command import Command  # what takes a while is imported where Ctrl-C is quiet already
 
 COMMANDS = ("run", "study", "list", "data", "doctor", "version", "help")
 _MODULES = {"list": "listing"}  # a module called `list` would hide Python's
@@ -64,9 +67,11 @@ def _dispatch(argv: list[str]) -> int:
     return chosen.execute(values, arguments)
 
 
-def command(name: str) -> Command:
+def command(name: str) -> "Command":
     """Returns a command by its name; UsageError with the nearest match when there is none."""
     if name not in COMMANDS:
+        from fedmed.commands.command import UsageError
+
         kind = "flag" if name.startswith("-") else "command"
         hint = errors.nearest(name, COMMANDS) or f"; commands: {', '.join(COMMANDS)}"
         raise UsageError(f"unknown {kind} {name!r}{hint}; see fedmed help")

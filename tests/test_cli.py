@@ -303,6 +303,22 @@ def test_a_stopped_run_ends_soon_leaves_no_process_and_says_how_to_go_on(folder:
     assert psutil.wait_procs(children, timeout=5)[1] == []
 
 
+def test_a_stop_while_the_program_is_imported_is_quiet() -> None:
+    script = (
+        "import sys\n"
+        "from fedmed import cli\n"
+        "class Stops:\n"
+        "    def find_spec(self, name, *others):\n"
+        "        if name.startswith(('absl', 'numpy')):\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stops())\n"
+        "sys.argv = ['fedmed', 'run', 'config.toml']\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_a_stop_that_a_callback_has_lost_is_raised_again() -> None:
     class Loses:
         def __del__(self) -> None:
