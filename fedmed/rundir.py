@@ -27,6 +27,8 @@ class RunDirectory:
     """
 
     def __init__(self, folder: pathlib.Path, settings: config.RunConfig, *, resume: bool, overwrite: bool) -> None:
+        if resume and overwrite:
+            raise errors.UserError("resume, overwrite: a run is either gone on with or replaced; give one of them")
         self.folder = folder
         self._settings, self._resume, self._claimed = settings, resume, False
         self._made: list[pathlib.Path] = []

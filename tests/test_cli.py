@@ -141,6 +141,13 @@ def test_what_is_wrong_is_told_within_3_seconds_and_without_tensorflow() -> None
         (["run", "config.toml", "--out", "o" * 300], "cannot be written: File name too long; choose another --out"),
         (["study", "config.toml", "--out", "own.csv"], "own.csv: is not a directory; choose another --out"),
         (["study", "config.toml", "--out", "/dev/null/x"], "/dev/null/x: cannot be written: Not a directory; choose"),
+        (
+            ["run", "config.toml", "--resume", "--overwrite"],
+            "run: --resume goes on with the run that --overwrite would",
+        ),
+        (["study", "config.toml", "--seeds=abc"], "study: flag --seeds=abc: expected a whole number, such as 5; see"),
+        (["data", "heart"], "data: 'heart' is neither a data set nor a config (did you mean 'heart_disease'?)"),
+        (["data", "config"], "data: 'config' is neither a data set nor a config (did you mean 'config.toml'?)"),
         (["data", "digits", "--resume"], "data: unknown flag '--resume'"),
     ],
 )

@@ -211,7 +211,7 @@ def test_columns_that_tell_the_label_or_nothing_are_noted(
     tmp_path: pathlib.Path, label: str, telling: list[str]
 ) -> None:
     frame = pd.DataFrame({"hospital": ["A", "B"] * 20, "died": np.arange(40) % 3 % 2, "days": np.arange(40) ** 0.5})
-    frame["copy"], frame["recoded"] = frame["died"], frame["died"].map({0: "home", 1: "grave"})
+    frame["copy"], frame["recoded"] = frame["died"], np.where(frame["died"] == 1, "grave", "home")
     frame["hours"], frame["age"], frame["always"] = frame["days"] * 24, np.arange(40) * 7 % 31, 1
     frame.to_csv(tmp_path / "own.csv", index=False)
     ignored = {"died": ["days"], "days": ["died"]}[label]

@@ -1,5 +1,6 @@
 """What a command is: its flags, its arguments, and what it does."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -40,7 +41,8 @@ class Command(NamedTuple):
                 f"{self.name}: unknown flag {error.flagvalue.split('=')[0]!r}{close}; {self._see}"
             ) from None
         except flags.Error as error:
-            raise UsageError(f"{self.name}: {error}; {self._see}") from None
+            said = re.sub(r"invalid literal for int\(\).*", "expected a whole number, such as 5", str(error))
+            raise UsageError(f"{self.name}: {said}; {self._see}") from None
         if len(arguments) > bool(self.usage):
             raise UsageError(f"{self.name}: unexpected argument {arguments[bool(self.usage)]!r}; {self._see}")
         if self.usage and not self.usage.startswith("[") and not arguments:

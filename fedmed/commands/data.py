@@ -62,9 +62,7 @@ def _picture(name: str) -> pathlib.Path:
 def _settings_of(name: str, overrides: Sequence[str]) -> config.RunConfig:
     """Returns settings for a data set given by name; nothing of model and client is used."""
     if name not in catalog.datasets:
-        known = catalog.datasets.names()
-        hint = errors.nearest(name, known) or f"; data sets: {', '.join(known)}"
-        raise errors.ConfigError(f"data: {name!r} is neither a data set nor a config{hint}")
+        raise errors.ConfigError(f"data: {name!r} is neither a data set nor a config{_nearest(name)}")
     tree: dict[str, Any] = {"name": name, "data": {"name": name}, "rounds": 1}
     for override in overrides:
         config.apply_override(tree, override)
@@ -72,6 +70,17 @@ def _settings_of(name: str, overrides: Sequence[str]) -> config.RunConfig:
     if "download" in registry.keyword_parameters(catalog.datasets.get(name)):
         tree["data"]["args"].setdefault("download", False)  # looking at a datasheet is no reason to fetch the data
     return config.parse({"model": {"name": "none"}, "client": {"learning_rate": 1.0}} | tree)
+
+
+def _nearest(name: str) -> str:
+    """Returns what may have been meant: a config without its ending, or a data set whose name is near or begins so."""
+    for folder in (".", "configs"):
+        if (path := pathlib.Path(folder, f"{name}.toml")).is_file():
+            return f" (did you mean {str(path)!r}?)"
+    known = catalog.datasets.names()
+    longer = [other for other in known if name and other.startswith(name)]
+    listed = f" (did you mean {' or '.join(map(repr, longer))}?)" if longer else f"; data sets: {', '.join(known)}"
+    return errors.nearest(name, known) or listed
 
 
 def _missing(settings: config.RunConfig) -> list[str]:

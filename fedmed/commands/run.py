@@ -9,7 +9,7 @@ from typing import Any
 from absl import flags
 
 from fedmed import config, interruption, quiet
-from fedmed.commands.command import Command, define_set
+from fedmed.commands.command import Command, UsageError, define_set
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -21,6 +21,8 @@ def _define(values: flags.FlagValues) -> None:
 
 
 def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
+    if values.resume and values.overwrite:
+        raise UsageError("run: --resume goes on with the run that --overwrite would remove; give one of them")
     quiet.silence()
     settings = config.load(arguments[0], values.set)
     out = pathlib.Path(values.out) if values.out else pathlib.Path("runs") / settings.name
