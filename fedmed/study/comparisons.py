@@ -97,7 +97,7 @@ def answer(
             "of": values[of],
             "against": values[against],
         }
-    summary = _summary(hospitals, words[of], words[against])
+    summary = _summary(hospitals, words[of], words[against], metric)
     return {"comparison": comparison["id"], "summary": summary, "hospitals": hospitals}
 
 
@@ -113,14 +113,17 @@ def _sentence(
         return f"{name}: too few events to say ({own['reason']})."
     told = own["measures"][metric.name]
     digits = _digits(told)
-    low, high = (f"{told[end]:+.{digits}f}" for end in ("low", "high"))
     start = {"gains": "gains", "harmed": "harmed", "no evidence": "no evidence of a difference"}[own["outcome"]]
+    if told["method"] == estimates.ALIKE:
+        verb = "rank these test patients" if metric.ranks else "score on these test patients"
+        return f"{name}: {start}. The two models {verb} exactly alike, so nothing can be said of others from so few."
     text = f"{name}: {start}. "
     if all(value is not None and value["estimate"] is not None for value in values.values()):
         of, against = (
             f"{value['estimate']:.{digits}f} ({word})" for value, word in zip(values.values(), words, strict=True)
         )
         text += f"{metric.label} {of} against {against}: "
+    low, high = (f"{told[end]:+.{digits}f}" for end in ("low", "high"))
     text += f"{told['estimate']:+.{digits}f}, {100 * level:g} % interval {low} to {high}."
     if own["outcome"] == "no evidence" and own["detectable"] is not None:
         if metric.name in _SHARES and own["detectable"] >= 1:
@@ -135,13 +138,13 @@ def _digits(told: dict[str, Any]) -> int:
     return int(np.clip(np.ceil(-np.log10(half)), 3, 6)) if half and np.isfinite(half) else 3
 
 
-def _summary(hospitals: dict[str, Any], of: str, against: str) -> str:
+def _summary(hospitals: dict[str, Any], of: str, against: str, metric: Measure) -> str:
     counts = {outcome: sum(own["outcome"] == outcome for own in hospitals.values())
               for outcome in ("gains", "harmed", "no evidence", "too few events")}  # fmt: skip
     said = [
         f"{counts['gains']} gain" + ("s" if counts["gains"] == 1 else ""),
         f"{counts['harmed']} {'is' if counts['harmed'] == 1 else 'are'} harmed",
-        f"for {counts['no evidence']} there is no evidence of a difference",
+        f"for {counts['no evidence']} there is no evidence of a difference in {metric.label}",
         f"{counts['too few events']} {'has' if counts['too few events'] == 1 else 'have'} too few events to say",
     ]
     shown = [text for text, count in zip(said, counts.values(), strict=True) if count]

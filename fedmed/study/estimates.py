@@ -17,12 +17,14 @@ from fedmed.statistics.intervals import student, wilson
 from fedmed.statistics.resampling import bootstrap
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes, Unit
-
-MINIMUM_CELL = 5
-"""A count of fewer patients is not shown."""
+from fedmed.study.suppression import MINIMUM_CELL, WITHHELD, tests_betray
 
 _DRAWS_OF_OTHERS = 400  # a standard error to about 4 %; verdicts are by the primary metric alone
 _DRAWS_OF_FITS = 300  # calibration is fitted anew in each
+
+
+ALIKE = "no interval: the two models do exactly alike on these test patients, in every draw of them"
+"""Method of a difference that no draw of the patients changes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +61,14 @@ def estimate(interval: Interval | None, reason: str = "") -> dict[str, Any]:
         "method": interval.method,
         "reason": "",
     }
+
+
+def estimate_difference(interval: Interval | None, reason: str = "") -> dict[str, Any]:
+    """Returns an Estimate of a difference; one that is 0 in every draw has no interval: 0 to 0 would claim too much."""
+    told = estimate(interval, reason)
+    if told["estimate"] == told["low"] == told["high"] == 0:
+        told |= {"low": None, "high": None, "method": ALIKE}
+    return told
 
 
 def performance(outcomes: Outcomes, arm: str, unit: Unit, measure: Measure, rules: Rules) -> dict[str, Any]:
@@ -113,7 +123,7 @@ def told_difference(
             b = _value(outcomes, outcomes.test(of, seed, unit), measure)
             by_seed[place] = None if a is None or b is None else b - a
     p = None if found is None or found.error is None else p_value(found)
-    return {**estimate(found, why), "p_value": number(p), "by_seed": by_seed}
+    return {**estimate_difference(found, why), "p_value": number(p), "by_seed": by_seed}
 
 
 def withheld(
@@ -126,6 +136,8 @@ def withheld(
         return f"fewer than {rules.minimum_events} patients were tested"
     if measure.ranks and informative_patients(outcomes.task, tests) < rules.minimum_events:
         return f"too few events: fewer than {rules.minimum_events} tested patients with, or without, the event"
+    if not measure.ranks and tests_betray(outcomes, tests):
+        return WITHHELD  # where a model calls nobody, the accuracy is the share without the event
     return ""
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,12 +13,13 @@ from fedmed.data.examples import Array, Dataset, Feature
 from fedmed.statistics import ArmTest, PairedTest, by_subgroup, informative_patients, metric_interval, subgroup_gap
 from fedmed.statistics.comparison import paired_difference
 from fedmed.statistics.verdicts import p_value
-from fedmed.study.estimates import MINIMUM_CELL, Rules, estimate, number
+from fedmed.study.estimates import Rules, estimate, estimate_difference, number
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.settings import Study
+from fedmed.study.suppression import MINIMUM_CELL, coded, hidden_levels, small_hospitals
 
-_BY_DEFAULT = ("sex", "gender", "male", "female", "age")
+_BY_DEFAULT = frozenset({"sex", "gender", "male", "female", "age"})
 _AGE_BANDS = (45.0, 65.0)
 _MOST_LEVELS = 8
 
@@ -26,12 +28,17 @@ def columns(dataset: Dataset, study: Study) -> list[str]:
     """Returns the columns to look at; ConfigError when one that was asked for is not there."""
     names = [feature.name for feature in dataset.features]
     if study.subgroups is None:
-        return [name for name in names if name.lower().split("=")[0].split("_")[0] in _BY_DEFAULT]
+        return [name for name in names if _BY_DEFAULT & _words(name)]
     for where, asked in (("subgroups", study.subgroups), ("bands", study.bands)):
         for name in asked:
             if name not in names:
                 raise errors.ConfigError(errors.unknown(f"study.{where}", "column", name, names))
     return list(study.subgroups)
+
+
+def _words(name: str) -> frozenset[str]:
+    """Returns the words of a column's name: "Age (years)" has age and years."""
+    return frozenset(re.split(r"[\W\d_]+", name.lower()))
 
 
 def labels(feature: Feature, values: Array, bands: Mapping[str, Any]) -> tuple[Array, list[str]]:
@@ -55,7 +62,7 @@ def labels(feature: Feature, values: Array, bands: Mapping[str, Any]) -> tuple[A
 def _edges(name: str, values: Array, bands: Mapping[str, Any]) -> Array:
     if name in bands:
         return np.asarray(bands[name], dtype=np.float64)
-    if name.lower().split("_")[0] == "age":
+    if "age" in _words(name):
         return np.asarray(_AGE_BANDS)
     thirds = np.quantile(values, [1 / 3, 2 / 3])
     return np.unique([float(f"{edge:.2g}") for edge in thirds])
@@ -98,9 +105,15 @@ def _column(
     p = np.concatenate([outcomes.predictions(outcomes.arms[0].name, seed, None) for seed in outcomes.seeds])
     shown = {g.name: g.patients for g in by_subgroup(outcomes.task, y, p, group, patient) if g.patients is not None}
     events = _events(outcomes, y, group, patient, list(shown))
+    told_patients = {} if _betrayed(outcomes, grouped.feature) else shown
     groups = []
     for name in (name for name in grouped.names if name in set(group.tolist())):
-        told = {"name": name, "patients": shown.get(name), "events": events.get(name), "suppressed": name not in shown}
+        told = {
+            "name": name,
+            "patients": told_patients.get(name),
+            "events": events.get(name),
+            "suppressed": name not in shown,
+        }
         if name in shown:
             figures = _figures(outcomes, grouped, name, metric, comparisons, rules)
         else:
@@ -111,10 +124,20 @@ def _column(
     return {"column": feature.name, "label": feature.name, "unit": feature.unit, "groups": groups, "gap": gap}
 
 
+def _betrayed(outcomes: Outcomes, feature: Feature) -> bool:
+    """Whether the sums over hospitals, with Table 1, would tell a hospital's small count of a level."""
+    dataset = outcomes.consortium.dataset
+    place = next(k for k, other in enumerate(dataset.features) if other.name == feature.name)
+    known = coded(feature, np.asarray(dataset.examples.x)[:, place])
+    if known is None:
+        return False
+    return any(own.any() for own in hidden_levels(outcomes.consortium, known[0], len(known[1])).values())
+
+
 def _events(outcomes: Outcomes, y: Array, group: Array, patient: Array, shown: Sequence[str]) -> dict[str, int | None]:
     """Returns patients with the event in each group; small counts are hidden, and one more if it would betray them."""
-    if outcomes.task != "binary":
-        return {}
+    if outcomes.task != "binary" or small_hospitals(outcomes):
+        return {}  # a small hospital's events would follow from all events and the others'
     counts = {name: len(np.unique(patient[(group == name) & (y == 1)])) for name in shown}
     hidden = {name for name, count in counts.items() if 0 < count < MINIMUM_CELL}
     if hidden:
@@ -148,7 +171,7 @@ def _figures(
         rng = rules.rng("subgroup", column, name, of, against)
         found = paired_difference(task, metric.name, pairs, rng=rng, **drawing) if enough else None
         p = None if found is None else number(p_value(found))
-        differences[f"{of}-{against}"] = {**estimate(found, "" if enough else why), "p_value": p}
+        differences[f"{of}-{against}"] = {**estimate_difference(found, "" if enough else why), "p_value": p}
     return {"reason": "", "performance": performance, "differences": differences}
 
 

@@ -12,8 +12,8 @@ from fedmed.study.consortium import Consortium
 from fedmed.study.plan import ArmPlan, Job
 from fedmed.study.results import Result
 
-Unit: TypeAlias = str | None
-"""A hospital, or None for all hospitals' test rows together."""
+Unit: TypeAlias = str | tuple[str, ...] | None
+"""A hospital, several, or None for all hospitals' test rows together."""
 
 _OWN_ONLY = ("local", "leave_one_out")
 
@@ -56,17 +56,19 @@ class Outcomes:
     def rows(self, seed: int, unit: Unit) -> Array:
         """Returns the test rows of a unit, as numbers of the data set."""
         split = self.consortium.rows(seed)
-        chosen = self.hospitals if unit is None else (unit,)
-        return np.concatenate([split[name].test for name in chosen])
+        return np.concatenate([np.zeros(0, np.int64), *(split[name].test for name in self._chosen(unit))])
 
     def predictions(self, arm: str, seed: int, unit: Unit) -> Array:
         """Returns an arm's predictions for these rows: of the model that each hospital would use."""
-        chosen = self.hospitals if unit is None else (unit,)
         own = self.arm(arm).kind in _OWN_ONLY
         parts = [
-            self.results[arm, seed, name if own else None].predictions[self.hospitals.index(name)] for name in chosen
+            self.results[arm, seed, name if own else None].predictions[self.hospitals.index(name)]
+            for name in self._chosen(unit)
         ]
-        return np.concatenate(parts).astype(np.float64)
+        return np.concatenate(parts).astype(np.float64) if parts else np.zeros(0)
+
+    def _chosen(self, unit: Unit) -> tuple[str, ...]:
+        return self.hospitals if unit is None else (unit,) if isinstance(unit, str) else unit
 
     def test(self, arm: str, seed: int, unit: Unit) -> ArmTest:
         """Returns an arm's test at one seed; it may have no rows."""

@@ -7,13 +7,14 @@ import numpy as np
 
 from fedmed import config
 from fedmed.statistics import ArmTest, informative_patients
-from fedmed.study import comparisons, groups, parallel, risks, table_one, views
+from fedmed.study import comparisons, groups, parallel, risks, shift, suppression, table_one, views
 from fedmed.study.consortium import Consortium
-from fedmed.study.estimates import MINIMUM_CELL, Rules, mean_performance, performance
+from fedmed.study.estimates import Rules, mean_performance, performance
 from fedmed.study.measures import Measure, measures
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.plan import ABOUT, LABELS, ArmPlan
 from fedmed.study.risks import by_unit
+from fedmed.study.suppression import MINIMUM_CELL
 
 SCHEMA = 1
 
@@ -26,6 +27,8 @@ _VERDICT_RULE = (
     "{alpha:g}; so the chance that any hospital for which nothing differs is told otherwise is at most {alpha:g}. With "
     "fewer than {events} informative tested patients there is no figure and no verdict."
 )
+_ONE_SEED = "One seed cannot show how much the answer depends on the split and on the training's randomness."
+_INTERVALS_OF_ONE = f"Patients are drawn with replacement, with the models held fixed. {_ONE_SEED}"
 _INTERVALS = (
     "Patients are drawn with replacement once for all seeds, with the models held fixed; what seeds add beyond their "
     "test patients is added to the variance; quantiles are Student's (fedmed.statistics.paired_difference)."
@@ -73,7 +76,7 @@ def study_json(settings: config.RunConfig, outcomes: Outcomes, metric: str) -> d
         "hospitals": hospitals(outcomes, study.minimum_events),
         "answer": answer,
         "table1": table_one.table_one(consortium),
-        "shift": table_one.shift(consortium, study.level),
+        "shift": shift.shift(consortium, study.level),
         "performance": arms,
         "comparisons": compared,
         "curves": views.curves(outcomes, found[0].name),
@@ -132,7 +135,7 @@ def _hospital(outcomes: Outcomes, name: str, minimum_events: int) -> dict[str, A
     informative = informative_patients(outcomes.task, tested)
     events = len(np.unique(patient[rows][y[rows] == 1])) if outcomes.task == "binary" else None
     others = len(np.unique(patient[rows][y[rows] == 0]))
-    if events is not None and (0 < events < MINIMUM_CELL or 0 < others < MINIMUM_CELL):
+    if suppression.is_small(events or 0) or suppression.is_small(others):
         events = None
     patients = len(np.unique(patient[rows]))
     enough = informative >= minimum_events
@@ -145,7 +148,7 @@ def _hospital(outcomes: Outcomes, name: str, minimum_events: int) -> dict[str, A
         "tested_patients": len(np.unique(patient[np.concatenate([own.test for own in splits])])),
         "events": events,
         "event_rate": None if events is None else events / patients,
-        "informative": None if 0 < informative < MINIMUM_CELL else informative,
+        "informative": None if suppression.is_small(informative) else informative,
         "enough": enough,
         "reason": "" if enough else f"fewer than {minimum_events} tested patients with, or without, the event",
     }
@@ -165,7 +168,14 @@ def _data(settings: config.RunConfig, consortium: Consortium) -> dict[str, Any]:
         "synthetic": "risk_true" in dataset.truth,
         "test": own + aside,
         "preprocessing": settings.data.preprocessing if dataset.is_table else None,
+        "roles": _roles(settings),
     }
+
+
+def _roles(settings: config.RunConfig) -> list[str] | None:
+    """Returns which settings say what a user's own table's columns are; None for any other data set."""
+    known = ("features", "label", "site", "group", "ignore")
+    return [role for role in known if settings.data.args.get(role)] if settings.data.name == "table" else None
 
 
 def _design(
@@ -185,12 +195,19 @@ def _design(
         ],
         "comparisons": [f"{of}-{against}" for of, against in pairs],
         "estimand": _ESTIMAND,
-        "splits": f"{study.seeds} random splits of the same patients, one a seed, the same for all arms.",
+        "splits": _splits(study.seeds),
         "verdict_rule": _VERDICT_RULE.format(alpha=round(1 - study.level, 6), events=study.minimum_events),
-        "interval_method": _INTERVALS,
-        "suppression": f"No count of 1 to {MINIMUM_CELL - 1} patients is shown, nor one from which it would follow.",
+        "interval_method": _INTERVALS if study.seeds > 1 else _INTERVALS_OF_ONE,
+        "suppression": suppression.RULE,
+        "subgroups_asked": study.subgroups is not None,
         "not_done": _not_done(settings, consortium),
     }
+
+
+def _splits(seeds: int) -> str:
+    if seeds == 1:
+        return f"One random split of the patients, the same for all arms. {_ONE_SEED}"
+    return f"{seeds} random splits of the same patients, one a seed, the same for all arms."
 
 
 def _short(value: Any) -> Any:

@@ -7,8 +7,9 @@ import numpy as np
 
 from fedmed.data.examples import Array
 from fedmed.statistics import ArmTest, informative_patients, smooth_calibration, wilson
-from fedmed.study.estimates import MINIMUM_CELL, Rules, number
+from fedmed.study.estimates import Rules, number
 from fedmed.study.outcomes import Outcomes, Unit
+from fedmed.study.suppression import MINIMUM_CELL, left_out, pooled
 
 _BINS, _SMOOTH_POINTS, _SMOOTH_ROWS = 10, 41, 5000
 _THRESHOLDS = 20
@@ -21,7 +22,7 @@ def calibration(outcomes: Outcomes, rules: Rules) -> dict[str, Any]:
     about = (
         "Predictions of all seeds' test rows, in bins of similar prediction that hold at least 5 patients with and 5 "
         "without the event; Wilson's interval of the share, counting each patient once. The smooth curve is lowess."
-    )
+    ) + left_out(outcomes)
     return {"about": about, "arms": arms}
 
 
@@ -32,7 +33,7 @@ def by_unit(outcomes: Outcomes, make: Callable[[Unit], Any]) -> dict[str, Any]:
 
 
 def _curve(outcomes: Outcomes, arm: str, unit: Unit, rules: Rules) -> dict[str, Any] | None:
-    tests = outcomes.tests(arm, unit)
+    tests = outcomes.tests(arm, pooled(outcomes, unit))
     if not tests or informative_patients(outcomes.task, tests) < rules.minimum_events:
         return None
     y, p = _together(outcomes, tests)
@@ -106,21 +107,24 @@ def decision(
     about = (
         "Net benefit in true positives per patient (Vickers and Elkin 2006), mean over seeds; intervals from the "
         "patients' contributions with the models held fixed. Treating nobody has a net benefit of 0."
-    )
+    ) + left_out(outcomes)
 
     def of_arm(arm: str, unit: Unit) -> dict[str, Any] | None:
-        return _net_benefit([(t.y, t.patient, _values(t.y, t.p, at)) for t in known(outcomes.tests(arm, unit))], rules)
+        return _net_benefit([(t.y, t.patient, _values(t.y, t.p, at)) for t in known(arm, unit)], rules)
 
     def of_pair(of: str, against: str, unit: Unit) -> dict[str, Any] | None:
-        found = known(outcomes.pairs(of, against, unit))
+        found = enough(outcomes.pairs(of, against, pooled(outcomes, unit)))
         return _net_benefit([(t.y, t.patient, _values(t.y, t.b, at) - _values(t.y, t.a, at)) for t in found], rules)
 
     def everybody(unit: Unit) -> list[float] | None:
-        found = known(outcomes.tests(outcomes.arms[0].name, unit))
+        found = known(outcomes.arms[0].name, unit)
         parts = [_values(t.y, np.ones(len(t.y)), at).mean(axis=0) for t in found]
         return np.mean(parts, axis=0).tolist() if parts else None
 
-    def known(tests: Sequence[Any]) -> Sequence[Any]:
+    def known(arm: str, unit: Unit) -> Sequence[Any]:
+        return enough(outcomes.tests(arm, pooled(outcomes, unit)))
+
+    def enough(tests: Sequence[Any]) -> Sequence[Any]:
         return tests if informative_patients("binary", tests) >= rules.minimum_events else ()
 
     return {

@@ -30,7 +30,7 @@ class Study:
         metric: the primary one; default AUROC (binary), accuracy (multiclass), loss (others).
         specificity: at which sensitivity is reported.
         thresholds: of the decision curve; chosen by the prevalence when empty.
-        subgroups: columns; default those that are called sex, male or age.
+        subgroups: columns; default those with the word sex, gender, male, female or age in their name.
         bands: edges that cut a column of numbers into bands, e.g. { age_years = [45, 65] }.
         fine_tune_epochs: passes over a hospital's own rows after federated training.
         level: of the intervals.

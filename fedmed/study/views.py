@@ -13,13 +13,17 @@ from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes, Unit
 from fedmed.study.risks import by_unit
 from fedmed.study.settings import Study, bits_per_second
+from fedmed.study.suppression import small_hospitals
 
 _NEAR = 0.01  # of pooled training's value: near enough to be called as good
 
 
 def curves(outcomes: Outcomes, metric: str) -> dict[str, Any]:
     """Returns each arm's metric by round: mean, least and greatest over seeds."""
-    return {"metric": metric, "arms": {arm.name: _arm_curves(outcomes, arm.name) for arm in outcomes.arms}}
+    arms = {arm.name: _arm_curves(outcomes, arm.name) for arm in outcomes.arms}
+    for own in arms.values() if small_hospitals(outcomes) and metric == "accuracy" else ():
+        own["all"] = None  # a model that is not trained yet calls everybody alike
+    return {"metric": metric, "arms": arms}
 
 
 def _arm_curves(outcomes: Outcomes, arm: str) -> dict[str, Any]:
@@ -31,7 +35,9 @@ def _arm_curves(outcomes: Outcomes, arm: str) -> dict[str, Any]:
         for place in own:
             places.setdefault(place, []).append(result.curve[:, place])
     told = {place: _spread(np.stack(values)) for place, values in places.items()}
-    hospitals = {name: told[place] for place, name in enumerate(outcomes.hospitals) if place in told}
+    small = small_hospitals(outcomes)
+    shown = [(place, name) for place, name in enumerate(outcomes.hospitals) if name not in small]
+    hospitals = {name: told[place] for place, name in shown if place in told}
     return {"rounds": rounds.tolist(), "hospitals": hospitals, "all": told.get(len(outcomes.hospitals))}
 
 

@@ -1,0 +1,87 @@
+"""How far the hospitals are from each other in outcome and columns, where no small count would follow from it."""
+
+from typing import Any
+
+import numpy as np
+
+from fedmed.data.examples import Array
+from fedmed.statistics import feature_shift, label_shift
+from fedmed.study.consortium import Consortium
+from fedmed.study.estimates import estimate, number
+from fedmed.study.suppression import MINIMUM_CELL, WITHHELD, coded, hidden_levels, is_small
+
+_LARGEST = 9.99
+_FEW = f"fewer than {MINIMUM_CELL} values"
+_UNDEFINED = "it is not defined"
+
+
+def shift(consortium: Consortium, level: float) -> dict[str, Any]:
+    """Returns how far each hospital's labels and columns are from those of all others."""
+    dataset = consortium.dataset
+    site = np.empty(len(dataset.examples), dtype=object)
+    for name, rows in consortium.held.items():
+        site[rows] = name
+    site = site.astype(str)
+    label = _classes(consortium, site, level) if dataset.classes else _means(consortium)
+    return {"label": label, "features": _features(consortium, site) if dataset.is_table else None}
+
+
+def _classes(consortium: Consortium, site: Array, level: float) -> dict[str, Any]:
+    """Returns shares and distances; from the others' distances the mix of the one that is hidden would follow."""
+    dataset = consortium.dataset
+    kept_back = hidden_levels(consortium, dataset.examples.y.astype(np.float64), dataset.classes)
+    betrayed = any(own.any() for own in kept_back.values())
+    found = {}
+    for name, own in label_shift(dataset.examples.y, site, dataset.classes, level=level).items():
+        shares = None if kept_back[name].any() else [estimate(share) for share in own.prevalence]
+        distance = None if betrayed else number(own.distance)
+        reason = WITHHELD if betrayed else "" if distance is not None else _UNDEFINED
+        found[name] = {"shares": shares, "mean": None, "distance": distance, "reason": reason}
+    return found
+
+
+def _means(consortium: Consortium) -> dict[str, Any]:
+    y, found = consortium.dataset.examples.y, {}
+    for name, rows in consortium.held.items():
+        mean = number(float(y[rows].mean())) if len(rows) >= MINIMUM_CELL else None
+        found[name] = {"shares": None, "mean": mean, "distance": None, "reason": "" if mean is not None else _FEW}
+    return found
+
+
+def _features(consortium: Consortium, site: Array) -> dict[str, Any]:
+    features, x = consortium.dataset.features, np.asarray(consortium.dataset.examples.x)
+    categories = [place for place, feature in enumerate(features) if feature.is_category]
+    betrayed = [_betrayed(consortium, place) for place in range(len(features))]
+    hospitals = {}
+    for name, columns in feature_shift(x, site, categories=categories).items():
+        present = (~np.isnan(x[site == name])).sum(axis=0)
+        told = [
+            _difference(column.difference, int(count), values)
+            for column, count, (values, _) in zip(columns, present, betrayed, strict=True)
+        ]
+        hospitals[name] = {
+            "difference": [difference for difference, _ in told],
+            "reason": [reason for _, reason in told],
+            "missing": [None if b[1] else number(c.missing) for c, b in zip(columns, betrayed, strict=True)],
+            "kind": ["category" if feature.is_category else "number" for feature in features],
+        }
+    return {"columns": [feature.name for feature in features], "hospitals": hospitals}
+
+
+def _difference(value: float, present: int, betrayed: bool) -> tuple[float | None, str]:
+    if betrayed or present < MINIMUM_CELL:
+        return None, WITHHELD if betrayed else _FEW
+    if np.isnan(value):
+        return None, _UNDEFINED
+    return float(np.clip(value, -_LARGEST, _LARGEST)), ""
+
+
+def _betrayed(consortium: Consortium, place: int) -> tuple[bool, bool]:
+    """Returns whether the distances of a column, and whether its shares of missing values, would tell a small count."""
+    values = np.asarray(consortium.dataset.examples.x)[:, place]
+    known = coded(consortium.dataset.features[place], values)
+    if known is not None:
+        kept_back = hidden_levels(consortium, known[0], len(known[1])).values()
+        return any(own.any() for own in kept_back), any(own[-1] for own in kept_back)
+    absent = [(int(np.isnan(values[rows]).sum()), len(rows)) for rows in consortium.held.values()]
+    return False, any(is_small(lacking) or is_small(rows - lacking) for lacking, rows in absent)

@@ -1,0 +1,100 @@
+"""Which counts are kept back, and which figures have to be withheld so that none of them follows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fedmed.data.examples import Array, Feature
+from fedmed.statistics import ArmTest, PairedTest
+from fedmed.study.consortium import Consortium
+from fedmed.study.outcomes import Outcomes, Unit
+
+MINIMUM_CELL = 5
+"""A count of fewer patients is not shown."""
+
+WITHHELD = "withheld: a hospital's small count would follow"
+
+RULE = (
+    f"No hospital's count of 1 to {MINIMUM_CELL - 1} patients with an outcome or a value is shown, nor a share, a "
+    "distance or a sum from which one would follow. A hospital with so few patients with, or without, the event is "
+    "left out of the pooled calibration and decision curves. Metrics such as AUROC are pooled over all hospitals all "
+    "the same; that nothing about few patients can be guessed from them is not claimed"
+)
+
+
+def is_small(patients: int) -> bool:
+    """Whether a count of patients is not shown."""
+    return 0 < patients < MINIMUM_CELL
+
+
+def hidden(patients: Array) -> Array:
+    """Returns which counts are not shown: small ones, and with a lone one the next smallest, which would betray it."""
+    found = (patients > 0) & (patients < MINIMUM_CELL)
+    if found.sum() == 1:
+        others = np.flatnonzero((patients > 0) & ~found)
+        if len(others):
+            found[others[np.argmin(patients[others])]] = True
+    return found
+
+
+def coded(feature: Feature, values: Array) -> tuple[Array, tuple[str, ...]] | None:
+    """Returns codes (NaN where missing) and levels of a category or of a number of two values, else None."""
+    if feature.is_category:
+        return values, feature.levels
+    absent = np.isnan(values)
+    present = np.unique(values[~absent])
+    if set(present.tolist()) <= {0.0, 1.0}:
+        present = np.array([0.0, 1.0])
+    if len(present) != 2:
+        return None
+    codes = np.where(absent, np.nan, np.searchsorted(present, values))
+    return codes, tuple(f"{value:g}" for value in present)
+
+
+def level_counts(consortium: Consortium, codes: Array, rows: Array, levels: int) -> tuple[Array, Array]:
+    """Returns rows and patients of each level and, last, without a value."""
+    own = np.where(np.isnan(codes[rows]), levels, codes[rows]).astype(np.int64)
+    patients = [len(np.unique(consortium.patient[rows][own == code])) for code in range(levels + 1)]
+    return np.bincount(own, minlength=levels + 1), np.array(patients)
+
+
+def hidden_levels(consortium: Consortium, codes: Array, levels: int) -> dict[str, Array]:
+    """Returns of each hospital which levels' counts (last: those without a value) are not shown."""
+    return {name: hidden(level_counts(consortium, codes, rows, levels)[1]) for name, rows in consortium.held.items()}
+
+
+def has_small_class(y: Array, patient: Array) -> bool:
+    """Whether few patients have, or few lack, the event."""
+    return any(is_small(len(np.unique(patient[y == label]))) for label in (0, 1))
+
+
+def tests_betray(outcomes: Outcomes, tests: Sequence[ArmTest] | Sequence[PairedTest]) -> bool:
+    """Whether a mean over tested patients would tell a small count: a model may call all of them alike."""
+    if outcomes.task != "binary" or not tests:
+        return False
+    return has_small_class(np.concatenate([t.y for t in tests]), np.concatenate([t.patient for t in tests]))
+
+
+def small_hospitals(outcomes: Outcomes) -> tuple[str, ...]:
+    """Returns the hospitals with few patients with, or without, the event, in all or among those tested."""
+    if outcomes.task != "binary":
+        return ()
+    y, patient = outcomes.consortium.dataset.examples.y, outcomes.consortium.patient
+    found = []
+    for name, held in outcomes.consortium.held.items():
+        tested = np.concatenate([outcomes.rows(seed, name) for seed in outcomes.seeds])
+        if any(has_small_class(y[rows], patient[rows]) for rows in (held, tested)):
+            found.append(name)
+    return tuple(found)
+
+
+def pooled(outcomes: Outcomes, unit: Unit) -> Unit:
+    """Returns the unit, and for all hospitals together those of which no small count would follow."""
+    small = small_hospitals(outcomes) if unit is None else ()
+    return tuple(name for name in outcomes.hospitals if name not in small) if small else unit
+
+
+def left_out(outcomes: Outcomes) -> str:
+    """Returns a sentence on whom the pooled curves leave out, "" for nobody."""
+    small = small_hospitals(outcomes)
+    return f" All hospitals together are without {', '.join(small)}, whose small count would follow." if small else ""

@@ -1,0 +1,134 @@
+"""Nothing that is shown depends on a count that is withheld, so none can be worked out from it."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from test_study_figures import HOSPITALS, RULES, outcomes
+
+from fedmed.data.examples import Feature
+from fedmed.study import comparisons, estimates, groups, measures, report, risks, shift, suppression, table_one, views
+from fedmed.study.outcomes import Outcomes
+from fedmed.study.settings import Study
+
+AUROC = measures.measures("binary", 0.9, "auroc")[0]
+TINY = slice(-40, None)
+
+
+def changed(y: Any = None, column: tuple[Feature, Any] | None = None, seeds: int = 3) -> Outcomes:
+    """Returns outcomes whose last hospital has these labels or, as last column, these values."""
+    found = outcomes(seeds=seeds)
+    dataset = found.consortium.dataset
+    labels, x, features = dataset.examples.y.copy(), np.array(dataset.examples.x), list(dataset.features)
+    if y is not None:
+        labels[TINY] = y
+    if column is not None:
+        features[2], x[TINY, 2] = column
+        x[:600, 2] = np.resize([0.0, 1.0], 600)
+    examples = dataclasses.replace(dataset.examples, x=x, y=labels)
+    found.consortium.dataset = dataclasses.replace(dataset, examples=examples, features=tuple(features))
+    return found
+
+
+def events(count: int, seeds: int = 3) -> Outcomes:
+    return changed(np.arange(40) < count, seeds=seeds)
+
+
+def told(found: Outcomes) -> str:
+    """Returns whatever is shown that counts patients by outcome or value, as text."""
+    everything = report.study_json(
+        dataclasses.replace(found.arms[0].settings, study=Study(draws=100, thresholds=(0.1, 0.3))), found, "auroc"
+    )
+    kept = ("hospitals", "table1", "shift", "calibration", "decision", "curves")
+    counts = [[{k: g[k] for k in ("name", "patients", "events")} for g in c["groups"]] for c in everything["subgroups"]]
+    tiny = {arm: own["hospitals"]["tiny"] for arm, own in everything["performance"].items()}
+    return json.dumps([{key: everything[key] for key in kept}, counts, tiny, everything["transfer"]])
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_what_is_shown_is_the_same_whatever_the_small_count(seeds: int) -> None:
+    assert told(events(2, seeds)) == told(events(3, seeds)) == told(events(4, seeds))
+    assert told(events(36, seeds)) == told(events(38, seeds))  # few without the event
+    assert told(events(12, seeds)) != told(events(14, seeds))
+
+
+LEVELS = Feature("ward", levels=("x", "y", "z"))
+FLAG, SEX = Feature("flag"), Feature("Sex code")
+
+
+@pytest.mark.parametrize(
+    ("feature", "values", "few", "more"),
+    [
+        (LEVELS, (0, 1, 2), (25, 13, 2), (25, 12, 3)),
+        (LEVELS, (0, 1, np.nan), (25, 13, 2), (25, 12, 3)),
+        (FLAG, (0, 1), (38, 2), (37, 3)),
+        (FLAG, (0, 1, np.nan), (20, 18, 2), (20, 17, 3)),
+    ],
+)
+def test_a_small_count_of_a_level_does_not_follow_from_tables_by_level(
+    feature: Feature, values: Sequence[float], few: Sequence[int], more: Sequence[int]
+) -> None:
+    consortia = [changed(column=(feature, np.repeat(values, counts))).consortium for counts in (few, more)]
+    assert table_one.table_one(consortia[0]) == table_one.table_one(consortia[1])
+    assert shift.shift(consortia[0], 0.95) == shift.shift(consortia[1], 0.95)
+    own = shift.shift(consortia[0], 0.95)["features"]["hospitals"]
+    for name in HOSPITALS:
+        assert own[name]["difference"][2] is None
+        assert own[name]["reason"][2] == suppression.WITHHELD
+        assert own[name]["difference"][0] is not None
+
+
+def test_a_number_of_two_values_is_counted_as_levels() -> None:
+    codes = suppression.coded(SEX, np.array([1.0, 2.0, np.nan, 2.0]))
+    assert codes is not None
+    np.testing.assert_array_equal(codes[0], [0, 1, np.nan, 1])
+    assert codes[1] == ("1", "2")
+    assert suppression.coded(FLAG, np.array([1.0, 2.0, 3.0])) is None
+
+
+def test_the_pooled_curve_is_that_of_the_hospitals_that_are_shown() -> None:
+    found, at = events(3), 0.2
+    told_ = risks.decision(found, [at], [("federated", "local")], RULES)
+    y = found.consortium.dataset.examples.y
+    shares = [y[found.rows(seed, ("a", "b"))].mean() for seed in found.seeds]
+    assert told_["treat_all"]["all"][0] == pytest.approx(np.mean(shares) - (1 - np.mean(shares)) * at / (1 - at))
+    assert "without tiny" in told_["about"]
+    assert "without tiny" in risks.calibration(found, RULES)["about"]
+    assert "without tiny" not in risks.calibration(events(15), RULES)["about"]
+
+
+def test_a_category_of_many_levels_has_one_row_with_what_is_missing() -> None:
+    many = Feature("code", levels=tuple(map(str, range(30))))
+    consortium = changed(column=(many, np.append(np.arange(30), np.full(10, np.nan)))).consortium
+    row = next(row for row in table_one.table_one(consortium)["rows"] if row["name"] == "code")
+    assert row["level"] == "30 levels, not listed"
+    assert row["cells"]["tiny"] == {"text": "-", "missing": 25.0}
+
+
+@pytest.mark.parametrize("name", ["Age (years)", "age_years", "SEX", "Patient sex", "sex=male", "Gender"])
+def test_columns_of_sex_and_age_are_found_by_their_words(name: str) -> None:
+    dataset = outcomes().consortium.dataset
+    named = dataclasses.replace(dataset, features=(Feature(name), Feature("stage"), Feature("average")))
+    assert groups.columns(named, Study()) == [name]
+    if "age" in name.lower():
+        assert groups.labels(Feature(name), np.arange(20.0, 90.0), {})[1][0] == f"{name} under 45"
+
+
+def test_two_models_that_are_the_same_get_no_interval_and_no_claim() -> None:
+    found = outcomes()
+    twins = {key: found.results["federated", key[1], None] for key in found.results}
+    alike = dataclasses.replace(found, results=twins)
+    compared = report.compare_all(alike, [AUROC], RULES)
+    own = compared[0]["hospitals"]["a"]["measures"]["auroc"]
+    assert (own["estimate"], own["low"], own["high"], own["method"]) == (0.0, None, None, estimates.ALIKE)
+    arms = report._performance(alike, [AUROC], RULES)
+    answer = comparisons.answer(compared[0], arms, AUROC, 0.95, alike.arms)
+    assert "rank these test patients exactly alike" in answer["hospitals"]["a"]["sentence"]
+    assert "interval" not in answer["hospitals"]["a"]["sentence"]
+    assert "for 2 there is no evidence of a difference in AUROC" in answer["summary"]
+    seeds = views.seed_sensitivity(answer, alike.seeds)
+    assert seeds is not None
+    assert seeds["hospitals"]["a"]["least"] == seeds["hospitals"]["a"]["greatest"] == 0
