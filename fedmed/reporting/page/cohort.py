@@ -54,10 +54,10 @@ def _sizes(view: View) -> Table:
     for own in view.study["hospitals"]:
         enough = Cell("yes" if own["enough"] else "no", own.get("reason") or "")
         rows.append([own["id"], *(words.count(own[key]) for key in sizes), *([_events(own)] if binary else []), enough])
-    events = ["with the event"] if binary else []
+    events = ["with the event, of all"] if binary else []
     header = ["hospital", "patients", "training rows", "test rows", "patients tested", *events, "enough to judge"]
     note = (
-        f"Rows are at one seed; patients tested are over all {len(view.study['seeds'])} seeds. Below "
+        f"Rows are at one seed; patients tested are {view.seeds_told}. Below "
         f"{view.study['minimum_events']} patients who carry the information a hospital gets no figure, no rank and no "
         "verdict."
     )
@@ -65,5 +65,6 @@ def _sizes(view: View) -> Table:
 
 
 def _events(own: Mapping[str, Any]) -> str:
-    shown = words.count(own["events"])
-    return shown if own["events"] is None else f"{shown} ({words.percent(own['event_rate'])})"
+    if own["events"] is None:
+        return "hidden"
+    return f"{words.count(own['events'])} ({words.percent(own['event_rate'])})"

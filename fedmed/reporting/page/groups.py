@@ -14,8 +14,9 @@ def subgroups(view: View) -> Section:
     """Returns a panel a column, or says that none was looked at."""
     found = view.study["subgroups"]
     if not found:
-        text = "No subgroup was looked at: the study names no column and the data have none for sex or age."
-        return Section("subgroups", "Subgroups", [Text(text)])
+        empty = view.study["design"].get("subgroups_asked")
+        why = "study.subgroups is empty" if empty else "no column is named sex, gender or age; set study.subgroups"
+        return Section("subgroups", "Subgroups", [Text(f"No subgroup was looked at: {why}.")])
     label = view.metric["label"]
     panels = [Panel(_title(column), _panel(view, column)) for column in found]
     read = (
@@ -52,7 +53,9 @@ def _panel(view: View, column: Mapping[str, Any]) -> str:
 
 
 def _size(group: Mapping[str, Any]) -> str:
-    return "suppressed" if group["suppressed"] else f"{words.count(group['patients'])} patients"
+    if group["suppressed"] or group["patients"] is None:
+        return "suppressed" if group["suppressed"] else "patients hidden"
+    return f"{words.count(group['patients'])} patients"
 
 
 def _table(view: View, column: Mapping[str, Any]) -> Table:
@@ -61,11 +64,10 @@ def _table(view: View, column: Mapping[str, Any]) -> Table:
     arms = [arm for arm in view.arms if any(arm in group["performance"] for group in groups)]
     differences = [c for c in view.study["comparisons"] if any(c["id"] in group["differences"] for group in groups)]
     for group in groups:
-        hidden = group["suppressed"]
         why = group.get("reason") or ""
         values = [notes.estimate(group["performance"].get(arm), why=why) for arm in arms]
         values += [notes.estimate(group["differences"].get(c["id"]), sign=True, why=why) for c in differences]
-        counts = [words.count(None if hidden else group["patients"]), _events(group)]
+        counts = [_count(group, "patients"), _count(group, "events")]
         rows.append([group["name"], *counts, *values])
     header = ["group", "patients", "with the event", *map(view.label, arms), *(view.versus(c) for c in differences)]
     if view.study["task"] != "binary":
@@ -74,8 +76,11 @@ def _table(view: View, column: Mapping[str, Any]) -> Table:
     return Table(caption, header, rows, notes.listed())
 
 
-def _events(group: Mapping[str, Any]) -> str:
-    return words.count(None if group["suppressed"] else group["events"])
+def _count(group: Mapping[str, Any], key: str) -> str:
+    """Returns a count; one that is hidden though the group is shown would tell a hospital's or a group's small one."""
+    if group["suppressed"]:
+        return words.count(None)
+    return "hidden" if group[key] is None else words.count(group[key])
 
 
 def _gaps(view: View, column: Mapping[str, Any]) -> Table:

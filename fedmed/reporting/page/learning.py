@@ -31,9 +31,11 @@ def learning(view: View) -> Section | None:
         return lines, frame
 
     shown, absent = panels(view, units, draw, f"Learning curve, {label} by round, a line for each arm")
+    several = ": the line is the mean over seeds, the band reaches from the least to the greatest"
+    band = several if len(view.study["seeds"]) > 1 else ""
     read = (
-        f"{words.capital(label)} on test rows after each round: the line is the mean over seeds, the band reaches from "
-        "the least to the greatest. A curve still rising at the end means that more rounds may help. The first rounds "
+        f"{words.capital(label)} on test rows after each round{band}. A curve still rising at the end "
+        "means that more rounds may help. The first rounds "
         f"may lie outside the scale.{absent}"
     )
     figure = Figure(f"{words.capital(label)} by round", read, shown, [_table(view, by, label)], view.keys(list(by)))
@@ -64,8 +66,10 @@ def _table(view: View, by: Mapping[str, Any], label: str) -> Table:
                 cells = [f"{_seeds(own, place)} at round {of['rounds'][place]}" for place in places]
                 rows.append([unit or ALL, view.label(arm), *cells])
     header = ["hospital", "arm", "first", "half way", "last"]
-    return Table(f"{label}: mean (least to greatest over seeds)", header, rows)
+    spread = "mean (least to greatest over seeds)" if len(view.study["seeds"]) > 1 else "at the one seed"
+    return Table(f"{label}: {spread}", header, rows)
 
 
 def _seeds(own: Mapping[str, Any], place: int) -> str:
-    return words.estimate({"estimate": own["mean"][place], "low": own["low"][place], "high": own["high"][place]})
+    low, high = own["low"][place], own["high"][place]
+    return words.estimate({"estimate": own["mean"][place], "low": None if low == high else low, "high": high})

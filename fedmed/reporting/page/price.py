@@ -48,11 +48,27 @@ def _target(view: View, target: Mapping[str, Any]) -> Table:
     return Table(caption, header, rows, (("", words.sentence(target["why"])),))
 
 
+_AGREE = {"no difference": "no difference", "signs agree": "yes", "signs differ": "no"}
+
+
+def _agreement(own: Mapping[str, Any]) -> str:
+    if own["least"] == own["greatest"] == 0:
+        return "no difference"
+    return "signs agree" if own["signs_agree"] else "signs differ"
+
+
+def _one_seed(view: View) -> Section | None:
+    if len(view.study["seeds"]) != 1:
+        return None
+    said = "The study has one seed, and one seed cannot show how much the answer depends on the split of the patients."
+    return Section("seeds", "Does the answer depend on the seed", [Text(f"{said} Give more with --seeds.")])
+
+
 def seeds(view: View) -> Section | None:
-    """Returns each seed's difference at each hospital."""
+    """Returns each seed's difference at each hospital, or says that one seed cannot tell."""
     told = view.study.get("seed_sensitivity")
     if not told:
-        return None
+        return _one_seed(view)
     label = view.metric["label"]
     comparison = next((c for c in view.study["comparisons"] if c["id"] == told["comparison"]), None)
     rows, cells = [], []
@@ -60,10 +76,10 @@ def seeds(view: View) -> Section | None:
         own = told["hospitals"][hospital]
         look = OUTCOMES["no evidence"][2] if not own["signs_agree"] else Look("blue")
         marks = [Mark(value, None, None, look, False) for value in own["by_seed"]]
-        rows.append(Row(hospital, marks, "signs agree" if own["signs_agree"] else "signs differ", one_line=True))
+        rows.append(Row(hospital, marks, _agreement(own), one_line=True))
         values = [words.signed(own[key]) for key in ("least", "greatest")]
         each = ", ".join(words.signed(value) for value in own["by_seed"])
-        cells.append([hospital, each, words.number(own["sd"]), *values, "yes" if own["signs_agree"] else "no"])
+        cells.append([hospital, each, words.number(own["sd"]), *values, _AGREE[_agreement(own)]])
     ends = view.ends(comparison) if comparison else None
     axis = Axis(f"difference in {label}", 0.0, ends, view.flips(view.metric["name"]))
     svg = plots.rows_chart(rows, axis, f"{axis.label} at each hospital, a circle for each seed")

@@ -22,7 +22,7 @@ _LOOKS = (
     Look("sky", (), "^"),
     Look("vermillion", (), "P"),
 )
-_HIDDEN = "withheld, as a class has fewer than 5 patients or a count of them would follow"
+_HIDDEN = "withheld: a hospital's small count would follow"
 
 
 def shift(view: View) -> Section:
@@ -75,11 +75,17 @@ def _label_table(view: View, title: str, names: Sequence[str]) -> Table:
             rows.append([hospital, words.number(own.get("mean"))])
             continue
         shares = own.get("shares") or [None] * len(names)
-        distance = own.get("distance")
         told = [notes.estimate(share, why=_HIDDEN) for share in shares]
-        rows.append([hospital, *told, words.NONE if distance is None else words.number(distance)])
+        rows.append([hospital, *told, _or_why(own.get("distance"), own.get("reason"), notes)])
     shares_of = [*(f"share of {name}" for name in names), "distance to the others"]
     return Table(title, ["hospital", *(shares_of if classes else ["mean"])], rows, notes.listed())
+
+
+def _or_why(value: float | None, reason: str | None, notes: Notes) -> str:
+    """Returns a number, or the mark of the reason why there is none."""
+    if value is None and reason:
+        return f"withheld [{notes.mark(reason)}]"
+    return words.number(value)
 
 
 def _features(view: View) -> Figure:
@@ -124,16 +130,18 @@ def _feature_tables(columns: Sequence[str], by: Mapping[str, Any], hospitals: Se
     tables = []
     for start in range(0, len(hospitals), _ACROSS):
         group = hospitals[start : start + _ACROSS]
-        rows = [[column, *(_shift_cell(by[h], k) for h in group)] for k, column in enumerate(columns)]
+        notes = Notes()
+        rows = [[column, *(_shift_cell(by[h], k, notes) for h in group)] for k, column in enumerate(columns)]
         part = f" ({group[0]} to {group[-1]})" if len(hospitals) > _ACROSS else ""
         note = "Below each difference: the share missing here minus the share missing elsewhere, where it is not 0."
-        tables.append(Table(f"Distance to the other hospitals{part}", ["feature", *group], rows, (("", note),)))
+        tables.append(Table(f"Distance to the other hospitals{part}", ["feature", *group], rows, notes.listed(note)))
     return tables
 
 
-def _shift_cell(own: Mapping[str, Any], k: int) -> Cell:
+def _shift_cell(own: Mapping[str, Any], k: int, notes: Notes) -> Cell:
     value, missing = own["difference"][k], (own.get("missing") or {k: None})[k]
-    shown = words.number(value) if own["kind"][k] == "category" else words.signed(value)
+    reason = own["reason"][k] if own.get("reason") else ""
+    shown = _or_why(value, reason, notes) if value is None or own["kind"][k] == "category" else words.signed(value)
     shade = None if value is None or abs(value) < _SHADED_FROM else min(1.0, abs(value))
     below = f"{'+' if missing > 0 else ''}{words.percent(missing)} missing" if missing else ""
     return Cell(shown, below, shade)

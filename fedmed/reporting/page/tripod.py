@@ -20,14 +20,14 @@ ITEMS: tuple[tuple[str, str, str], ...] = (
     ("5a", "Data: sources of development and evaluation data", "“{data}”{synthetic}; both from the same hospitals."),
     ("5b", "Data: dates of data collection and follow-up", "Not recorded in the data set's description here."),
     ("6a", "Participants: setting, number and location of centres", "{hospitals}; see “The patients”."),
-    ("6b", "Participants: eligibility criteria", "All rows of the data set; see its datasheet."),
+    ("6b", "Participants: eligibility criteria", "All rows of the data set; see {datasheet}."),
     ("6c", "Participants: treatments received", "Not modelled."),
     ("7", "Data preparation: cleaning, harmonisation, across groups", "Preprocessing: {preprocessing}."),
-    ("8a", "Outcome: definition, how and when assessed, rationale", "{outcome}. Definition: the data set's datasheet."),
+    ("8a", "Outcome: definition, how and when assessed, rationale", "{outcome}. Definition: {datasheet}."),
     ("8b", "Outcome: qualifications of assessors", _NOT),
     ("8c", "Outcome: blinding of assessors", _NOT),
-    ("9a", "Predictors: choice of initial predictors", "All {predictors} columns of the data set; none was selected."),
-    ("9b", "Predictors: definition, how and when measured", "Names and units in Table 1; more in the datasheet."),
+    ("9a", "Predictors: choice of initial predictors", "{predictors}"),
+    ("9b", "Predictors: definition, how and when measured", "Names and units in Table 1; more: {datasheet}."),
     ("9c", "Predictors: qualifications of assessors", _NOT),
     ("10", "Sample size: how it was arrived at, and justified", "All rows there are: {rows} rows{patients}. "
      "What they can tell is given as the detectable difference of each hospital."),
@@ -99,7 +99,8 @@ def _facts(view: View) -> Mapping[str, Any]:
         "hospitals": f"{view.hospitals_told}: {words.listed(view.hospitals)}",
         "preprocessing": data.get("preprocessing") or "none",
         "outcome": _outcome(view),
-        "predictors": len(data["features"]) or "input",
+        "predictors": _predictors(data),
+        "datasheet": "the data set's datasheet" if data.get("roles") is None else "the output of “fedmed data CONFIG”",
         "rows": words.count(data["rows"]),
         "patients": f" of {view.patients_told}" if view.patients_told else "",
         "splits": study["design"]["splits"],
@@ -116,6 +117,15 @@ def _facts(view: View) -> Mapping[str, Any]:
         "level": view.level,
         "subgroups": "by subgroup under “Subgroups”" if study["subgroups"] else "no subgroup was looked at",
     }
+
+
+def _predictors(data: Mapping[str, Any]) -> str:
+    used, roles = len(data["features"]), data.get("roles")
+    if roles is None:
+        return f"All {used or 'input'} columns of the data set; none was selected."
+    chosen = ", which “features” names" if "features" in roles else ""
+    others = words.listed([f"“{role}”" for role in roles if role != "features"])
+    return f"{words.plural(used, 'column')} of the table{chosen}; those that {others} name are not among them."
 
 
 def _outcome(view: View) -> str:

@@ -80,6 +80,7 @@ class _Words:
         found = next((c for c in view.study["comparisons"] if c["id"] == id_), {"of": "federated", "against": "local"})
         self.of, self.against = view.label(found["of"]), view.label(found["against"])
         self.joining = (view.kind(found["of"]), view.kind(found["against"])) == ("federated", "local")
+        self.lacking = "patients" if view.study["task"] == "regression" else "events"
         self.subject = "the federated model" if self.joining else f"“{self.of}”"
         self.other = "the hospital's own" if self.joining else f"“{self.against}”"
 
@@ -89,7 +90,7 @@ class _Words:
             "gains": "Joining helps" if self.joining else f"“{self.of}” does better here",
             "harmed": "Joining harms" if self.joining else f"“{self.of}” does worse here",
             "no evidence": f"The data cannot tell whether {'joining helps' if self.joining else 'one does better'}",
-            "too few events": "Too few patients to say" + (" whether joining helps" if self.joining else ""),
+            "too few events": f"Too few {self.lacking} to say" + (" whether joining helps" if self.joining else ""),
         }[outcome]
 
 
@@ -109,9 +110,17 @@ def _compared(view: View, hospital: str, own: Mapping[str, Any], told: _Words, m
         plain = f"{told.start(own['outcome'])}: no figure is given, and none should be inferred."
         reason = difference.get("reason") or own["sentence"].removeprefix(f"{hospital}: ")
         return Finding(hospital, own["outcome"], mark, tone, plain, words.sentence(reason))
+    if words.alike(difference):
+        plain = f"{told.start(own['outcome'])}: {_same(view)}."
+        return Finding(hospital, own["outcome"], mark, tone, plain, _numbers(view, own, told))
     plain = f"{told.start(own['outcome'])}: {_size(view, difference, told)}{_findable(view, own)}."
     svg = _strip(view, own["outcome"], difference, most)
     return Finding(hospital, own["outcome"], mark, tone, plain, _numbers(view, own, told), svg)
+
+
+def _same(view: View) -> str:
+    verb = "rank these test patients" if view.metric["name"] in ("auroc", "auprc") else "score on these test patients"
+    return f"the two models {verb} exactly alike, so nothing can be said of others from so few"
 
 
 def _size(view: View, difference: Mapping[str, Any], told: _Words) -> str:

@@ -121,6 +121,12 @@ class View:
         return "" if small else f"{words.count(self.study['data']['patients'])} patients"
 
     @property
+    def seeds_told(self) -> str:
+        """Over which seeds, in words."""
+        count = len(self.study["seeds"])
+        return "at the one seed" if count == 1 else f"over all {count} seeds"
+
+    @property
     def hospitals_told(self) -> str:
         """How many hospitals there are, in words."""
         return words.plural(len(self.hospitals), "hospital")

@@ -34,6 +34,11 @@ def span(low: float | None, high: float | None, sign: bool = False) -> str:
     return f"{write(low)} to {write(high)}"
 
 
+def alike(difference: Mapping[str, Any]) -> bool:
+    """Whether two models differ in no draw of the test patients, so that the difference is 0 without an interval."""
+    return difference.get("estimate") == 0 and difference.get("low") is None
+
+
 def estimate(value: Mapping[str, Any] | None, sign: bool = False) -> str:
     """Returns an Estimate as "0.751 (0.712 to 0.790)"; a dash where it has no value."""
     if not value or value.get("estimate") is None:
