@@ -35,6 +35,7 @@ flags.DEFINE_string("out", "runs/mnist_benchmark", "where unfinished runs are ke
 flags.DEFINE_string("results", "experiments/results/mnist_benchmark.json", "the results file; a .md lies beside it")
 
 Results = dict[str, Any]
+_ENOUGH = 3  # seeds, with the chosen rate, of a finished cell
 
 
 def rounds_to_target(curve: Sequence[float], target: float) -> float | None:
@@ -182,12 +183,14 @@ def _row(cell: Cell, runs: Sequence[Mapping[str, Any]]) -> str:
     values = [run["rounds"] for run in mine if run["rounds"] is not None]
     if not values:
         best = max(max(run["curve"]) for run in runs)
-        return f"| {cell.name} | {cell.paper} | not reached (best {best:.4f}) | | | | {minutes} | short of the paper |"
+        tried = "not reached so far with rate " + ", ".join(f"{run['rate']:g}" for run in runs)
+        return f"| {cell.name} | {cell.paper} | - (best {best:.4f}) | | | | {minutes} | {tried} |"
     missed = len(mine) - len(values)
     span = interval(values)
     note = f"{missed} of {len(mine)} seeds not within {mine[0]['limit']} rounds" if missed else (
         "as the paper or better" if statistics.fmean(values) <= cell.paper else _shortfall(cell, mine)
     )  # fmt: skip
+    note += "; unfinished" if len(mine) < _ENOUGH else ""
     shown = "" if span is None else f"{span[0]:.1f} to {span[1]:.1f}"
     each = ", ".join("-" if run["rounds"] is None else f"{run['rounds']:.1f}" for run in mine)
     cells = (cell.name, cell.paper, f"{statistics.fmean(values):.1f}", shown, f"{rate:g}", each, minutes, note)
