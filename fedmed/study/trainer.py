@@ -77,7 +77,8 @@ class Trainer:
             local = catalog.checked(settings.algorithm.name, settings.algorithm.args)
             algorithm = local(training.Training(settings.client, settings.server))
             learner = Learner(model, objective(spec.task, building.output_scale(model, spec, sample)))
-            lane = record_lane(learner, algorithm, layout, settings.aggregation.clip_norm, initial, True)
+            with building.refusals_in_one_line("training", calls=True):
+                lane = record_lane(learner, algorithm, layout, settings.aggregation.clip_norm, initial, True)
             predict = tf.function(learner.predict, autograph=False, reduce_retracing=True)
             runtime = LocalRuntime(Program(algorithm, lane, initial), 1)
             self._traced[key] = Traced(runtime, algorithm, learner, predict)
@@ -179,7 +180,8 @@ class _Training:
         traced.learner.assign(weights)
         x, rows = self._all_rows.x, len(self._all_rows)
         cut = [slice(start, start + _ROWS_AT_ONCE) for start in range(0, rows, _ROWS_AT_ONCE)]
-        parts = [traced.predict(tf.nest.map_structure(lambda a, s=s: tf.constant(a[s]), x)).numpy() for s in cut]
+        with building.refusals_in_one_line("evaluation", calls=True):
+            parts = [traced.predict(tf.nest.map_structure(lambda a, s=s: tf.constant(a[s]), x)).numpy() for s in cut]
         return np.split(np.concatenate(parts), self._ends[:-1])
 
     def _scores(self, predictions: Sequence[Array]) -> list[float]:
