@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import app, flags
 
+from experiments import programs
 from fedmed import config, files, machine, quiet
 
 quiet.silence()
@@ -249,4 +250,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(programs.in_one_line(main))

@@ -22,7 +22,6 @@ _LOOKS = (
     Look("sky", (), "^"),
     Look("vermillion", (), "P"),
 )
-_HIDDEN = "withheld: a hospital's small count would follow"
 
 
 def shift(view: View) -> Section:
@@ -75,7 +74,7 @@ def _label_table(view: View, title: str, names: Sequence[str]) -> Table:
             rows.append([hospital, words.number(own.get("mean"))])
             continue
         shares = own.get("shares") or [None] * len(names)
-        told = [notes.estimate(share, why=_HIDDEN) for share in shares]
+        told = [notes.estimate(share, why=own.get("reason") or "") for share in shares]
         rows.append([hospital, *told, _or_why(own.get("distance"), own.get("reason"), notes)])
     shares_of = [*(f"share of {name}" for name in names), "distance to the others"]
     return Table(title, ["hospital", *(shares_of if classes else ["mean"])], rows, notes.listed())
