@@ -1,17 +1,14 @@
 """How good the global model is: predictions on test rows, pooled and for each client."""
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from fedmed.data.clients import Clients
-from fedmed.data.examples import Examples, Inputs, Task
+from fedmed.data.examples import Task, joined
 from fedmed.learning.learner import Learner
+from fedmed.learning.predictor import Predictor
 from fedmed.learning.values import Weights
-from fedmed.models import building
 from fedmed.statistics import metrics
 
 OWN_ROWS = "each client's own test rows"
@@ -26,11 +23,8 @@ class Evaluator:
     """
 
     def __init__(self, learner: Learner, clients: Clients, batch_size: int, threads: int) -> None:
-        self._learner = learner
+        self._predict = Predictor(learner, batch_size, threads)
         self._task: Task = clients.dataset.task
-        self._batch = batch_size
-        self._threads = ThreadPoolExecutor(threads)
-        self._predict = tf.function(learner.predict, autograph=False, reduce_retracing=True)
         self._shared = clients.shared_test is not None
         test = clients.shared_test if clients.shared_test is not None else joined(list(clients.test.values()))
         self._x, self.y = test.x, test.y
@@ -39,16 +33,7 @@ class Evaluator:
 
     def predictions(self, weights: Weights) -> np.ndarray:
         """Returns predictions on all test rows: [n] means, or [n, classes] probabilities."""
-        self._learner.assign(weights)
-        return self.predict(self._x, len(self.y))
-
-    def predict(self, x: Inputs, rows: int) -> np.ndarray:
-        """Returns predictions of the learner's current weights on [rows, ...] inputs."""
-        starts = range(0, rows, self._batch)
-        batches = [tf.nest.map_structure(lambda a, s=s: tf.constant(a[s : s + self._batch]), x) for s in starts]
-        with building.refusals_in_one_line("evaluation", calls=True):
-            outputs = list(self._threads.map(lambda batch: self._predict(batch).numpy(), batches))
-        return np.concatenate(outputs) if outputs else np.zeros((0,))
+        return self._predict(weights, self._x)
 
     def pooled(self, p: np.ndarray) -> dict[str, float | None]:
         """Returns each metric over all test rows."""
@@ -69,17 +54,6 @@ class Evaluator:
     def has_own_rows(self) -> bool:
         """Whether clients are scored on rows of their own."""
         return not self._shared
-
-
-def joined(parts: Sequence[Examples]) -> Examples:
-    """Puts examples one after the other (x and y only)."""
-    inputs: list[Any] = [part.x for part in parts]
-    x = (
-        {name: np.concatenate([part[name] for part in inputs]) for name in inputs[0]}
-        if isinstance(inputs[0], Mapping)
-        else np.concatenate(inputs)
-    )
-    return Examples(x, np.concatenate([part.y for part in parts]))
 
 
 def _parts(clients: Clients) -> dict[str, tuple[Any, np.ndarray | None]]:

@@ -67,8 +67,7 @@ def set_up(settings: config.RunConfig, clients: Clients, worker: Any) -> Setup:
     # XLA compiles once for each batch size, which full batches make as many as clients.
     fuse = settings.runtime.name == "local" and settings.client.batch_size != "full"
     fields, clip_norm = layout(next(iter(clients.train.values()))), settings.aggregation.clip_norm
-    with building.refusals_in_one_line("training", calls=True):
-        lane = record_lane(learner, algorithm, fields, clip_norm, initial, fuse)
+    lane = record_lane(learner, algorithm, fields, clip_norm, initial, fuse)
     runtime = _runtime(settings, Program(algorithm, lane, initial), worker)
     evaluator = Evaluator(learner, clients, settings.evaluation.batch_size, settings.runtime.lanes)
     store = ClientStore(clients.train)  # last, so that nothing is left behind when the above fails

@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -50,6 +50,17 @@ class Examples:
         pick = _picker(rows)
         x = {k: v[rows] for k, v in self.x.items()} if isinstance(self.x, Mapping) else self.x[rows]
         return Examples(x=x, y=self.y[rows], site=pick(self.site), group=pick(self.group))
+
+
+def joined(parts: Sequence[Examples]) -> Examples:
+    """Puts examples one after the other (x and y only)."""
+    inputs = [part.x for part in parts]
+    x = (
+        {name: np.concatenate([part[name] for part in inputs if isinstance(part, Mapping)]) for name in inputs[0]}
+        if isinstance(inputs[0], Mapping)
+        else np.concatenate([np.asarray(part) for part in inputs])
+    )
+    return Examples(x, np.concatenate([part.y for part in parts]))
 
 
 def _picker(rows: Array) -> Callable[[Array | None], Array | None]:

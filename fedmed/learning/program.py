@@ -15,6 +15,7 @@ from fedmed.learning.lane import LaneOutput, Work, run_lane
 from fedmed.learning.learner import Learner, moving_variables
 from fedmed.learning.tracing import Recording
 from fedmed.learning.values import Broadcast, ServerState, Weights
+from fedmed.models import building
 from fedmed.models.catalog import KerasModel
 
 
@@ -74,10 +75,13 @@ def record_lane(
         clip_norm: bound on each update's L2 norm, or None.
         initial: weights, for their shapes.
         fuse: whether the graph will run where XLA can fuse the max-pool gradient; TFF's worker has no XLA.
+
+    Raises:
+        ModelError: the model's own code fails, or it uses a resource that cannot be copied.
     """
     step = algorithm.client(learner)
     lane = functools.partial(run_lane, step, layout, clip_norm)
-    with max_pool.fusing(fuse):
+    with building.refusals_in_one_line("training", calls=True), max_pool.fusing(fuse):
         return tracing.record(lane, broadcast_specs(initial), WORK_SPECS)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from fedmed import config, errors, seeds
 from fedmed.data import clients
 from fedmed.data import preprocessing as tables
-from fedmed.data.examples import Array, Dataset, Examples
+from fedmed.data.examples import Array, Dataset, Examples, joined
 from fedmed.data.preprocessing import Preprocessing
 from fedmed.data.splits import ClientRows
 from fedmed.study.settings import Kind
@@ -138,14 +138,3 @@ def _training(kind: Kind, hospital: str | None, members: Sequence[str]) -> list[
     if kind == "local":
         return [name for name in members if name == hospital]
     return [name for name in members if kind != "leave_one_out" or name != hospital]
-
-
-def joined(parts: Sequence[Examples]) -> Examples:
-    """Puts examples one after the other (x and y only)."""
-    inputs = [part.x for part in parts]
-    x = (
-        {name: np.concatenate([part[name] for part in inputs if isinstance(part, Mapping)]) for name in inputs[0]}
-        if isinstance(inputs[0], Mapping)
-        else np.concatenate([np.asarray(part) for part in inputs])
-    )
-    return Examples(x, np.concatenate([part.y for part in parts]))

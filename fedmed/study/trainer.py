@@ -12,15 +12,15 @@ import tensorflow as tf
 
 from fedmed import config, sampling, training
 from fedmed.data.clients import Clients
-from fedmed.data.examples import Array, Examples
+from fedmed.data.examples import Array, Examples, joined
 from fedmed.data.store import ClientStore
-from fedmed.evaluation import joined
 from fedmed.federated.local import LocalRuntime
 from fedmed.learning import catalog
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.algorithm import Algorithm
 from fedmed.learning.learner import Learner
 from fedmed.learning.objective import objective
+from fedmed.learning.predictor import Predictor
 from fedmed.learning.program import Program, model_weights, record_lane
 from fedmed.learning.values import ServerState, Weights
 from fedmed.models import building
@@ -38,8 +38,7 @@ class Traced(NamedTuple):
 
     runtime: LocalRuntime
     algorithm: Algorithm
-    learner: Learner
-    predict: Any
+    predict: Predictor
 
 
 class Trainer:
@@ -77,11 +76,9 @@ class Trainer:
             local = catalog.checked(settings.algorithm.name, settings.algorithm.args)
             algorithm = local(training.Training(settings.client, settings.server))
             learner = Learner(model, objective(spec.task, building.output_scale(model, spec, sample)))
-            with building.refusals_in_one_line("training", calls=True):
-                lane = record_lane(learner, algorithm, layout, settings.aggregation.clip_norm, initial, True)
-            predict = tf.function(learner.predict, autograph=False, reduce_retracing=True)
+            lane = record_lane(learner, algorithm, layout, settings.aggregation.clip_norm, initial, True)
             runtime = LocalRuntime(Program(algorithm, lane, initial), 1)
-            self._traced[key] = Traced(runtime, algorithm, learner, predict)
+            self._traced[key] = Traced(runtime, algorithm, Predictor(learner, _ROWS_AT_ONCE, 1))
         return self._traced[key], initial
 
 
@@ -177,12 +174,7 @@ class _Training:
         return found
 
     def _predictions(self, traced: Traced, weights: Weights) -> list[Array]:
-        traced.learner.assign(weights)
-        x, rows = self._all_rows.x, len(self._all_rows)
-        cut = [slice(start, start + _ROWS_AT_ONCE) for start in range(0, rows, _ROWS_AT_ONCE)]
-        with building.refusals_in_one_line("evaluation", calls=True):
-            parts = [traced.predict(tf.nest.map_structure(lambda a, s=s: tf.constant(a[s]), x)).numpy() for s in cut]
-        return np.split(np.concatenate(parts), self._ends[:-1])
+        return np.split(traced.predict(weights, self._all_rows.x), self._ends[:-1])
 
     def _scores(self, predictions: Sequence[Array]) -> list[float]:
         """Returns the metric at each hospital and over all; NaN where it is not defined or withheld."""
