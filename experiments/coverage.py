@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from experiments import programs
 from fedmed import config, files, machine, quiet
@@ -250,4 +250,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(programs.in_one_line(main))
+    programs.run(main)

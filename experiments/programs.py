@@ -4,24 +4,38 @@ import functools
 import pathlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
+
+from absl import app, flags
 
 from fedmed import errors
 
 Main = Callable[[Sequence[str]], None]
 
 
-def in_one_line(main: Main) -> Main:
-    """Wraps a program's main function, so that a UserError is one line on standard error, and the exit status 2."""
+def run(main: Main) -> None:
+    """Parses the flags and runs a program's main function; what a user can mend is one line and exit status 2."""
 
-    @functools.wraps(main)
+    @functools.wraps(main)  # absl prints the module's docstring for --help
     def guarded(argv: Sequence[str]) -> None:
         try:
             main(argv)
         except errors.UserError as error:
-            print(f"{pathlib.Path(sys.argv[0]).stem}: {error}", file=sys.stderr)
-            raise SystemExit(2) from None
+            _end(error)
 
-    return guarded
+    app.run(guarded, flags_parser=_parsed)
+
+
+def _parsed(argv: Sequence[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        _end(error)
+
+
+def _end(error: Exception) -> NoReturn:
+    print(f"{pathlib.Path(sys.argv[0]).stem}: {' '.join(str(error).split())}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 def check_names(flag: str, kind: str, names: Iterable[str], allowed: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from fedmed import quiet
 
@@ -137,4 +137,4 @@ def _around(settings: Any, clients: Clients, setup: training.Setup, state: Any) 
 
 
 if __name__ == "__main__":
-    app.run(programs.in_one_line(main))
+    programs.run(main)

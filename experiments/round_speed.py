@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import psutil
-from absl import app, flags
+from absl import flags
 
 from experiments import programs
 from experiments.speed import workloads
@@ -204,4 +204,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(programs.in_one_line(main))
+    programs.run(main)

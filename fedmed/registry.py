@@ -130,7 +130,7 @@ def described(hint: Any) -> str:
     if origin is typing.Literal:
         return "one of " + ", ".join(repr(part) for part in parts)
     if origin in (Sequence, tuple, list):
-        return f"a list of which each is {described(parts[0])}"
+        return f"a list in brackets, each {described(parts[0])}"
     if origin in (Mapping, dict):
         return "a table"
     return _PLAIN.get(hint, getattr(hint, "__name__", str(hint)))

@@ -178,7 +178,7 @@ def test_the_list_gives_names_arguments_types_and_defaults(capsys: pytest.Captur
     for name in ("heart_disease", "table", "dirichlet", "by_site", "mcmahan_cnn", "mlp", "fedavg", "fedprox"):
         assert f"\n  {name}\n" in shown
     assert "- alpha: a number, required" in shown
-    assert "- hidden: a list of which each is a whole number, default [32, 16]" in shown
+    assert "- hidden: a list in brackets, each a whole number, default [32, 16]" in shown
     assert cli.main(["list", "algorithms"]) == 0
     shown = capsys.readouterr().out
     assert "- mu: a number, required" in shown

@@ -207,3 +207,9 @@ def test_the_picture_is_written_and_the_same_twice(tmp_path: pathlib.Path, endin
     assert one.startswith(b"\x89PNG" if ending == "png" else b"<?xml")
     with pytest.raises(errors.ConfigError, match="must end in"):
         label_picture(held, data, tmp_path / "x.bmp")
+
+
+def test_a_hospitals_name_is_no_formula(tmp_path: pathlib.Path) -> None:
+    data = dataset(np.arange(20) % 10, tuple("0123456789"))
+    label_picture({r"St. $\no: the $ clinic": np.arange(20)}, data, tmp_path / "a.svg")
+    assert (tmp_path / "a.svg").exists()

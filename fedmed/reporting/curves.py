@@ -38,7 +38,7 @@ def write_curves(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any
     tested = [record for record in records if record.get("test")]
     if not tested:
         return
-    with matplotlib.rc_context({"svg.hashsalt": "fedmed"}), warnings.catch_warnings():
+    with matplotlib.rc_context({"svg.hashsalt": "fedmed", "text.parse_math": False}), warnings.catch_warnings():
         # A name that the font cannot write is no reason to stop.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure = _figure(tested, summary)
