@@ -35,7 +35,8 @@ def check_names(settings: RunConfig) -> None:
 def _check_model(settings: RunConfig) -> None:
     name = settings.model.name
     if not models.is_dotted(name):
-        registry.checked_args(models.models.get(name, "model.name"), settings.model.args, "model.args")
+        factory = models.models.get(name, "model.name")
+        registry.checked_args(factory, settings.model.args, "model.args", given=models.takes_spec(factory))
         return
     package = name.partition(":")[0].partition(".")[0]
     with plugins.importable_from_here():

@@ -1,4 +1,4 @@
-"""One place to add a thing: a decorated function whose keyword-only signature is the schema of its `args`."""
+"""One place to add a thing: a decorated function whose signature is the schema of its `args`."""
 
 import inspect
 import types
@@ -49,14 +49,14 @@ class Registry(Generic[F]):
         return factory(**checked_args(factory, args, f"{where}.args"))
 
 
-def checked_args(factory: Callable[..., Any], args: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Returns `args` converted to the types of `factory`'s keyword-only parameters.
+def checked_args(factory: Callable[..., Any], args: Mapping[str, Any], where: str, *, given: int = 0) -> dict[str, Any]:
+    """Returns `args` converted to the types of `factory`'s parameters, of which fedmed itself gives the first `given`.
 
     Raises:
         ConfigError: a name is unknown, a required one is missing, or a value is of the wrong type.
     """
-    parameters = keyword_parameters(factory)
-    hints = keyword_types(factory)
+    parameters = settable(factory, given)
+    hints = settable_types(factory, given)
     for name in args:
         if name not in parameters:
             raise errors.ConfigError(errors.unknown(where, "argument", name, parameters))
@@ -66,18 +66,18 @@ def checked_args(factory: Callable[..., Any], args: Mapping[str, Any], where: st
     return {name: converted(value, hints.get(name, Any), f"{where}.{name}") for name, value in args.items()}
 
 
-def keyword_parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Returns the keyword-only parameters of `factory`, in order."""
-    parameters = inspect.signature(factory).parameters.values()
-    return {p.name: p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+def settable(factory: Callable[..., Any], given: int = 0) -> dict[str, inspect.Parameter]:
+    """Returns the parameters of `factory` that can be set by name, in order, but the first `given`."""
+    parameters = list(inspect.signature(factory).parameters.values())[given:]
+    return {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
-def keyword_types(factory: Callable[..., Any]) -> dict[str, Any]:
-    """Returns the types of the keyword-only parameters; others may name what is imported for type checking only."""
+def settable_types(factory: Callable[..., Any], given: int = 0) -> dict[str, Any]:
+    """Returns the types of those parameters; the others' may name what is imported for type checking only."""
     own = types.SimpleNamespace(
         __annotations__={
             name: parameter.annotation
-            for name, parameter in keyword_parameters(factory).items()
+            for name, parameter in settable(factory, given).items()
             if parameter.annotation is not inspect.Parameter.empty
         }
     )

@@ -361,3 +361,23 @@ def test_a_task_that_the_labels_do_not_allow_is_told_so_in_one_line(tmp_path: pa
     tree: dict[str, Any] = {"data": {"args": {"path": str(tmp_path / "own.npz")}}, "model": {"task": "binary"}}
     with pytest.raises(errors.ConfigError, match=r"^model.task: the labels of arrays allow regression, got 'binary'$"):
         experiment.run(tiny.settings(**tree), tmp_path / "out")
+
+
+def test_every_argument_but_the_spec_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def plain(units: int = 8, rate: float = 0.5) -> Any:
+        return units, rate
+
+    def after_spec(spec: Spec, units: int, rate: float = 0.5) -> Any:
+        return spec, units, rate
+
+    spec = Spec((3,), "binary", 2)
+    monkeypatch.setattr(tiny_models, "wanting", plain, raising=False)
+    assert building.builder("tiny_models:wanting", {"units": 3}, spec)() == (3, 0.5)
+    with pytest.raises(errors.ConfigError, match="model.args.units: expected a whole number, got 'x'"):
+        building.builder("tiny_models:wanting", {"units": "x"}, spec)
+    monkeypatch.setattr(tiny_models, "wanting", after_spec, raising=False)
+    assert building.builder("tiny_models:wanting", {"units": 3, "rate": 1}, spec)() == (spec, 3, 1.0)
+    with pytest.raises(errors.ConfigError, match="unknown argument 'spec'; allowed: rate, units"):
+        building.builder("tiny_models:wanting", {"spec": 3}, spec)
+    with pytest.raises(errors.ConfigError, match="model.args.units: required"):
+        building.builder("tiny_models:wanting", {}, spec)

@@ -67,7 +67,7 @@ def _settings_of(name: str, overrides: Sequence[str]) -> config.RunConfig:
     for override in overrides:
         config.apply_override(tree, override)
     tree["data"].setdefault("args", {})
-    if "download" in registry.keyword_parameters(catalog.datasets.get(name)):
+    if "download" in registry.settable(catalog.datasets.get(name)):
         tree["data"]["args"].setdefault("download", False)  # looking at a datasheet is no reason to fetch the data
     return config.parse({"model": {"name": "none"}, "client": {"learning_rate": 1.0}} | tree)
 
@@ -85,7 +85,7 @@ def _nearest(name: str) -> str:
 
 def _missing(settings: config.RunConfig) -> list[str]:
     """Returns the required arguments of the data set that are not given, if none at all is given."""
-    parameters = registry.keyword_parameters(catalog.datasets.get(settings.data.name, "data.name"))
+    parameters = registry.settable(catalog.datasets.get(settings.data.name, "data.name"))
     required = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
     return [] if any(name in settings.data.args for name in required) else required
 

@@ -35,10 +35,18 @@ def lines(kind: str) -> list[str]:
     for name in found.names():
         factory = found.get(name)
         listed += ["", f"  {name}", f"      {(inspect.getdoc(factory) or '').partition(chr(10))[0]}"]
-        types = registry.keyword_types(factory)
-        for argument, parameter in registry.keyword_parameters(factory).items():
+        given = _given(kind, factory)
+        types = registry.settable_types(factory, given)
+        for argument, parameter in registry.settable(factory, given).items():
             listed.append(f"      - {argument}: {registry.described(types.get(argument, Any))}{_default(parameter)}")
     return listed
+
+
+def _given(kind: str, factory: Callable[..., Any]) -> int:
+    """Returns how many of the first parameters fedmed gives itself: the Spec, or the shared settings."""
+    from fedmed.models import takes_spec
+
+    return int(takes_spec(factory) if kind == "models" else kind == "algorithms")
 
 
 def _default(parameter: inspect.Parameter) -> str:

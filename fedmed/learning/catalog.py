@@ -21,7 +21,7 @@ def checked(name: str, args: Mapping[str, Any]) -> Callable[[Training], Algorith
     An algorithm's factory takes the shared settings first, its own arguments by keyword.
     """
     factory = algorithms.get(name, "algorithm.name")
-    return functools.partial(factory, **registry.checked_args(factory, args, "algorithm.args"))
+    return functools.partial(factory, **registry.checked_args(factory, args, "algorithm.args", given=1))
 
 
 @algorithms.register("fedavg")

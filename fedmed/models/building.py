@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import inspect
 import random
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +12,7 @@ import tensorflow as tf
 
 from fedmed import errors, plugins, registry
 from fedmed.learning.objective import Scale
-from fedmed.models.catalog import KerasModel, Spec, is_dotted, models
+from fedmed.models.catalog import KerasModel, Spec, is_dotted, models, takes_spec
 
 Builder = Callable[[], KerasModel]
 
@@ -25,18 +24,9 @@ def builder(name: str, args: Mapping[str, Any], spec: Spec) -> Builder:
         ConfigError: the name is neither registered nor an importable "module:function", or an argument is wrong.
     """
     factory = _imported(name) if is_dotted(name) else models.get(name, "model.name")
-    checked = registry.checked_args(factory, args, "model.args")
-    return (lambda: factory(spec, **checked)) if _wants_spec(factory) else (lambda: factory(**checked))
-
-
-def _wants_spec(factory: Callable[..., Any]) -> bool:
-    """Tells whether the first positional parameter is for the Spec: it must be given, or its name or type says so."""
-    parameters = inspect.signature(factory).parameters.values()
-    first = next((p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)), None)
-    if first is None:
-        return False
-    named = first.name == "spec" or "Spec" in re.findall(r"\w+", str(first.annotation))
-    return named or first.default is first.empty
+    given = takes_spec(factory)
+    checked = registry.checked_args(factory, args, "model.args", given=given)
+    return (lambda: factory(spec, **checked)) if given else (lambda: factory(**checked))
 
 
 def _imported(path: str) -> Callable[..., KerasModel]:

@@ -1,6 +1,8 @@
 """The registry of models, and what a builder is told about its data; TensorFlow waits until a model is built."""
 
 import dataclasses
+import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -41,3 +43,13 @@ models: Registry[Callable[..., KerasModel]] = Registry("model")
 def is_dotted(name: str) -> bool:
     """Tells a dotted path ("my_package.models:build") from a registered name."""
     return ":" in name or "." in name
+
+
+def takes_spec(factory: Callable[..., Any]) -> bool:
+    """Tells whether the first positional parameter is for the Spec: it must be given, or its name or type says so."""
+    parameters = inspect.signature(factory).parameters.values()
+    first = next((p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)), None)
+    if first is None:
+        return False
+    named = first.name == "spec" or "Spec" in re.findall(r"\w+", str(first.annotation))
+    return named or first.default is first.empty
