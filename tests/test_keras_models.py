@@ -373,11 +373,11 @@ def test_every_argument_but_the_spec_can_be_set(monkeypatch: pytest.MonkeyPatch)
     spec = Spec((3,), "binary", 2)
     monkeypatch.setattr(tiny_models, "wanting", plain, raising=False)
     assert building.builder("tiny_models:wanting", {"units": 3}, spec)() == (3, 0.5)
-    with pytest.raises(errors.ConfigError, match="model.args.units: expected a whole number, got 'x'"):
+    with pytest.raises(errors.ConfigError, match=r"model.args.units: expected a whole number, got 'x'"):
         building.builder("tiny_models:wanting", {"units": "x"}, spec)
     monkeypatch.setattr(tiny_models, "wanting", after_spec, raising=False)
     assert building.builder("tiny_models:wanting", {"units": 3, "rate": 1}, spec)() == (spec, 3, 1.0)
     with pytest.raises(errors.ConfigError, match="unknown argument 'spec'; allowed: rate, units"):
         building.builder("tiny_models:wanting", {"spec": 3}, spec)
-    with pytest.raises(errors.ConfigError, match="model.args.units: required"):
+    with pytest.raises(errors.ConfigError, match=r"model.args.units: required"):
         building.builder("tiny_models:wanting", {}, spec)
