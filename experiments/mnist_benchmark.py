@@ -25,6 +25,7 @@ from absl import flags
 import fedmed
 from experiments import programs
 from experiments.mnist_cells import CELLS, Cell
+from experiments.mnist_figures import chosen_rate, interval, next_rate, rounds_to_target
 from fedmed import files
 
 FLAGS = flags.FLAGS
@@ -37,21 +38,6 @@ flags.DEFINE_string("results", "experiments/results/mnist_benchmark.json", "the 
 Results = dict[str, Any]
 _GUESSING = 0.15  # a model that says the same digit for every image is right for a tenth of them
 _ENOUGH = 3  # seeds, with the chosen rate, of a finished cell
-
-
-def rounds_to_target(curve: Sequence[float], target: float) -> float | None:
-    """Returns when the best-so-far accuracy reaches the target, linear between rounds; None when it does not.
-
-    Args:
-        curve: test accuracy after round 0, 1, 2, ...
-        target: accuracy to reach.
-    """
-    best = 0.0
-    for number, value in enumerate(curve):
-        if value >= target:
-            return float(number) if number == 0 else number - 1 + (target - best) / (value - best)
-        best = max(best, value)
-    return None
 
 
 def train(cell: Cell, rate: float, seed: int, limit: int, patience: int | None = None) -> dict[str, Any]:
@@ -120,11 +106,6 @@ def _try(cell: Cell, rate: float, limit: int, results: Results) -> None:
     _once(cell, rate, 0, here, results, 5 + here // 10 if reached else None)
 
 
-def next_rate(rate: float, sixths: int) -> float:
-    """Returns the rate so many steps up the grid of 10^(1/6), to three digits."""
-    return float(f"{10 ** ((round(6 * math.log10(rate)) + sixths) / 6):.3g}")
-
-
 def _once(cell: Cell, rate: float, seed: int, limit: int, results: Results, patience: int | None = None) -> None:
     if any(run["rate"] == rate and run["seed"] == seed for run in _runs(results, cell)):
         return
@@ -141,23 +122,6 @@ def _said(run: Mapping[str, Any]) -> str:
 
 def _runs(results: Results, cell: Cell) -> list[dict[str, Any]]:
     return results["cells"].get(cell.name, [])
-
-
-def chosen_rate(runs: Sequence[Mapping[str, Any]]) -> float | None:
-    """Returns the rate with the fewest rounds on seed 0, or None when no rate reached the target."""
-    reached = {run["rate"]: run["rounds"] for run in runs if run["seed"] == 0 and run["rounds"] is not None}
-    return min(reached, key=lambda rate: reached[rate]) if reached else None
-
-
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """Returns the 95 % Student t interval of the mean, or None for a single value."""
-    if len(values) < 2:
-        return None
-    from scipy import stats
-
-    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    mean = statistics.fmean(values)
-    return mean - half, mean + half
 
 
 def markdown(results: Results) -> str:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from experiments.mnist_benchmark import chosen_rate, interval, next_rate, rounds_to_target
+from experiments.mnist_figures import chosen_rate, interval, next_rate, rounds_to_target
 
 
 @pytest.mark.parametrize(
