@@ -234,8 +234,8 @@ def main(argv: Sequence[str]) -> None:
     """Runs the studies that are not done and writes the tables."""
     del argv
     work, results = pathlib.Path(FLAGS.work), pathlib.Path(FLAGS.results)
-    for folder in (work, results):
-        folder.mkdir(parents=True, exist_ok=True)
+    programs.check_writable("--work", work)
+    programs.check_writable("--results", results)
     key = _key(FLAGS.config, FLAGS.fresh)
     todo = [Simulation(n, FLAGS.config, FLAGS.fresh, work / f"study_{n:03d}_{key}.json") for n in range(FLAGS.studies)]
     spawn = multiprocessing.get_context("spawn")

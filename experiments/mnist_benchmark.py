@@ -173,7 +173,6 @@ def _shortfall(cell: Cell, mine: Sequence[Mapping[str, Any]], runs: Sequence[Map
 def write(results: Results) -> None:
     """Writes the results and the table, each whole or not at all."""
     path = pathlib.Path(FLAGS.results)
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results)
     files.write_atomically(path, text.replace('{"rate"', '\n{"rate"') + "\n")
     files.write_atomically(path.with_suffix(".md"), markdown(results))
@@ -201,6 +200,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     by_name = {cell.name: cell for cell in CELLS}
     programs.check_names("--cells", "cell", FLAGS.cells, by_name)
+    programs.check_writable("--results", pathlib.Path(FLAGS.results).parent)
     results = load()
     for cell in [by_name[name] for name in FLAGS.cells] or CELLS:
         complete(cell, results)

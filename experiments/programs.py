@@ -1,8 +1,8 @@
 """What the programs of this folder share: what a user can mend ends in one line and status 2."""
 
-import functools
 import pathlib
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
@@ -16,7 +16,6 @@ Main = Callable[[Sequence[str]], None]
 def run(main: Main) -> None:
     """Parses the flags and runs a program's main function; what a user can mend is one line and exit status 2."""
 
-    @functools.wraps(main)  # absl prints the module's docstring for --help
     def guarded(argv: Sequence[str]) -> None:
         try:
             main(argv)
@@ -36,6 +35,16 @@ def _parsed(argv: Sequence[str]) -> list[str]:
 def _end(error: Exception) -> NoReturn:
     print(f"{pathlib.Path(sys.argv[0]).stem}: {' '.join(str(error).split())}", file=sys.stderr)
     raise SystemExit(2) from None
+
+
+def check_writable(flag: str, folder: pathlib.Path) -> None:
+    """Makes the folder; a UserError, before any work is done, where no file can be written in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise errors.UserError(f"{flag}: cannot write in {str(folder)!r}: {error.strerror}; choose another") from None
 
 
 def check_names(flag: str, kind: str, names: Iterable[str], allowed: Iterable[str]) -> None:

@@ -191,6 +191,8 @@ def main(argv: Sequence[str]) -> None:
     del argv
     programs.check_names("--workloads", "workload", FLAGS.workloads, workloads.WHAT)
     programs.check_names("--contenders", "contender", FLAGS.contenders, (*CONTENDERS, *PEERS))
+    if FLAGS.json:
+        programs.check_writable("--json", pathlib.Path(FLAGS.json).parent)
     results: list[dict[str, Any]] = []
     names = list(dict.fromkeys([*FLAGS.contenders, *(PEERS if FLAGS.peers else ())]))
     for workload in FLAGS.workloads:

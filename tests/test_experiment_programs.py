@@ -13,6 +13,8 @@ from experiments.mnist_figures import chosen_rate, interval, next_rate, rounds_t
     [
         ("round_speed --rounds=0", "--rounds=0"),
         ("round_speed --contenders=fedmed,ttf", "did you mean 'tff'"),
+        ("round_speed --json=pyproject.toml/x.json", "--json: cannot write in 'pyproject.toml'"),
+        ("mnist_benchmark --results=pyproject.toml/x.json", "--results: cannot write in"),
         ("mnist_benchmark --sedes=1", "Did you mean: seeds"),
         ("mnist_benchmark --cells=cnn-iid-C0.1-E5-B5", "cnn-iid-C0.1-E5-B50"),
     ],
