@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed import errors, files
+from fedmed import errors, files, pictures
 from fedmed.data.examples import Array, Dataset
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def label_picture(
     mix = label_counts(rows_by_client, dataset, suppress_below=suppress_below)
     content = io.BytesIO()
     fixed = {"Date": None} if path.suffix == ".svg" else None  # the same data give the same file
-    with matplotlib.rc_context({"svg.hashsalt": "fedmed", "text.parse_math": False}):
+    with matplotlib.rc_context(pictures.RC):
         _figure(mix, f"{dataset.name}: labels by client").savefig(
             content, format=path.suffix[1:], dpi=120, metadata=fixed
         )

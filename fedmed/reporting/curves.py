@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedmed import files
+from fedmed import files, pictures
 from fedmed.data.examples import Task
 from fedmed.statistics.metrics import METRICS
 
@@ -38,7 +38,7 @@ def write_curves(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any
     tested = [record for record in records if record.get("test")]
     if not tested:
         return
-    with matplotlib.rc_context({"svg.hashsalt": "fedmed", "text.parse_math": False}), warnings.catch_warnings():
+    with matplotlib.rc_context(pictures.RC), warnings.catch_warnings():
         # A name that the font cannot write is no reason to stop.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         figure = _figure(tested, summary)

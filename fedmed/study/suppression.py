@@ -29,7 +29,7 @@ def is_small(patients: int) -> bool:
 
 def hidden(patients: Array) -> Array:
     """Returns which counts are not shown: small ones, and with a lone one the next smallest, which would betray it."""
-    found = (patients > 0) & (patients < MINIMUM_CELL)
+    found = np.array([is_small(count) for count in patients], bool)
     if found.sum() == 1:
         others = np.flatnonzero((patients > 0) & ~found)
         if len(others):

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from fedmed import pictures
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -33,10 +35,8 @@ COLOURS = {
     "paper": "#fefefd",
 }
 _VARIABLES = {value: f"var(--{name})" for name, value in COLOURS.items()}
-_RC: dict[Any, Any] = {
+_RC: dict[Any, Any] = pictures.RC | {
     "svg.fonttype": "none",  # text stays text: small, can be found and read aloud, and takes the page's font
-    "svg.hashsalt": "fedmed",
-    "text.parse_math": False,  # a "$" in a name is no formula
     "font.size": 8.5,
     "axes.linewidth": 0.7,
     "axes.edgecolor": COLOURS["muted"],
