@@ -21,7 +21,8 @@ import numpy as np
 from absl import flags
 
 from experiments import programs
-from fedmed import config, files, machine, quiet
+from fedmed.settings import config
+from fedmed.system import files, machine, quiet
 
 quiet.silence()
 

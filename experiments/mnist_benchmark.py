@@ -26,7 +26,7 @@ import fedmed
 from experiments import programs
 from experiments.mnist_cells import CELLS, Cell
 from experiments.mnist_figures import chosen_rate, interval, next_rate, rounds_to_target
-from fedmed import files
+from fedmed.system import files
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("cells", [], "which cells, by name; default all in order")

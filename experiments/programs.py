@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from absl import app, flags
 
-from fedmed import errors
+from fedmed.system import errors
 
 Main = Callable[[Sequence[str]], None]
 

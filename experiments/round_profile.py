@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from fedmed import quiet
+from fedmed.system import quiet
 
 quiet.silence()  # before TensorFlow is imported
 
@@ -22,12 +22,13 @@ import tensorflow as tf  # noqa: E402
 
 from experiments import programs  # noqa: E402
 from experiments.speed import workloads  # noqa: E402
-from fedmed import experiment, sampling, training  # noqa: E402
 from fedmed.data.clients import Clients, prepare  # noqa: E402
 from fedmed.data.store import ClientStore  # noqa: E402
+from fedmed.engine import attendance, training  # noqa: E402
 from fedmed.learning.lane import Work  # noqa: E402
 from fedmed.learning.tracing import Recording  # noqa: E402
 from fedmed.learning.values import Broadcast  # noqa: E402
+from fedmed.runs import experiment  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("workload", "W1", sorted(workloads.WHAT), "which workload")
@@ -118,11 +119,11 @@ def main(argv: Sequence[str]) -> None:
 
 def _around(settings: Any, clients: Clients, setup: training.Setup, state: Any) -> None:
     ids = list(clients.train)
-    size = sampling.cohort_size(settings.cohort, len(ids))
+    size = attendance.cohort_size(settings.cohort, len(ids))
     parts: dict[str, list[float]] = collections.defaultdict(list)
     for number in range(4):
         began = time.perf_counter()
-        cohort = sampling.cohort(settings.seed, number, ids, size)
+        cohort = attendance.cohort(settings.seed, number, ids, size)
         state, _ = setup.train(state, number, setup.learning_rate(number), cohort)
         parts["a round"].append(time.perf_counter() - began)
         for part, seconds in setup.runtime.seconds.items():

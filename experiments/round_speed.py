@@ -26,7 +26,7 @@ from absl import flags
 
 from experiments import programs
 from experiments.speed import workloads
-from fedmed import errors, files
+from fedmed.system import errors, files
 
 CONTENDERS = ("fedmed", "fedmed_tff", "tff", "handwritten")
 PEERS = ("flower", "pfl")

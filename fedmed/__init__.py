@@ -12,8 +12,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedmed.config import RunConfig
-from fedmed.errors import ConfigError, DataError, ModelError, UserError
+from fedmed.settings.config import RunConfig
+from fedmed.system.errors import ConfigError, DataError, ModelError, UserError
 
 _LAZY = {
     "Dataset": "fedmed.data.examples",
@@ -21,11 +21,11 @@ _LAZY = {
     "Feature": "fedmed.data.examples",
     "Partition": "fedmed.data.examples",
     "Spec": "fedmed.models",
-    "algorithms": "fedmed.learning.catalog",
-    "datasets": "fedmed.data.catalog",
-    "load_config": "fedmed.config",
+    "algorithms": "fedmed.learning.algorithms",
+    "datasets": "fedmed.data.registries",
+    "load_config": "fedmed.settings.config",
     "models": "fedmed.models",
-    "partitions": "fedmed.data.catalog",
+    "partitions": "fedmed.data.registries",
     "prepare": "fedmed.data.clients",
 }
 
@@ -54,8 +54,9 @@ def run(
     Raises:
         UserError: a setting, the data or the model cannot be used; one line says where and what is allowed.
     """
-    from fedmed import config as settings
-    from fedmed import experiment, quiet
+    from fedmed.runs import experiment
+    from fedmed.settings import config as settings
+    from fedmed.system import quiet
 
     quiet.silence()
     if isinstance(config, str | pathlib.Path):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fedmed import errors
+from fedmed.system import errors
 
 if TYPE_CHECKING:
     from fedmed.commands.command import Command  # what takes a while is imported where Ctrl-C is quiet already

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fedmed import quiet
-from fedmed.federated.worker import Worker
+from fedmed.engine.runtimes.worker import Worker
+from fedmed.system import quiet
 
 quiet.silence()
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedmed import errors
 from fedmed.data.arrays import arrays
+from fedmed.system import errors
 
 X = np.arange(12.0).reshape(6, 2)
 Y = np.array([0, 1, 2, 0, 1, 2])

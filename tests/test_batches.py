@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedmed import config
 from fedmed.learning import batches
+from fedmed.settings import config
 
 SEED = tf.constant([3, 4])
 

@@ -12,8 +12,9 @@ import numpy as np
 import psutil
 import pytest
 
-from fedmed import cli, interruption
+from fedmed import cli
 from fedmed.commands import doctor
+from fedmed.system import interruption
 
 CONFIG = """
 rounds = 2

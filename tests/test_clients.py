@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedmed import config, errors
 from fedmed.data import clients
+from fedmed.settings import config
+from fedmed.system import errors
 
 
 def settings(data: dict[str, Any], **changes: Any) -> config.RunConfig:

@@ -11,13 +11,13 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from fedmed import errors
-from fedmed.data import catalog, diabetes_patients, diabetes_sites
+from fedmed.data import diabetes_patients, diabetes_sites, registries
 from fedmed.data.diabetes import Cohort, diabetes_ehr, fresh
 from fedmed.data.diabetes_patients import BETAS, INTERCEPT, Patients
 from fedmed.data.diabetes_records import FEATURES
 from fedmed.data.diabetes_sites import Dials
 from fedmed.data.examples import Array, Dataset
+from fedmed.system import errors
 
 COLUMN = {feature.name: place for place, feature in enumerate(FEATURES)}
 MANY = 200_000
@@ -224,7 +224,7 @@ def test_another_process_draws_the_same_bytes() -> None:
 
 
 def test_the_default_data_set() -> None:
-    data = catalog.datasets.make("diabetes_ehr", {}, "data")
+    data = registries.datasets.make("diabetes_ehr", {}, "data")
     examples = data.examples
     assert table(data).shape == (9400, 10)
     assert table(data).dtype == np.float64
@@ -300,7 +300,7 @@ def test_fresh_patients_are_new_and_of_the_same_law() -> None:
 )
 def test_a_number_out_of_range_is_an_error_of_one_line(args: dict[str, float]) -> None:
     with pytest.raises(errors.ConfigError, match=rf"^data\.args\.{next(iter(args))}: [^\n]+$"):
-        catalog.datasets.make("diabetes_ehr", args, "data")
+        registries.datasets.make("diabetes_ehr", args, "data")
 
 
 # What federation can win

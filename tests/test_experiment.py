@@ -17,7 +17,10 @@ import psutil
 import pytest
 import tiny
 
-from fedmed import checkpoints, config, errors, experiment, sampling
+from fedmed.engine import attendance, checkpoints
+from fedmed.runs import experiment
+from fedmed.settings import config
+from fedmed.system import errors
 
 TESTS = pathlib.Path(__file__).parent
 CLOCKS = ("seconds", "evaluation_seconds", "memory_mb")
@@ -231,10 +234,10 @@ def test_a_killed_run_on_tff_goes_on_to_the_same_bits(data: str, tmp_path: pathl
 
 def test_a_cohort_depends_on_seed_and_round_alone() -> None:
     names = [f"c{i}" for i in range(20)]
-    drawn = [sampling.cohort(3, round_, names, 5) for round_ in range(10)]
-    assert drawn == [sampling.cohort(3, round_, names, 5) for round_ in range(10)]
+    drawn = [attendance.cohort(3, round_, names, 5) for round_ in range(10)]
+    assert drawn == [attendance.cohort(3, round_, names, 5) for round_ in range(10)]
     assert len({tuple(cohort) for cohort in drawn}) > 5
-    assert sampling.cohort(4, 0, names, 5) != drawn[0]
+    assert attendance.cohort(4, 0, names, 5) != drawn[0]
     for cohort in drawn:
         assert len(set(cohort)) == 5
         assert cohort == sorted(cohort, key=names.index)
@@ -244,14 +247,14 @@ def test_every_client_is_as_likely_to_be_drawn() -> None:
     names = list("abcdef")
     counts = np.zeros(6)
     for round_ in range(600):
-        for client in sampling.cohort(0, round_, names, 2):
+        for client in attendance.cohort(0, round_, names, 2):
             counts[names.index(client)] += 1
     assert counts.sum() == 1200
     assert np.abs(counts - 200).max() < 5 * math.sqrt(600 / 3 * 2 / 3)
 
 
 def test_all_clients_are_a_cohort_of_all() -> None:
-    assert sampling.cohort(0, 5, ["b", "a"], 2) == ["b", "a"]
+    assert attendance.cohort(0, 5, ["b", "a"], 2) == ["b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -259,7 +262,7 @@ def test_all_clients_are_a_cohort_of_all() -> None:
     [({}, 7, 7), ({"size": 3}, 7, 3), ({"fraction": 0.5}, 7, 4), ({"fraction": 0.01}, 7, 1), ({"fraction": 1.0}, 7, 7)],
 )
 def test_the_size_of_a_cohort(cohort: dict[str, Any], clients: int, size: int) -> None:
-    assert sampling.cohort_size(config.Cohort(**cohort), clients) == size
+    assert attendance.cohort_size(config.Cohort(**cohort), clients) == size
 
 
 def test_more_clients_than_there_are_is_told_in_one_line(data: str, tmp_path: pathlib.Path) -> None:
@@ -273,17 +276,17 @@ def test_lanes_hold_every_position_once_and_are_balanced(count: int) -> None:
     rng = np.random.default_rng(count)
     for clients in (1, 2, 5, 40):
         costs = [int(cost) for cost in rng.integers(0, 100, clients)]
-        dealt = sampling.lanes(costs, count)
+        dealt = attendance.lanes(costs, count)
         assert sorted(position for lane in dealt for position in lane) == list(range(clients))
         assert all(lane and lane == sorted(lane) for lane in dealt)
         assert len(dealt) == min(count, clients)
         loads = [sum(max(1, costs[p]) for p in lane) for lane in dealt]
         assert max(loads) - min(loads) <= max(1, *costs)  # greedy's bound: one client more or less
-        assert dealt == sampling.lanes(costs, count)
+        assert dealt == attendance.lanes(costs, count)
 
 
 def test_lanes_by_hand() -> None:
-    assert sampling.lanes([5, 9, 4, 3], 2) == [[1, 3], [0, 2]]
+    assert attendance.lanes([5, 9, 4, 3], 2) == [[1, 3], [0, 2]]
 
 
 # The directory

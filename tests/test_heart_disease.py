@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from fedmed import errors
-from fedmed.data import catalog
+from fedmed.data import registries
 from fedmed.data.datasheet import datasheet, datasheets
 from fedmed.data.examples import Array, Dataset
 from fedmed.data.heart_disease import heart_disease
+from fedmed.system import errors
 
 ROWS = {"cleveland": 303, "hungary": 261, "switzerland": 46, "va_long_beach": 130}
 
@@ -57,7 +57,7 @@ def test_the_mistagged_patient_is_hungarian(heart: Dataset) -> None:
 
 
 def test_masking_turns_impossible_zeros_into_missing_and_keeps_the_rows(heart: Dataset) -> None:
-    masked = catalog.datasets.make("heart_disease", {"mask_impossible": True}, "data")
+    masked = registries.datasets.make("heart_disease", {"mask_impossible": True}, "data")
     gaps = np.isnan(table(masked))
     by_site = {name: int(gaps[masked.examples.site == name].sum()) for name in ROWS}
     assert by_site == {"cleveland": 0, "hungary": 0, "switzerland": 46, "va_long_beach": 33 + 1}
@@ -65,11 +65,11 @@ def test_masking_turns_impossible_zeros_into_missing_and_keeps_the_rows(heart: D
 
 
 def test_every_built_in_data_set_has_a_datasheet_that_names_its_columns_and_sites() -> None:
-    names = catalog.datasets.names()
-    built_in = [name for name in names if catalog.datasets.get(name).__module__.startswith("fedmed.data.")]
+    names = registries.datasets.names()
+    built_in = [name for name in names if registries.datasets.get(name).__module__.startswith("fedmed.data.")]
     assert datasheets() == built_in
     for name in ("diabetes_ehr", "heart_disease"):
-        data, text = catalog.datasets.make(name, {}, "data"), datasheet(name)
+        data, text = registries.datasets.make(name, {}, "data"), datasheet(name)
         assert text.startswith(f"# {name}: ")
         missing = [f.name for f in data.features if f.name not in text]
         assert missing == []

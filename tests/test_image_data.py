@@ -5,9 +5,9 @@ import pathlib
 import numpy as np
 import pytest
 
-from fedmed import errors
-from fedmed.data import catalog, mnist
+from fedmed.data import mnist, registries
 from fedmed.data.digits import digits
+from fedmed.system import errors
 
 needs_mnist = pytest.mark.skipif(mnist.find() is None, reason="mnist.npz is neither in $FEDMED_DATA nor Keras's cache")
 
@@ -33,7 +33,7 @@ def test_digits_are_exact_multiples_of_the_source() -> None:
 
 @needs_mnist
 def test_mnist_has_its_published_shape_and_counts() -> None:
-    data = catalog.datasets.make("mnist", {"download": False}, "data")
+    data = registries.datasets.make("mnist", {"download": False}, "data")
     assert data.test is not None
     assert data.examples.x.shape == (60_000, 28, 28, 1)
     assert data.examples.x.dtype == np.uint8

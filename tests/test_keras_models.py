@@ -12,13 +12,14 @@ import tiny
 import tiny_models
 from tiny import assert_close, assert_same
 
-from fedmed import errors, experiment
 from fedmed.data.examples import Examples
-from fedmed.federated.worker import Worker
+from fedmed.engine.runtimes.worker import Worker
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.learner import Learner
 from fedmed.learning.objective import objective
 from fedmed.models import Spec, building
+from fedmed.runs import experiment
+from fedmed.system import errors
 
 RNG_SEED = 5
 LOGITS, PROBABILITIES = "link", "mean"
@@ -137,10 +138,10 @@ def test_the_spec_is_given_where_it_is_wanted_only(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), OSError(), errors.DataError("x")])
 def test_what_is_not_the_models_passes_as_it_is(error: BaseException) -> None:
-    with pytest.raises(type(error)) as caught, building.refusals_in_one_line("training", calls=True):
+    with pytest.raises(type(error)) as caught, refusals.in_one_line("training", calls=True):
         raise error
     assert caught.value is error
-    with pytest.raises(RuntimeError), building.refusals_in_one_line("training"):
+    with pytest.raises(RuntimeError), refusals.in_one_line("training"):
         raise RuntimeError("the worker ended")
 
 

@@ -13,10 +13,10 @@ import tensorflow_federated as tff
 import tiny
 from tiny import assert_close, assert_same
 
-from fedmed import config
-from fedmed.federated.context import execution_context
-from fedmed.federated.worker import Worker
+from fedmed.engine.runtimes.context import execution_context
+from fedmed.engine.runtimes.worker import Worker
 from fedmed.learning import lane
+from fedmed.settings import config
 
 SIZES = (11, 6, 8)
 LOCAL = {"learning_rate": 0.2, "batch_size": 4, "epochs": 2}

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fedmed import config
 from fedmed.learning import optimizers
+from fedmed.settings import config
 
 GRADIENTS = [[1.0, -2.0], [0.5, 0.0], [-4.0, 3.0]]
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fedmed import errors
-from fedmed.data import catalog, partitions
+from fedmed.data import partitions, registries
 from fedmed.data.examples import Dataset, Examples, Partition
 from fedmed.data.overview import label_counts, label_picture, label_table
 from fedmed.data.partitions import clients_of
+from fedmed.system import errors
 
 
 def examples(y: np.ndarray, **more: Any) -> Examples:
@@ -25,7 +25,7 @@ def classes(rows: int = 600, there: int = 10, seed: int = 0) -> Examples:
 
 
 def make(name: str, **args: Any) -> Partition:
-    return catalog.partitions.make(name, args, "partition")
+    return registries.partitions.make(name, args, "partition")
 
 
 SIMULATED = [

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from fedmed import errors
 from fedmed.data import preprocessing
 from fedmed.data.examples import Examples, Feature
 from fedmed.data.preprocessing import Mode, Preprocessing, prepare
+from fedmed.system import errors
 
 FEATURES = (Feature("age", "years"), Feature("stage", levels=("I", "II", "III")))
 NAN = np.nan

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 from tiny import assert_close, assert_same
 
-from fedmed import config
 from fedmed.learning import servers
 from fedmed.learning.values import Weights
+from fedmed.settings import config
 
 START = [np.array([1.0, -2.0, 0.5], np.float32), np.array([[0.25]], np.float32)]
 MEANS = [

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmed import errors
 from fedmed.data.examples import Examples
 from fedmed.data.splits import shares, split
+from fedmed.system import errors
 
 
 def examples(y: np.ndarray, group: np.ndarray | None = None) -> Examples:

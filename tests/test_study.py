@@ -14,11 +14,13 @@ import numpy as np
 import psutil
 import pytest
 
-from fedmed import config, errors, experiment
-from fedmed.study import grow, plan, results, run
+from fedmed.runs import experiment
+from fedmed.settings import config
+from fedmed.study import conduct, grow, plan, results
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import Job
 from fedmed.study.trainer import Trainer
+from fedmed.system import errors
 
 TREE: dict[str, Any] = {
     "name": "tiny",
@@ -44,7 +46,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[pathlib.Path, dict[
     prox = {"name": "prox", "set": {"algorithm.name": "fedprox", "algorithm.args.mu": 0.1}}
     mild = {"name": "mild", "set": {"data.args.severity": 0.0}}
     shaped = settings(arms=arms, arms_=[prox, mild], grow=True, grow_hospitals=[1, 2, 3], grow_shares=[0.5, 1.0])
-    return out, run.run(shaped, out, quiet=True, here=True)
+    return out, conduct.run(shaped, out, quiet=True, here=True)
 
 
 def job(kind: Any, hospital: str | None = None, **changes: Any) -> Job:
@@ -166,7 +168,7 @@ def test_finished_models_are_not_trained_again(study: tuple[pathlib.Path, dict[s
     before = {path: path.stat().st_mtime_ns for path in (out / "jobs").glob("*.npz")}
     bytes_before = (out / "study.json").read_bytes()
     shaped = config.load(out / "config.toml")
-    assert run.run(shaped, out, quiet=True, here=True) == found
+    assert conduct.run(shaped, out, quiet=True, here=True) == found
     assert {path: path.stat().st_mtime_ns for path in (out / "jobs").glob("*.npz")} == before
     assert (out / "study.json").read_bytes() == bytes_before
 
@@ -189,11 +191,11 @@ def test_what_is_wrong_is_told_before_anything_is_written(tmp_path: pathlib.Path
         ({"grow": True, "grow_hospital": "x"}, "study.grow_hospital"),
     ):
         with pytest.raises(errors.UserError, match=words):
-            run.run(settings(**wrong), tmp_path / "out", quiet=True, here=True)
+            conduct.run(settings(**wrong), tmp_path / "out", quiet=True, here=True)
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(errors.UserError, match="holds no study"):
-        run.run(settings(), tmp_path, quiet=True, here=True)
+        conduct.run(settings(), tmp_path, quiet=True, here=True)
 
 
 def command(path: pathlib.Path, out: pathlib.Path) -> list[str]:
@@ -220,6 +222,6 @@ def test_killed_and_run_again_gives_the_same_bytes(tmp_path: pathlib.Path) -> No
     assert "small_rural" in ended.stdout
     assert not ended.stderr
     assert {file: file.stat().st_mtime_ns for file in done} == done
-    whole, again = run.run(config.load(path), tmp_path / "whole", quiet=True, here=True), out / "study.json"
+    whole, again = conduct.run(config.load(path), tmp_path / "whole", quiet=True, here=True), out / "study.json"
     whole["reproduce"]["command"] = f"fedmed study {path}"
     assert json.loads(again.read_text()) == whole

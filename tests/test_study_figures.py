@@ -17,18 +17,18 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from fedmed import config
 from fedmed.data.examples import Dataset, Examples, Feature, Task
 from fedmed.data.splits import ClientRows
+from fedmed.settings import config
+from fedmed.settings.study import Study
 from fedmed.statistics import ArmTest, calibration_intercept, calibration_slope, decision_curve, metric
 from fedmed.statistics import sensitivity_at_specificity as known_sensitivity
-from fedmed.study import comparisons, groups, measures, report, risks, suppression, table_one, views
+from fedmed.study import comparisons, measures, report, risks, subgroups, suppression, table_one, views
 from fedmed.study.consortium import Consortium
 from fedmed.study.estimates import Rules, difference, performance
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.plan import ArmPlan
 from fedmed.study.results import Result
-from fedmed.study.settings import Study
 
 RULES = Rules(seed=0, level=0.95, draws=200, minimum_events=10)
 HOSPITALS = ("a", "b", "tiny")
@@ -242,7 +242,7 @@ def test_subgroups_are_cut_as_asked_and_measured_within() -> None:
     found = outcomes()
     auroc = measures.measures("binary", 0.9, "auroc")[0]
     study = Study(bands={"age_years": [50, 70]}, subgroups=("sex", "age_years", "ward"))
-    sex, age, ward = groups.subgroups(found, study, auroc, [("federated", "local")], RULES)
+    sex, age, ward = subgroups.subgroups(found, study, auroc, [("federated", "local")], RULES)
     assert [g["name"] for g in age["groups"]][:3] == [
         "age_years under 50",
         "age_years 50 to 70",

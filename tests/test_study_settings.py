@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from experiments import coverage
-from fedmed import cli, config, errors
+from fedmed import cli
+from fedmed.settings import config
+from fedmed.settings.study import bits_per_second
 from fedmed.study import plan
-from fedmed.study.settings import bits_per_second
+from fedmed.system import errors
 
 TREE: dict[str, Any] = {
     "name": "x",

@@ -10,9 +10,20 @@ import pytest
 from test_study_figures import HOSPITALS, RULES, outcomes
 
 from fedmed.data.examples import Feature
-from fedmed.study import comparisons, estimates, groups, measures, report, risks, shift, suppression, table_one, views
+from fedmed.settings.study import Study
+from fedmed.study import (
+    comparisons,
+    distances,
+    estimates,
+    measures,
+    report,
+    risks,
+    subgroups,
+    suppression,
+    table_one,
+    views,
+)
 from fedmed.study.outcomes import Outcomes
-from fedmed.study.settings import Study
 
 AUROC = measures.measures("binary", 0.9, "auroc")[0]
 TINY = slice(-40, None)
@@ -73,8 +84,8 @@ def test_a_small_count_of_a_level_does_not_follow_from_tables_by_level(
 ) -> None:
     consortia = [changed(column=(feature, np.repeat(values, counts))).consortium for counts in (few, more)]
     assert table_one.table_one(consortia[0]) == table_one.table_one(consortia[1])
-    assert shift.shift(consortia[0], 0.95) == shift.shift(consortia[1], 0.95)
-    own = shift.shift(consortia[0], 0.95)["features"]["hospitals"]
+    assert distances.shift(consortia[0], 0.95) == distances.shift(consortia[1], 0.95)
+    own = distances.shift(consortia[0], 0.95)["features"]["hospitals"]
     for name in HOSPITALS:
         assert own[name]["difference"][2] is None
         assert own[name]["reason"][2] == suppression.WITHHELD
@@ -112,9 +123,9 @@ def test_a_category_of_many_levels_has_one_row_with_what_is_missing() -> None:
 def test_columns_of_sex_and_age_are_found_by_their_words(name: str) -> None:
     dataset = outcomes().consortium.dataset
     named = dataclasses.replace(dataset, features=(Feature(name), Feature("stage"), Feature("average")))
-    assert groups.columns(named, Study()) == [name]
+    assert subgroups.columns(named, Study()) == [name]
     if "age" in name.lower():
-        assert groups.labels(Feature(name), np.arange(20.0, 90.0), {})[1][0] == f"{name} under 45"
+        assert subgroups.labels(Feature(name), np.arange(20.0, 90.0), {})[1][0] == f"{name} under 45"
 
 
 def test_two_models_that_are_the_same_get_no_interval_and_no_claim() -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmed import errors
 from fedmed.data import columns, labels, overview
 from fedmed.data.examples import Dataset
 from fedmed.data.table import table
+from fedmed.system import errors
 
 HEADER = "hospital,patient,age,sex,smoker,died\n"
 ROWS = HEADER + "01,a,60,F,True,no\n01,b,,M,False,yes\n2,c,50.5,,True,no\n2,c,51, F ,,yes\n"

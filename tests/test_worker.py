@@ -11,8 +11,8 @@ import psutil
 import pytest
 import tiny
 
-from fedmed import config
-from fedmed.federated.worker import Worker, WorkerError
+from fedmed.engine.runtimes.worker import Worker, WorkerError
+from fedmed.settings import config
 
 TESTS = pathlib.Path(__file__).parent
 ROOT = TESTS.parent
@@ -22,7 +22,7 @@ OWNER = """
 import signal, sys, time
 # A shell that starts the tests in the background has Ctrl-C ignored, and children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from fedmed.federated.worker import Worker
+from fedmed.engine.runtimes.worker import Worker
 worker = Worker(lanes=1)
 worker.start()
 worker.wait_ready()

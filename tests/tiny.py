@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from fedmed import config, seeds, training
 from fedmed.data.clients import Clients
 from fedmed.data.examples import Dataset, Examples, Task
 from fedmed.data.splits import ClientRows
-from fedmed.federated.worker import Worker
+from fedmed.engine import training
+from fedmed.engine.runtimes.worker import Worker
 from fedmed.learning import batches
 from fedmed.learning.values import Weights
+from fedmed.settings import config
+from fedmed.system import seeds
 
 Arrays = list[np.ndarray]
 

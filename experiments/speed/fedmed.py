@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from experiments.speed import workloads
-from fedmed import experiment, sampling
 from fedmed.data.clients import prepare as prepare_clients
+from fedmed.engine import attendance
+from fedmed.runs import experiment
 
 
 def prepare(workload: str, runtime: str = "local") -> tuple[Callable[[int], float], Callable[[], None]]:
@@ -13,19 +14,19 @@ def prepare(workload: str, runtime: str = "local") -> tuple[Callable[[int], floa
     clients = prepare_clients(settings)
     worker = None
     if runtime == "tff":
-        from fedmed.federated.worker import Worker
+        from fedmed.engine.runtimes.worker import Worker
 
         worker = Worker(settings.runtime.lanes)
         worker.start()
-    from fedmed import training
+    from fedmed.engine import training
 
     setup = training.set_up(settings, clients, worker)
     ids, state = list(clients.train), setup.runtime.initialize()
-    size = sampling.cohort_size(settings.cohort, len(ids))
+    size = attendance.cohort_size(settings.cohort, len(ids))
 
     def run_round(number: int) -> float:
         nonlocal state
-        cohort = sampling.cohort(settings.seed, number, ids, size)
+        cohort = attendance.cohort(settings.seed, number, ids, size)
         state, reports = setup.train(state, number, setup.learning_rate(number), cohort)
         return float(reports[:, 1].sum() / reports[:, 0].sum())
 

@@ -28,7 +28,7 @@ from flwr.serverapp.strategy import FedAvg  # pyright: ignore[reportMissingImpor
 from flwr.simulation import run_simulation  # pyright: ignore[reportMissingImports]
 
 from experiments.speed import pytorch, workloads
-from fedmed import sampling
+from fedmed.engine import attendance
 
 _client = ClientApp()
 
@@ -93,7 +93,7 @@ class _FedAvg(FedAvg):
 def prepare(workload: str) -> tuple[Callable[[int], float], Callable[[], None]]:
     """Returns a function that trains round n and returns its mean training loss, and one that cleans up."""
     settings, held = workloads.settings(workload), _held(workload)
-    cohort = sampling.cohort_size(settings.cohort, len(held))
+    cohort = attendance.cohort_size(settings.cohort, len(held))
     model = pytorch.Network(workload, held[0])
 
     def experiment(turns: pytorch.Turns) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from experiments.speed import workloads
-from fedmed import sampling
 from fedmed.data.clients import prepare as prepare_clients
+from fedmed.engine import attendance
 
 _THREADS = os.cpu_count() or 1
 
@@ -127,11 +127,11 @@ def prepare(workload: str) -> tuple[Callable[[int], float], Callable[[], None]]:
     weights = [tf.constant(rng.normal(size=s) * fan, tf.float32) for s, fan in zip(shapes, fans, strict=True)]
     lanes, pool = [_Lane(workload, shapes) for _ in range(_THREADS)], ThreadPoolExecutor(_THREADS)
     ids = list(held)
-    size = sampling.cohort_size(settings.cohort, len(ids))
+    size = attendance.cohort_size(settings.cohort, len(ids))
 
     def run_round(number: int) -> float:
         nonlocal weights
-        cohort = sampling.cohort(settings.seed, number, ids, size)
+        cohort = attendance.cohort(settings.seed, number, ids, size)
         queue = sorted(cohort, key=lambda client: len(held[client][1]))
         lock, total, losses = threading.Lock(), [np.zeros(shape, np.float32) for shape in shapes], []
 

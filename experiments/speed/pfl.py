@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from experiments.speed import workloads
-from fedmed import sampling
 from fedmed.data import clients
+from fedmed.engine import attendance
 
 
 def prepare(workload: str) -> tuple[Callable[[int], float], Callable[[], None]]:
@@ -43,7 +43,7 @@ def prepare(workload: str) -> tuple[Callable[[int], float], Callable[[], None]]:
 
 def _cohort_size(workload: str) -> int:
     settings = workloads.settings(workload)
-    return sampling.cohort_size(settings.cohort, len(clients.deal(settings)[1]))
+    return attendance.cohort_size(settings.cohort, len(clients.deal(settings)[1]))
 
 
 def _addresses(count: int) -> str:

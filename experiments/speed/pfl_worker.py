@@ -24,7 +24,8 @@ from pfl.model.pytorch import PyTorchModel  # pyright: ignore[reportMissingImpor
 from pfl.postprocessor.base import Postprocessor  # pyright: ignore[reportMissingImports]
 
 from experiments.speed import pytorch, workloads
-from fedmed import config, sampling
+from fedmed.engine import attendance
+from fedmed.settings import config
 
 _LOSS = StringMetricName("training loss")
 
@@ -112,7 +113,7 @@ def prepare(workload: str) -> tuple[Callable[[int], float], Callable[[], None]]:
     algorithm = NNAlgorithmParams(
         central_num_iterations=sys.maxsize,
         evaluation_frequency=sys.maxsize,
-        train_cohort_size=sampling.cohort_size(settings.cohort, len(held)),
+        train_cohort_size=attendance.cohort_size(settings.cohort, len(held)),
         val_cohort_size=0,
     )
     training = NNTrainHyperParams(
@@ -136,8 +137,8 @@ def prepare(workload: str) -> tuple[Callable[[int], float], Callable[[], None]]:
 def _federated(settings: config.RunConfig, held: dict[str, pytorch.Rows]) -> Any:
     """Returns the clients as pfl samples them: the cohorts that every contender of ours draws, one after the other."""
     ids = list(held)
-    size = sampling.cohort_size(settings.cohort, len(ids))
-    cohorts = (sampling.cohort(settings.seed, number, ids, size) for number in itertools.count())
+    size = attendance.cohort_size(settings.cohort, len(ids))
+    cohorts = (attendance.cohort(settings.seed, number, ids, size) for number in itertools.count())
     order = itertools.chain.from_iterable(cohorts)
     work = {client: settings.client.steps or len(rows.y) for client, rows in held.items()}
     made = {client: _Client(rows, settings.client) for client, rows in held.items()}

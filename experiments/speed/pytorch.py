@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch  # pyright: ignore[reportMissingImports]
 from torch import nn  # pyright: ignore[reportMissingImports]
 
-from fedmed import config
 from fedmed.data.clients import prepare as prepare_clients
+from fedmed.settings import config
 
 
 class Rows(NamedTuple):

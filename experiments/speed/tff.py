@@ -10,9 +10,10 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from experiments.speed import workloads
-from fedmed import config, sampling
 from fedmed.data.clients import prepare as prepare_clients
+from fedmed.engine import attendance
 from fedmed.models import Spec, building
+from fedmed.settings import config
 
 
 def prepare(workload: str) -> tuple[Callable[[int], float], Callable[[], None]]:
@@ -35,11 +36,11 @@ def prepare(workload: str) -> tuple[Callable[[int], float], Callable[[], None]]:
         model, client_optimizer_fn=tff.learning.optimizers.build_sgdm(settings.client.learning_rate)
     )
     state, ids = process.initialize(), list(sets)
-    size = sampling.cohort_size(settings.cohort, len(ids))
+    size = attendance.cohort_size(settings.cohort, len(ids))
 
     def run_round(number: int) -> float:
         nonlocal state
-        cohort = sampling.cohort(settings.seed, number, ids, size)
+        cohort = attendance.cohort(settings.seed, number, ids, size)
         result = process.next(state, [sets[client] for client in cohort])
         state = result.state
         return float(result.metrics["client_work"]["train"]["loss"])

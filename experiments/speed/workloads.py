@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fedmed import config
+from fedmed.settings import config
 
 _MNIST: dict[str, Any] = {"data": {"name": "mnist"}, "model": {"name": "mnist_cnn"}, "rounds": 1, "name": "speed"}
 

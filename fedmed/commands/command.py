@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from absl import flags
 
-from fedmed import errors
+from fedmed.system import errors
 
 
 class UsageError(errors.UserError):

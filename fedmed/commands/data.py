@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from fedmed import config, errors, registry
 from fedmed.commands.command import Command, UsageError, define_set
-from fedmed.data import catalog, clients, datasheet, overview
+from fedmed.data import clients, datasheet, overview, registries
 from fedmed.data.examples import Array, Dataset
+from fedmed.settings import config, registry
+from fedmed.system import errors
 
 _WIDTH = 120
 _OWN = {".csv": "table", ".parquet": "table", ".npz": "arrays"}
@@ -61,13 +62,13 @@ def _picture(name: str) -> pathlib.Path:
 
 def _settings_of(name: str, overrides: Sequence[str]) -> config.RunConfig:
     """Returns settings for a data set given by name; nothing of model and client is used."""
-    if name not in catalog.datasets:
+    if name not in registries.datasets:
         raise errors.ConfigError(f"data: {name!r} is neither a data set nor a config{_nearest(name)}")
     tree: dict[str, Any] = {"name": name, "data": {"name": name}, "rounds": 1}
     for override in overrides:
         config.apply_override(tree, override)
     tree["data"].setdefault("args", {})
-    if "download" in registry.settable(catalog.datasets.get(name)):
+    if "download" in registry.settable(registries.datasets.get(name)):
         tree["data"]["args"].setdefault("download", False)  # looking at a datasheet is no reason to fetch the data
     return config.parse({"model": {"name": "none"}, "client": {"learning_rate": 1.0}} | tree)
 
@@ -77,7 +78,7 @@ def _nearest(name: str) -> str:
     for folder in (".", "configs"):
         if (path := pathlib.Path(folder, f"{name}.toml")).is_file():
             return f" (did you mean {str(path)!r}?)"
-    known = catalog.datasets.names()
+    known = registries.datasets.names()
     longer = [other for other in known if name and other.startswith(name)]
     listed = f" (did you mean {' or '.join(map(repr, longer))}?)" if longer else f"; data sets: {', '.join(known)}"
     return errors.nearest(name, known) or listed
@@ -85,7 +86,7 @@ def _nearest(name: str) -> str:
 
 def _missing(settings: config.RunConfig) -> list[str]:
     """Returns the required arguments of the data set that are not given, if none at all is given."""
-    parameters = registry.settable(catalog.datasets.get(settings.data.name, "data.name"))
+    parameters = registry.settable(registries.datasets.get(settings.data.name, "data.name"))
     required = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
     return [] if any(name in settings.data.args for name in required) else required
 
@@ -98,7 +99,7 @@ def _dealt(settings: config.RunConfig, partition_given: bool) -> tuple[Dataset, 
     """Returns the data set and who holds which rows, None where nothing says how rows without sites are dealt out."""
     if partition_given:
         return clients.deal(settings)
-    dataset = catalog.datasets.make(settings.data.name, settings.data.args, "data")
+    dataset = registries.datasets.make(settings.data.name, settings.data.args, "data")
     if dataset.examples.site is None:
         return dataset, None
     by_site = dataclasses.replace(settings, partition=config.Partition("by_site"))

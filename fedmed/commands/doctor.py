@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 import psutil
 from absl import flags
 
-from fedmed import quiet
 from fedmed.commands import version
 from fedmed.commands.command import Command
+from fedmed.system import quiet
 
 _INSTALL = "install with: pip install uv && uv sync"
 _NEEDED = {
@@ -107,7 +107,7 @@ def _device() -> Iterator[Finding]:
 
 def _federated() -> Iterator[Finding]:
     try:
-        from fedmed.federated import context  # noqa: F401  (it imports TFF)
+        from fedmed.engine.runtimes import context  # noqa: F401  (it imports TFF)
     except Exception as error:
         yield Finding("wrong", "TFF starts", _first_line(error), _INSTALL)
         return
@@ -115,7 +115,7 @@ def _federated() -> Iterator[Finding]:
 
 
 def _worker() -> Iterator[Finding]:
-    from fedmed.federated.worker import Worker, WorkerError
+    from fedmed.engine.runtimes.worker import Worker, WorkerError
 
     advice = 'reinstall tensorflow-federated==0.87.0; until then: --set runtime.name="local"'
     with tempfile.TemporaryDirectory() as folder:

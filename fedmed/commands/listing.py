@@ -7,8 +7,9 @@ from typing import Any
 
 from absl import flags
 
-from fedmed import errors, plugins, registry
 from fedmed.commands.command import Command, UsageError
+from fedmed.settings import plugins, registry
+from fedmed.system import errors
 
 KINDS = {"data": "data sets", "partitions": "partitions", "models": "models", "algorithms": "algorithms"}
 _SECTIONS = {"data": "data", "partitions": "partition", "models": "model", "algorithms": "algorithm"}
@@ -17,12 +18,12 @@ _SECTIONS = {"data": "data", "partitions": "partition", "models": "model", "algo
 def _registry(kind: str) -> registry.Registry[Callable[..., Any]]:
     import fedmed.data  # noqa: F401  (importing it fills the registries)
     from fedmed import models
-    from fedmed.data import catalog
-    from fedmed.learning.catalog import algorithms
+    from fedmed.data import registries
+    from fedmed.learning.algorithms import algorithms
 
     return {
-        "data": catalog.datasets,
-        "partitions": catalog.partitions,
+        "data": registries.datasets,
+        "partitions": registries.partitions,
         "models": models.models,
         "algorithms": algorithms,
     }[kind]

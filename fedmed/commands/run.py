@@ -8,8 +8,9 @@ from typing import Any
 
 from absl import flags
 
-from fedmed import config, interruption, quiet
 from fedmed.commands.command import Command, UsageError, define_set
+from fedmed.settings import config
+from fedmed.system import interruption, quiet
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -45,8 +46,8 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
 def _run(
     settings: config.RunConfig, out: pathlib.Path, values: flags.FlagValues, asked: interruption.Interruption
 ) -> dict[str, Any]:
-    from fedmed import experiment
     from fedmed.reporting.progress import Progress
+    from fedmed.runs import experiment
 
     observers = [Progress(settings.stop.metric, quiet=values.quiet), asked]
     return experiment.run(settings, out, resume=values.resume, overwrite=values.overwrite, observers=observers)

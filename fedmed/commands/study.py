@@ -8,8 +8,9 @@ from typing import Any
 
 from absl import flags
 
-from fedmed import config, interruption, quiet
 from fedmed.commands.command import Command, define_set
+from fedmed.settings import config
+from fedmed.system import interruption, quiet
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -55,9 +56,9 @@ def _overrides(values: flags.FlagValues) -> list[str]:
 
 def _answer(settings: config.RunConfig, out: pathlib.Path, values: flags.FlagValues, command: str) -> None:
     """Runs the study, tells the verdicts and writes the page."""
-    from fedmed.study import run
+    from fedmed.study import conduct
 
-    study = run.run(settings, out, command=command, quiet=values.quiet)
+    study = conduct.run(settings, out, command=command, quiet=values.quiet)
     if not values.quiet:
         print("\n".join([*_verdicts(study), ""]), flush=True)
     page = _page(study, out)

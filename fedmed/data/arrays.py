@@ -6,17 +6,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fedmed import errors
-from fedmed.data import catalog, labels
+from fedmed.data import labels, registries
 from fedmed.data.examples import Array, Dataset, Examples, Inputs
 from fedmed.data.table_file import found
+from fedmed.system import errors
 
 _WHERE = "data.args.path"
 _KEYS = ("x", "x_NAME", "y", "site", "group", "x_test", "x_test_NAME", "y_test")
 _INT32 = np.iinfo(np.int32)
 
 
-@catalog.datasets.register("arrays")
+@registries.datasets.register("arrays")
 def arrays(*, path: str, task: labels.TaskChoice = "auto") -> Dataset:
     """Your own .npz file with x (or x_image, x_table, ...) and y, and as you like site, group, x_test and y_test.
 

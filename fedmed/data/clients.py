@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedmed import errors, plugins
-from fedmed.config import RunConfig
-from fedmed.data import catalog, partitions, splits
+from fedmed.data import partitions, registries, splits
 from fedmed.data import preprocessing as tables
 from fedmed.data.examples import Array, Dataset, Examples
 from fedmed.data.preprocessing import Preprocessing
 from fedmed.data.splits import ClientRows
+from fedmed.settings import plugins
+from fedmed.settings.config import RunConfig
+from fedmed.system import errors
 
 _DEFAULT_FRACTION = 0.25
 
@@ -65,11 +66,11 @@ def prepare(config: RunConfig) -> Clients:
 def deal(config: RunConfig) -> tuple[Dataset, dict[str, Array]]:
     """Returns the data set and each client's row numbers, training and test rows together; raises as `prepare`."""
     plugins.load(config.plugins)
-    catalog.datasets.get(
+    registries.datasets.get(
         config.data.name, "data.name"
     )  # both names are checked before data are read, which may be slow
-    partition = catalog.partitions.make(config.partition.name, config.partition.args, "partition")
-    dataset = _with_task(catalog.datasets.make(config.data.name, config.data.args, "data"), config.model.task)
+    partition = registries.partitions.make(config.partition.name, config.partition.args, "partition")
+    dataset = _with_task(registries.datasets.make(config.data.name, config.data.args, "data"), config.model.task)
     return dataset, partitions.clients_of(dataset.examples, partition, config.seed)
 
 

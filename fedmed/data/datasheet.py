@@ -2,7 +2,7 @@
 
 from importlib import resources
 
-from fedmed import errors
+from fedmed.system import errors
 
 
 def datasheets() -> list[str]:

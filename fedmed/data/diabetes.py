@@ -7,12 +7,12 @@ import dataclasses
 
 import numpy as np
 
-from fedmed import errors, seeds
-from fedmed.data import catalog, diabetes_patients
+from fedmed.data import diabetes_patients, registries
 from fedmed.data.diabetes_patients import Patients
 from fedmed.data.diabetes_records import FEATURES, records
 from fedmed.data.diabetes_sites import DEFAULT, Dials, Profile, profile
 from fedmed.data.examples import Array, Dataset, Examples
+from fedmed.system import errors, seeds
 
 _IDS_PER_HOSPITAL = 10**9
 
@@ -57,7 +57,7 @@ def fresh(hospital: int, count: int, *, seed: int = 0, dials: Dials = DEFAULT, r
     return draw(profile(hospital, seed=seed, dials=dials), count, rng)
 
 
-@catalog.datasets.register("diabetes_ehr")
+@registries.datasets.register("diabetes_ehr")
 def diabetes_ehr(
     *,
     hospitals: int = 3,

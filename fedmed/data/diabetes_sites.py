@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from fedmed import errors, seeds
+from fedmed.system import errors, seeds
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from fedmed.data import catalog
+from fedmed.data import registries
 from fedmed.data.examples import Dataset, Examples
 
 STEP = 15
 """Storage value of one of the source's 16 grey steps: 0..16 becomes 0..240, exact and within uint8."""
 
 
-@catalog.datasets.register("digits")
+@registries.datasets.register("digits")
 def digits() -> Dataset:
     """Scikit-learn's handwritten digits (Alpaydin and Kaynak 1998), the quick stand-in for MNIST.
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed import errors
-from fedmed.data import catalog
+from fedmed.data import registries
 from fedmed.data.examples import Array, Dataset, Examples, Feature
+from fedmed.system import errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ _UNUSED = ["slope", "ca", "thal"]
 _ZERO_IS_IMPOSSIBLE = ("trestbps", "chol")
 
 
-@catalog.datasets.register("heart_disease")
+@registries.datasets.register("heart_disease")
 def heart_disease(*, mask_impossible: bool = False) -> Dataset:
     """UCI Heart Disease (doi 10.24432/C52P4X, CC BY 4.0), as FLamby's Fed-Heart-Disease cuts it.
 

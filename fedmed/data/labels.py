@@ -4,8 +4,8 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from fedmed import errors
 from fedmed.data.examples import Array, Task
+from fedmed.system import errors
 
 TaskChoice: TypeAlias = Literal["auto", "binary", "multiclass", "regression", "count"]
 MOST_CLASSES = 20

@@ -13,9 +13,9 @@ from typing import IO
 
 import numpy as np
 
-from fedmed import errors, files
-from fedmed.data import catalog
+from fedmed.data import registries
 from fedmed.data.examples import Array, Dataset, Examples
+from fedmed.system import errors, files
 
 FILE = "mnist.npz"
 URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
@@ -52,7 +52,7 @@ def find() -> pathlib.Path | None:
     return next((place for place in places() if place.is_file()), None)
 
 
-@catalog.datasets.register("mnist")
+@registries.datasets.register("mnist")
 def mnist(*, download: bool = True) -> Dataset:
     """MNIST's 60,000 training digits (LeCun et al. 1998), with its 10,000 test digits as the shared test set.
 

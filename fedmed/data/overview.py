@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fedmed import errors, files, pictures
 from fedmed.data.examples import Array, Dataset
+from fedmed.system import errors, files, pictures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fedmed import errors, seeds
-from fedmed.data import catalog
+from fedmed.data import registries
 from fedmed.data.examples import Array, Examples, Partition
 from fedmed.data.units import dealt, even, strata
+from fedmed.system import errors, seeds
 
 _WHERE = "partition.args"
 DRAWS = 1000
@@ -44,13 +44,13 @@ def clients_of(examples: Examples, partition: Partition, seed: int) -> dict[str,
     return rows_by_client
 
 
-@catalog.partitions.register("by_site")
+@registries.partitions.register("by_site")
 def by_site() -> Partition:
     """Each site is a client of its own name: the federation as it is."""
 
     def partition(examples: Examples, rng: np.random.Generator) -> Mapping[str, Array]:
         if examples.site is None:
-            others = ", ".join(name for name in catalog.partitions.names() if name != "by_site")
+            others = ", ".join(name for name in registries.partitions.names() if name != "by_site")
             raise errors.DataError(
                 f"partition.name: 'by_site' needs data with sites, and these have none; use {others}"
             )
@@ -60,7 +60,7 @@ def by_site() -> Partition:
     return partition
 
 
-@catalog.partitions.register("iid")
+@registries.partitions.register("iid")
 def iid(*, clients: int) -> Partition:
     """Deals the rows out at random, as many to each client as to any other, give or take one."""
     _at_least_one("clients", clients)
@@ -71,7 +71,7 @@ def iid(*, clients: int) -> Partition:
     return lambda examples, rng: dealt(examples, clients, deal, rng)
 
 
-@catalog.partitions.register("shards")
+@registries.partitions.register("shards")
 def shards(*, clients: int, shards_per_client: int = 2) -> Partition:
     """Sorts rows by label, cuts them into equal shards, and deals each client some (McMahan et al. 2017).
 
@@ -91,7 +91,7 @@ def shards(*, clients: int, shards_per_client: int = 2) -> Partition:
     return lambda examples, rng: dealt(examples, clients, deal, rng, each=shards_per_client)
 
 
-@catalog.partitions.register("dirichlet")
+@registries.partitions.register("dirichlet")
 def dirichlet(*, clients: int, alpha: float, minimum: int = 1) -> Partition:
     """Divides each class among the clients in proportions drawn from Dir(alpha); small alpha is heavy skew.
 
@@ -120,7 +120,7 @@ def dirichlet(*, clients: int, alpha: float, minimum: int = 1) -> Partition:
     return lambda examples, rng: dealt(examples, clients, deal, rng, each=minimum)
 
 
-@catalog.partitions.register("quantity_skew")
+@registries.partitions.register("quantity_skew")
 def quantity_skew(*, clients: int, alpha: float, minimum: int = 1) -> Partition:
     """Draws client sizes from Dir(alpha), labels alike: each gets `minimum` rows and a drawn share of the others."""
     _at_least_one("clients", clients)
@@ -136,7 +136,7 @@ def quantity_skew(*, clients: int, alpha: float, minimum: int = 1) -> Partition:
     return lambda examples, rng: dealt(examples, clients, deal, rng, each=minimum)
 
 
-@catalog.partitions.register("classes_per_client")
+@registries.partitions.register("classes_per_client")
 def classes_per_client(*, clients: int, classes: int) -> Partition:
     """Gives each client rows of exactly `classes` classes; a class is divided evenly among those who hold it.
 

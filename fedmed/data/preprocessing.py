@@ -6,8 +6,8 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from fedmed import errors
 from fedmed.data.examples import Array, Examples, Feature
+from fedmed.system import errors
 
 Mode: TypeAlias = Literal["federated", "by_site", "none"]
 

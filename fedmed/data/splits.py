@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedmed import errors, seeds
 from fedmed.data.examples import Array, Examples, Task
+from fedmed.system import errors, seeds
 
 
 class ClientRows(NamedTuple):

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
-from fedmed import errors
-from fedmed.data import catalog, columns, labels, table_file
+from fedmed.data import columns, labels, registries, table_file
 from fedmed.data.examples import Array, Dataset, Examples, Feature
+from fedmed.system import errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,7 @@ _SHOWN = 12
 _RARE = 5  # a class of fewer rows is rather a typing error, and its name would be a patient's value
 
 
-@catalog.datasets.register("table")
+@registries.datasets.register("table")
 def table(
     *,
     path: str,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedmed import errors
 from fedmed.data import columns
+from fedmed.system import errors
 
 if TYPE_CHECKING:
     import pandas as pd

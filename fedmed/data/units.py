@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fedmed import errors
 from fedmed.data.examples import Array, Examples
+from fedmed.system import errors
 
 BINS = 10
 

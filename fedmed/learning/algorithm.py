@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from fedmed import config
 from fedmed.learning.learner import Inputs, Learner
 from fedmed.learning.values import Broadcast, ServerState, Weights
+from fedmed.settings import config
 
 
 class Rows(NamedTuple):

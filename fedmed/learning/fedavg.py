@@ -5,19 +5,12 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from fedmed import config
 from fedmed.learning import batches, optimizers, servers
 from fedmed.learning import weights as weight_ops
-from fedmed.learning.algorithm import (
-    METRICS,
-    Algorithm,
-    ClientOutput,
-    ClientStep,
-    Rows,
-    Training,
-)
+from fedmed.learning.algorithm import METRICS, Algorithm, ClientOutput, ClientStep, Rows, Training
 from fedmed.learning.learner import Learner
 from fedmed.learning.values import Broadcast
+from fedmed.settings import config
 
 Pull = Callable[[Sequence[tf.Tensor], Sequence[tf.Variable], Broadcast], Sequence[tf.Tensor]]
 

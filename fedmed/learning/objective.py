@@ -1,13 +1,12 @@
 """What a task minimises and which sums it keeps; a model's output may be a mean or its link (logits, log rates)."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from fedmed.data.examples import Task
-
-Scale: TypeAlias = Literal["mean", "link"]
+from fedmed.models.spec import Scale
 
 
 class Objective(NamedTuple):

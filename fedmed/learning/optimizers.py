@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from fedmed import config
+from fedmed.settings import config
 
 
 class Optimizer(NamedTuple):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from fedmed.data.examples import Array, Inputs
 from fedmed.learning.learner import Learner
 from fedmed.learning.values import Weights
-from fedmed.models import building
+from fedmed.models import refusals
 
 
 class Predictor:
@@ -28,6 +28,6 @@ class Predictor:
         self._learner.assign(weights)
         starts = range(0, len(tf.nest.flatten(x)[0]), self._batch)
         batches = [tf.nest.map_structure(lambda a, s=s: tf.constant(a[s : s + self._batch]), x) for s in starts]
-        with building.refusals_in_one_line("evaluation", calls=True):
+        with refusals.in_one_line("evaluation", calls=True):
             outputs = list(self._threads.map(lambda batch: self._predict(batch).numpy(), batches))
         return np.concatenate(outputs) if outputs else np.zeros((0,))

@@ -15,8 +15,8 @@ from fedmed.learning.lane import LaneOutput, Work, run_lane
 from fedmed.learning.learner import Learner, moving_variables
 from fedmed.learning.tracing import Recording
 from fedmed.learning.values import Broadcast, ServerState, Weights
-from fedmed.models import building
-from fedmed.models.catalog import KerasModel
+from fedmed.models import refusals
+from fedmed.models.spec import KerasModel
 
 
 @dataclasses.dataclass(frozen=True, repr=False)  # TensorFlow's warnings would print the whole graph
@@ -81,7 +81,7 @@ def record_lane(
     """
     step = algorithm.client(learner)
     lane = functools.partial(run_lane, step, layout, clip_norm)
-    with building.refusals_in_one_line("training", calls=True), max_pool.fusing(fuse):
+    with refusals.in_one_line("training", calls=True), max_pool.fusing(fuse):
         return tracing.record(lane, broadcast_specs(initial), WORK_SPECS)
 
 

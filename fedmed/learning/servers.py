@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from fedmed import config
 from fedmed.learning.values import ServerState, Weights
+from fedmed.settings import config
 
 
 def initial_state(settings: config.Server, weights: Weights) -> ServerState:

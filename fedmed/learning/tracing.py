@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.ops import handle_data_util  # the one way to a handle's dtype
 
-from fedmed import errors
+from fedmed.system import errors
 
 
 class Slot(NamedTuple):

@@ -3,16 +3,16 @@
 import contextlib
 import importlib
 import random
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from fedmed import errors, plugins, registry
-from fedmed.learning.objective import Scale
-from fedmed.models.catalog import KerasModel, Spec, is_dotted, models, takes_spec
+from fedmed.models import refusals
+from fedmed.models.spec import KerasModel, Scale, Spec, is_dotted, models, takes_spec
+from fedmed.settings import plugins, registry
+from fedmed.system import errors
 
 Builder = Callable[[], KerasModel]
 
@@ -35,7 +35,9 @@ def _imported(path: str) -> Callable[..., KerasModel]:
         try:
             module = importlib.import_module(module_name)
         except Exception as error:  # whatever a stranger's module raises, it is theirs to mend
-            raise errors.ConfigError(f"model.name: cannot import {module_name!r}: {_first_line(error)}") from error
+            raise errors.ConfigError(
+                f"model.name: cannot import {module_name!r}: {refusals.first_line(error)}"
+            ) from error
     if not callable(getattr(module, function, None)):
         public = [n for n, v in vars(module).items() if callable(v) and not n.startswith("_")]
         raise errors.ConfigError(errors.unknown("model.name", f"function of {module_name}", function, public))
@@ -73,7 +75,7 @@ def build_checked(build: Builder, spec: Spec, sample: Any, seed: int) -> KerasMo
         except errors.UserError:
             raise
         except Exception as error:
-            raise errors.ModelError(f"model.name: building failed: {_first_line(error)}") from error
+            raise errors.ModelError(f"model.name: building failed: {refusals.first_line(error)}") from error
         if not isinstance(model, tf.keras.Model):
             raise errors.ModelError(f"model.name: expected a tf.keras.Model, got {type(model).__name__}")
         shape = _output_shape(model, spec, sample)
@@ -91,62 +93,9 @@ def _output_shape(model: KerasModel, spec: Spec, sample: Any) -> tuple[int, ...]
         return tuple(model(sample, training=False).shape)
     except Exception as error:
         # Not `from error`: a traceback would quote what TensorFlow refused.
-        raise errors.ModelError(f"model: it does not take the data's inputs {spec.inputs}: {_cause(error)}") from None
-
-
-@contextlib.contextmanager
-def refusals_in_one_line(doing: str, *, calls: bool = False) -> Iterator[None]:
-    """Turns what the model refuses into a ModelError that quotes no patient's value.
-
-    Args:
-        doing: what the model was doing, such as "training".
-        calls: the model's own Python is called, so that any error but the machine's is taken for the model's; otherwise
-            operations of its graph run, and only theirs are.
-    """
-    try:
-        yield
-    except (errors.UserError, MemoryError, OSError):
-        raise
-    except Exception as error:
-        if not calls and not isinstance(error, tf.errors.OpError):
-            raise
-        # Not `from error`: a traceback would quote what TensorFlow refused.
-        raise errors.ModelError(f"model: it failed in {doing}: {_cause(error)}") from None
-
-
-def _cause(error: Exception) -> str:
-    """Returns the line in which TensorFlow says what was refused, and by which layer's operation, without the value."""
-    lines = _lines(error)
-    nodes = [number for number, line in enumerate(lines) if line.startswith("[[{{") and "{{node " in line]
-    if nodes and nodes[0] > 0:
-        node = lines[nodes[0]].partition("{{node ")[2].partition("}}")[0]
-        return f"{_hidden(lines[nodes[0] - 1])} (in {node})"
-    raised = [line for line in lines if _RAISED.match(line)]
-    if "in user code:" in lines and raised:  # Keras lists the lines of code that led to it first
-        return _hidden(raised[-1])
-    told = _first_line(error)
-    kind = type(error).__name__
-    return told if isinstance(error, ValueError | tf.errors.OpError) or told == kind else f"{kind}: {told}"
-
-
-def _lines(error: Exception) -> list[str]:
-    text = error.args[0] if isinstance(error, KeyError) and error.args else error  # as text, a KeyError is quoted
-    return [line.strip() for line in str(text).splitlines() if line.strip()]
-
-
-_RAISED = re.compile(r"[A-Za-z_.]*(Error|Exception|Iteration): ")
-
-
-def _first_line(error: Exception) -> str:
-    lines = _lines(error)
-    lines = [line for line in lines if not line.startswith("Exception encountered when calling")] or lines
-    return _hidden(lines[0]) if lines else type(error).__name__
-
-
-def _hidden(line: str) -> str:
-    """Hides the value that TensorFlow quotes ("indices[3] = 150 is not in ..."): it may be a patient's."""
-    plain = re.sub(r"^{{function_node [^}]*}} *", "", line)
-    return re.sub(r"(= *)-?[\d.]+(e[-+]?\d+)?\b", r"\1(hidden)", plain)[:300]
+        raise errors.ModelError(
+            f"model: it does not take the data's inputs {spec.inputs}: {refusals.cause(error)}"
+        ) from None
 
 
 _MEANS = {"binary": ("sigmoid",), "multiclass": ("softmax",), "count": ("exponential", "softplus", "relu")}

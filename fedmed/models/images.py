@@ -1,7 +1,7 @@
 """Convolutional and dense classifiers for small images; sizes follow McMahan et al. 2017, section 3."""
 
-from fedmed import errors
-from fedmed.models.catalog import KerasModel, Spec, models
+from fedmed.models.spec import KerasModel, Spec, models
+from fedmed.system import errors
 
 
 def _image(spec: Spec, name: str) -> tuple[int, ...]:

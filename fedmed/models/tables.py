@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from fedmed import errors
-from fedmed.models.catalog import KerasModel, Spec, models
+from fedmed.models.spec import KerasModel, Spec, models
+from fedmed.system import errors
 
 
 def _columns(spec: Spec, name: str) -> tuple[int, ...]:

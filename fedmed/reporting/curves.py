@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fedmed import files, pictures
 from fedmed.data.examples import Task
 from fedmed.statistics.metrics import METRICS
+from fedmed.system import files, pictures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,25 +8,12 @@ from fedmed.statistics.calibration import (
     expected_calibration_error,
     smooth_calibration,
 )
-from fedmed.statistics.comparison import (
-    ArmTest,
-    PairedTest,
-    informative_patients,
-    metric_interval,
-    paired_difference,
-)
+from fedmed.statistics.comparison import ArmTest, PairedTest, informative_patients, metric_interval, paired_difference
 from fedmed.statistics.decision import DecisionCurve, decision_curve, net_benefit
-from fedmed.statistics.discrimination import (
-    OperatingPoint,
-    Roc,
-    operating_point,
-    roc,
-    sensitivity_at_specificity,
-)
+from fedmed.statistics.discrimination import OperatingPoint, Roc, operating_point, roc, sensitivity_at_specificity
 from fedmed.statistics.intervals import Interval, corrected_resampled_t, percentile_interval, wilson
 from fedmed.statistics.metrics import METRICS, Metric, evaluate, metric, score, undefined
-from fedmed.statistics.ranking import auroc
-from fedmed.statistics.shift import (
+from fedmed.statistics.populations import (
     ColumnShift,
     LabelShift,
     feature_shift,
@@ -34,6 +21,7 @@ from fedmed.statistics.shift import (
     standardised_mean_difference,
     total_variation,
 )
+from fedmed.statistics.ranking import auroc
 from fedmed.statistics.subgroups import Gap, Subgroup, by_subgroup, subgroup_gap, worst_subgroup
 from fedmed.statistics.truth import Truth, against_truth, expected_auroc
 from fedmed.statistics.verdicts import Verdict, detectable_difference, holm, p_value, verdicts

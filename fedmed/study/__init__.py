@@ -1,5 +1,5 @@
 """The hospital study: is federation worth it, and for whom."""
 
-from fedmed.study.settings import KINDS, Arm, Kind, Study
+from fedmed.settings.study import KINDS, Arm, Kind, Study
 
 __all__ = ["KINDS", "Arm", "Kind", "Study"]

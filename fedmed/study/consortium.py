@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedmed import config, errors, seeds
 from fedmed.data import clients
 from fedmed.data import preprocessing as tables
 from fedmed.data.examples import Array, Dataset, Examples, joined
 from fedmed.data.preprocessing import Preprocessing
 from fedmed.data.splits import ClientRows
-from fedmed.study.settings import Kind
+from fedmed.settings import config
+from fedmed.settings.study import Kind
+from fedmed.system import errors, seeds
 
 POOLED = "pooled"
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from fedmed import seeds
 from fedmed.data.examples import Array, Task
 from fedmed.statistics import ArmTest, Interval, PairedTest, informative_patients, metric_interval, p_value, undefined
 from fedmed.statistics import paired_difference as metric_difference
@@ -18,6 +17,7 @@ from fedmed.statistics.resampling import bootstrap
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes, Unit
 from fedmed.study.suppression import MINIMUM_CELL, WITHHELD, tests_betray
+from fedmed.system import seeds
 
 _DRAWS_OF_OTHERS = 400  # a standard error to about 4 %; verdicts are by the primary metric alone
 _DRAWS_OF_FITS = 300  # calibration is fitted anew in each

@@ -6,13 +6,14 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from fedmed import config, errors, seeds
+from fedmed.settings import config
 from fedmed.study import estimates
 from fedmed.study.consortium import Consortium
 from fedmed.study.estimates import Rules
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.plan import ArmPlan, Job, Scenario, job_name, seeds_of
+from fedmed.system import errors, seeds
 
 NAME = "grow"
 ALONE = "1 hospital"

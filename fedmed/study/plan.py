@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedmed import config, seeds
-from fedmed.study.settings import KINDS, Kind, Study
+from fedmed.settings import config
+from fedmed.settings.study import KINDS, Kind, Study
+from fedmed.system import seeds
 
 MAIN = ""
 _PER_HOSPITAL = ("local", "leave_one_out")

@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 
-from fedmed import errors
-from fedmed.study.worker import Reply, Session, Task
+from fedmed.study.session import Reply, Session, Task
+from fedmed.system import errors
 
 _BYTES_EACH = 1_500_000_000
 _ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from fedmed import config
+from fedmed.settings import config
 from fedmed.statistics import ArmTest, informative_patients
-from fedmed.study import comparisons, groups, parallel, risks, shift, suppression, table_one, views
+from fedmed.study import comparisons, distances, parallel, risks, subgroups, suppression, table_one, views
 from fedmed.study.consortium import Consortium
 from fedmed.study.estimates import Rules, mean_performance, performance
 from fedmed.study.measures import Measure, measures
@@ -47,7 +47,7 @@ def scored(settings: config.RunConfig, consortium: Consortium, metric: str) -> t
 
 
 def study_json(settings: config.RunConfig, outcomes: Outcomes, metric: str) -> dict[str, Any]:
-    """Returns everything but scenarios, grow and reproduce, which `fedmed.study.run` adds."""
+    """Returns everything but scenarios, grow and reproduce, which `fedmed.study.conduct` adds."""
     rules, study, consortium = rules_of(settings), settings.study, outcomes.consortium
     found = scored(settings, consortium, metric)
     pairs = comparisons.pairs(outcomes.arms)
@@ -76,13 +76,13 @@ def study_json(settings: config.RunConfig, outcomes: Outcomes, metric: str) -> d
         "hospitals": hospitals(outcomes, study.minimum_events),
         "answer": answer,
         "table1": table_one.table_one(consortium),
-        "shift": shift.shift(consortium, study.level),
+        "shift": distances.shift(consortium, study.level),
         "performance": arms,
         "comparisons": compared,
         "curves": views.curves(outcomes, found[0].name),
         "calibration": risks.calibration(outcomes, rules),
         "decision": risks.decision(outcomes, study.thresholds, pairs, rules) if task == "binary" else None,
-        "subgroups": groups.subgroups(outcomes, study, found[0], pairs[:1], rules),
+        "subgroups": subgroups.subgroups(outcomes, study, found[0], pairs[:1], rules),
         "truth": views.truth(outcomes),
         "transfer": views.transfer(outcomes, found[0], rules),
         "communication": views.communication(outcomes, study, found[0], arms),

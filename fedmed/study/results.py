@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedmed import files
 from fedmed.data.examples import Array
+from fedmed.system import files
 
 
 class Result(NamedTuple):

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from fedmed import config, sampling, training
 from fedmed.data.clients import Clients
 from fedmed.data.examples import Array, Examples, joined
 from fedmed.data.store import ClientStore
-from fedmed.federated.local import LocalRuntime
-from fedmed.learning import catalog
+from fedmed.engine import attendance, training
+from fedmed.engine.runtimes.local import LocalRuntime
+from fedmed.learning import algorithms
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.algorithm import Algorithm
 from fedmed.learning.learner import Learner
@@ -24,6 +24,7 @@ from fedmed.learning.predictor import Predictor
 from fedmed.learning.program import Program, model_weights, record_lane
 from fedmed.learning.values import ServerState, Weights
 from fedmed.models import building
+from fedmed.settings import config
 from fedmed.statistics import metrics
 from fedmed.study.consortium import Consortium, Material
 from fedmed.study.plan import Job
@@ -73,7 +74,7 @@ class Trainer:
         initial = model_weights(model)
         key = _key(settings, spec, layout)
         if key not in self._traced:
-            local = catalog.checked(settings.algorithm.name, settings.algorithm.args)
+            local = algorithms.checked(settings.algorithm.name, settings.algorithm.args)
             algorithm = local(training.Training(settings.client, settings.server))
             learner = Learner(model, objective(spec.task, building.output_scale(model, spec, sample)))
             lane = record_lane(learner, algorithm, layout, settings.aggregation.clip_norm, initial, True)
@@ -98,7 +99,9 @@ def _settings(job: Job, clients: int, members: int) -> config.RunConfig:
     size = settings.cohort.size
     cohort = dataclasses.replace(settings.cohort, size=None if size is None else min(size, clients))
     if job.kind == "pooled" and settings.client.steps is not None:
-        together = settings.client.steps * min(members, sampling.cohort_size(settings.cohort, max(members, size or 1)))
+        together = settings.client.steps * min(
+            members, attendance.cohort_size(settings.cohort, max(members, size or 1))
+        )
         settings = dataclasses.replace(settings, client=dataclasses.replace(settings.client, steps=together))
     return dataclasses.replace(settings, cohort=config.Cohort() if clients == 1 else cohort)
 
@@ -146,8 +149,8 @@ class _Training:
 
     def _round(self, traced: Traced, state: ServerState, settings: config.RunConfig, only: str | None) -> ServerState:
         began, number, ids = time.perf_counter(), int(state.round), list(self._clients.train)
-        size = sampling.cohort_size(settings.cohort, len(ids))
-        cohort = [only] if only is not None else sampling.cohort(settings.seed, number, ids, size)
+        size = attendance.cohort_size(settings.cohort, len(ids))
+        cohort = [only] if only is not None else attendance.cohort(settings.seed, number, ids, size)
         work = training.Rounds(settings, self._clients, self._store, traced.runtime)
         state, _ = work.train(state, number, traced.algorithm.learning_rate(number), cohort)
         self._seconds += time.perf_counter() - began

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 
 from fedmed.data.examples import Array
+from fedmed.settings.study import Study, bits_per_second
 from fedmed.statistics import ArmTest, against_truth, informative_patients
 from fedmed.study import estimates
 from fedmed.study.estimates import Rules, number
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes, Unit
 from fedmed.study.risks import by_unit
-from fedmed.study.settings import Study, bits_per_second
 from fedmed.study.suppression import small_hospitals
 
 _NEAR = 0.01  # of pooled training's value: near enough to be called as good

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from fedmed import pictures
+from fedmed.system import pictures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,8 +6,8 @@ import pathlib
 import re
 from typing import TYPE_CHECKING
 
-from fedmed import files
 from fedmed.reporting.page.blocks import Cell, Key, Page
+from fedmed.system import files
 
 if TYPE_CHECKING:
     from jinja2 import Environment

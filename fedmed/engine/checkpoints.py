@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fedmed import files
 from fedmed.learning.values import ServerState, Weights
+from fedmed.system import files
 
 _NAME, _PREVIOUS = "checkpoint.bin", "checkpoint.previous.bin"
 

@@ -9,7 +9,7 @@ import tensorflow_federated as tff
 from tensorflow_federated.python.core.backends.native import compiler
 from tensorflow_federated.python.core.impl.executor_stacks import python_executor_stacks
 
-from fedmed.federated.worker import Worker, WorkerError
+from fedmed.engine.runtimes.worker import Worker, WorkerError
 
 _RESTARTS = 3
 _READY_SECONDS = 30.0

@@ -4,12 +4,15 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from fedmed.data.examples import Task
-from fedmed.registry import Registry
+from fedmed.settings.registry import Registry
 
 KerasModel: TypeAlias = Any  # tf.keras.Model; named here so that listing models costs no TensorFlow import
+
+Scale: TypeAlias = Literal["mean", "link"]
+"""What a model returns: means (probabilities, rates), or values on the link's scale (logits, log rates)."""
 
 
 @dataclasses.dataclass(frozen=True)

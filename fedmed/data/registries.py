@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from fedmed.data.examples import Dataset, Partition
-from fedmed.registry import Registry
+from fedmed.settings.registry import Registry
 
 datasets: Registry[Callable[..., Dataset]] = Registry("data set")
 partitions: Registry[Callable[..., Partition]] = Registry("partition")

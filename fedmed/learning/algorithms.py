@@ -6,8 +6,9 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fedmed import errors, registry
-from fedmed.registry import Registry
+from fedmed.settings import registry
+from fedmed.settings.registry import Registry
+from fedmed.system import errors
 
 if TYPE_CHECKING:
     from fedmed.learning.algorithm import Algorithm, Training

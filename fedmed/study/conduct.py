@@ -9,16 +9,18 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fedmed import checks, config, errors, files, machine
 from fedmed.data.examples import Task
+from fedmed.engine import checks
+from fedmed.settings import config
 from fedmed.statistics.metrics import METRICS
-from fedmed.study import groups, grow, plan, pool, report, results
+from fedmed.study import grow, plan, pool, report, results, subgroups
 from fedmed.study.consortium import Consortium
 from fedmed.study.outcomes import Outcomes, gather
 from fedmed.study.plan import Job, Scenario
 from fedmed.study.progress import JobProgress
 from fedmed.study.results import Result
-from fedmed.study.worker import Task as JobTask
+from fedmed.study.session import Task as JobTask
+from fedmed.system import errors, files, machine
 
 _DEFAULT_METRIC: Mapping[Task, str] = {"binary": "auroc", "multiclass": "accuracy"}
 
@@ -70,7 +72,7 @@ def _planned(settings: config.RunConfig) -> tuple[list[_Part], str]:
         checks.check_names(arm.settings)
     main = Consortium(settings)
     metric = _metric(settings, main)
-    groups.columns(main.dataset, settings.study)
+    subgroups.columns(main.dataset, settings.study)
     consortia = [main, *(Consortium(scenario.settings) for scenario in scenarios[1:])]
     parts = [
         _Part(scenario, consortium, plan.jobs(scenario, consortium.hospitals, metric))

@@ -6,7 +6,7 @@ import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 
-from fedmed import errors
+from fedmed.system import errors
 
 
 def load(names: Sequence[str]) -> None:

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from fedmed import errors
 from fedmed.data.examples import Array, Dataset, Feature
+from fedmed.settings.study import Study
 from fedmed.statistics import ArmTest, PairedTest, by_subgroup, informative_patients, metric_interval, subgroup_gap
 from fedmed.statistics.comparison import paired_difference
 from fedmed.statistics.verdicts import p_value
 from fedmed.study.estimates import Rules, estimate, estimate_difference, number
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
-from fedmed.study.settings import Study
 from fedmed.study.suppression import MINIMUM_CELL, coded, hidden_levels, small_hospitals
+from fedmed.system import errors
 
 _BY_DEFAULT = frozenset({"sex", "gender", "male", "female", "age"})
 _AGE_BANDS = (45.0, 65.0)

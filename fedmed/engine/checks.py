@@ -2,11 +2,14 @@
 
 import importlib.util
 
-from fedmed import errors, models, plugins, registry, sampling
-from fedmed.config import RunConfig
+from fedmed import models
 from fedmed.data.clients import Clients, prepare
-from fedmed.learning import catalog
+from fedmed.engine import attendance
+from fedmed.learning import algorithms
+from fedmed.settings import plugins, registry
+from fedmed.settings.config import RunConfig
 from fedmed.statistics.metrics import METRICS
+from fedmed.system import errors
 
 
 def check(settings: RunConfig) -> Clients:
@@ -17,7 +20,7 @@ def check(settings: RunConfig) -> Clients:
     """
     check_names(settings)
     clients = prepare(settings)
-    sampling.cohort_size(settings.cohort, len(clients.train))
+    attendance.cohort_size(settings.cohort, len(clients.train))
     task = clients.dataset.task
     names = [metric.name for metric in METRICS[task]]
     if settings.stop.metric is not None and settings.stop.metric not in names:
@@ -28,7 +31,7 @@ def check(settings: RunConfig) -> Clients:
 def check_names(settings: RunConfig) -> None:
     """Checks names and arguments of algorithm and model, for which no data are needed; raises as `check`."""
     plugins.load(settings.plugins)
-    catalog.checked(settings.algorithm.name, settings.algorithm.args)
+    algorithms.checked(settings.algorithm.name, settings.algorithm.args)
     _check_model(settings)
 
 

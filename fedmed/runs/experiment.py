@@ -10,7 +10,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fedmed import checkpoints, checks, config, machine, rundir, sampling
+from fedmed.engine import checkpoints, checks, attendance
+from fedmed.settings import config
+from fedmed.system import machine
+from fedmed.runs.directory import RunDirectory, checksum
 from fedmed.data.clients import Clients
 from fedmed.statistics import metrics
 
@@ -29,7 +32,7 @@ class Observer(Protocol):
 
 
 class Runtime(Protocol):
-    """Where rounds run; see `fedmed.federated`."""
+    """Where rounds run; see `fedmed.engine.runtimes`."""
 
     def initialize(self) -> Any: ...
 
@@ -51,8 +54,8 @@ def run(
     """
     settings = resolved(settings)
     clients = checks.check(settings)
-    size = sampling.cohort_size(settings.cohort, len(clients.train))
-    directory = rundir.RunDirectory(out, settings, resume=resume, overwrite=overwrite)
+    size = attendance.cohort_size(settings.cohort, len(clients.train))
+    directory = RunDirectory(out, settings, resume=resume, overwrite=overwrite)
     with contextlib.closing(directory), _worker(settings, out) as worker:
         return _Run(settings, clients, size, directory, worker).complete(observers)
 
@@ -71,7 +74,7 @@ def _worker(settings: config.RunConfig, out: pathlib.Path) -> Iterator[Any]:
     if settings.runtime.name != "tff":
         yield None
         return
-    from fedmed.federated.worker import Worker
+    from fedmed.engine.runtimes.worker import Worker
 
     worker = Worker(settings.runtime.lanes, out / "worker.log")
     worker.start()
@@ -85,9 +88,9 @@ class _Run:
     """One run's moving parts; it lives as long as `run`."""
 
     def __init__(
-        self, settings: config.RunConfig, clients: Clients, size: int, directory: rundir.RunDirectory, worker: Any
+        self, settings: config.RunConfig, clients: Clients, size: int, directory: RunDirectory, worker: Any
     ) -> None:
-        from fedmed import training  # imports TensorFlow, so only now
+        from fedmed.engine import training  # imports TensorFlow, so only now
 
         self.settings, self.clients, self.directory = settings, clients, directory
         self.ids, self.size = list(clients.train), size
@@ -141,7 +144,7 @@ class _Run:
 
     def _round(self, state: Any) -> tuple[Any, dict[str, Any]]:
         number = int(state.round)
-        cohort = sampling.cohort(self.settings.seed, number, self.ids, self.size)
+        cohort = attendance.cohort(self.settings.seed, number, self.ids, self.size)
         rate = self.setup.learning_rate(number)
         began = time.perf_counter()
         state, reports = self.setup.train(state, number, rate, cohort)
@@ -245,7 +248,7 @@ class _Run:
             "refused": self.facts["refused"],
             "parameters": self.setup.weight_bytes // 4,
             "weights_bytes": self.setup.weight_bytes,
-            "weights_sha256": rundir.checksum(state.weights),
+            "weights_sha256": checksum(state.weights),
             "seed": self.settings.seed,
             "data": {"name": data.name, "checksums": data.checksums()},
             "versions": machine.versions(),

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fedmed import config, errors, files
+from fedmed.settings import config
+from fedmed.system import errors, files
 from fedmed.learning.values import Weights
 
 _MAY_CHANGE = ("rounds", "stop", "checkpoint", "study", "arms")  # a run takes no notice of the last two

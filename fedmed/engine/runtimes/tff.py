@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fedmed.federated.context import execution_context
-from fedmed.federated.worker import Worker
+from fedmed.engine.runtimes.context import execution_context
+from fedmed.engine.runtimes.worker import Worker
 from fedmed.learning.lane import LaneOutput, Work
 from fedmed.learning.program import WORK_SPECS, Program, broadcast_specs
 from fedmed.learning.values import ServerState

@@ -7,9 +7,10 @@ import sys
 import traceback
 from typing import Any, BinaryIO, NamedTuple
 
-from fedmed import config, errors, quiet
+from fedmed.settings import config
 from fedmed.study import results
 from fedmed.study.plan import Job
+from fedmed.system import errors, quiet
 
 
 class Task(NamedTuple):

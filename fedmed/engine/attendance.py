@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from fedmed import config, errors, seeds
+from fedmed.settings import config
+from fedmed.system import errors, seeds
 
 
 def cohort_size(settings: config.Cohort, clients: int) -> int:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from fedmed import config, sampling, seeds
 from fedmed.data.clients import Clients
 from fedmed.data.store import ClientStore, layout
-from fedmed.evaluation import Evaluator
-from fedmed.learning import catalog
+from fedmed.engine import attendance
+from fedmed.engine.evaluation import Evaluator
+from fedmed.learning import algorithms
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.algorithm import Training
 from fedmed.learning.lane import Work
@@ -20,14 +20,16 @@ from fedmed.learning.learner import Learner, moving_variables, scaled
 from fedmed.learning.objective import objective
 from fedmed.learning.program import Program, model_weights, record_lane, set_model_weights
 from fedmed.learning.values import Weights
-from fedmed.models import Spec, building
+from fedmed.models import Spec, building, refusals
+from fedmed.settings import config
+from fedmed.system import seeds
 
 
 class Setup(NamedTuple):
     """What a run needs of TensorFlow.
 
     Attributes:
-        runtime: runs rounds; see `fedmed.federated`.
+        runtime: runs rounds; see `fedmed.engine.runtimes`.
         evaluator: scores weights.
         train: (state, round, learning rate, cohort) -> (state, reports [cohort, len(REPORT)] in cohort order).
         learning_rate: round -> the clients' learning rate.
@@ -61,7 +63,7 @@ def set_up(settings: config.RunConfig, clients: Clients, worker: Any) -> Setup:
     model = building.build_checked(build, spec, sample, init_seed(settings.seed))
     task_objective = objective(spec.task, building.output_scale(model, spec, sample))
     training = Training(settings.client, settings.server)
-    algorithm = catalog.checked(settings.algorithm.name, settings.algorithm.args)(training)
+    algorithm = algorithms.checked(settings.algorithm.name, settings.algorithm.args)(training)
     initial = model_weights(model)
     learner = Learner(model, task_objective)
     # XLA compiles once for each batch size, which full batches make as many as clients.
@@ -109,10 +111,10 @@ def init_seed(seed: int) -> int:
 
 def _runtime(settings: config.RunConfig, program: Program, worker: Any) -> Any:
     if settings.runtime.name == "local":
-        from fedmed.federated.local import LocalRuntime
+        from fedmed.engine.runtimes.local import LocalRuntime
 
         return LocalRuntime(program, settings.runtime.lanes)
-    from fedmed.federated.process import TffRuntime
+    from fedmed.engine.runtimes.tff import TffRuntime
 
     return TffRuntime(program, worker)
 
@@ -127,9 +129,9 @@ class Rounds:
 
     def train(self, state: Any, round_: int, rate: float, cohort: Sequence[str]) -> tuple[Any, np.ndarray]:
         """Runs one round."""
-        lanes = sampling.lanes([self._steps(client) for client in cohort], self._settings.runtime.lanes)
+        lanes = attendance.lanes([self._steps(client) for client in cohort], self._settings.runtime.lanes)
         work = [self._work(round_, [cohort[position] for position in lane]) for lane in lanes]
-        with building.refusals_in_one_line("training"):
+        with refusals.in_one_line("training"):
             state, outputs = self._runtime.next(state, rate, work)
         reports = np.empty((len(cohort), outputs[0].shape[1]), np.float32)
         for lane, output in zip(lanes, outputs, strict=True):

@@ -9,9 +9,10 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from fedmed import errors, registry
-from fedmed.limits import check_range, setting
-from fedmed.study import settings as studies
+from fedmed.settings import registry
+from fedmed.settings import study as studies
+from fedmed.settings.ranges import check_range, setting
+from fedmed.system import errors
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from fedmed import errors
+from fedmed.system import errors
 
 
 def setting(

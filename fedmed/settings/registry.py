@@ -6,7 +6,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from fedmed import errors
+from fedmed.system import errors
 
 F = TypeVar("F", bound=Callable[..., Any])
 

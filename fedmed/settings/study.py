@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from fedmed import errors
-from fedmed.limits import setting
+from fedmed.settings.ranges import setting
+from fedmed.system import errors
 
 Kind: TypeAlias = Literal["federated", "local", "pooled", "leave_one_out", "fine_tuned"]
 
