@@ -17,7 +17,7 @@ from fedmed.engine.runtimes.worker import Worker
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.learner import Learner
 from fedmed.learning.objective import objective
-from fedmed.models import Spec, building
+from fedmed.models import Spec, building, refusals
 from fedmed.runs import experiment
 from fedmed.system import errors
 
