@@ -23,6 +23,11 @@ def cohort(seed: int, round_: int, clients: Sequence[str], size: int) -> list[st
     return [clients[int(i)] for i in sorted(picked)]
 
 
+def drops_out(seed: int, round_: int, client: int, chance: float) -> bool:
+    """Tells whether a client, by its number, drops out of a round that it was asked to take part in."""
+    return chance > 0 and bool(seeds.generator(seed, "drop_out", round_, client).random() < chance)
+
+
 def lanes(costs: Sequence[int], count: int) -> list[list[int]]:
     """Deals positions to at most `count` lanes so that the largest lane is small: longest first, to the emptiest.
 

@@ -1,79 +1,102 @@
-"""Checkpoints: one file, written whole, with a checksum; a damaged one is noticed and the one before it used."""
+"""Checkpoints: one file, written whole, with a checksum and what it belongs to; the one before stays beside it."""
 
 import hashlib
 import io
 import json
 import pathlib
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
-from fedmed.learning.values import ServerState, Weights
-from fedmed.system import files
+from fedmed.engine.federation import Position
+from fedmed.engine.identity import Identity
+from fedmed.learning.values import Nest
+from fedmed.system import errors, files
 
-_NAME, _PREVIOUS = "checkpoint.bin", "checkpoint.previous.bin"
 
-
-class Progress(NamedTuple):
-    """All that a run needs to go on.
+class Saved(NamedTuple):
+    """All that is needed to go on.
 
     Attributes:
-        state: the server's state, NumPy arrays.
-        best: the best weights so far.
-        facts: plain JSON values: best round and value, evaluations without improvement, counts of refused updates.
+        positions: where the federation stands, and others that are needed later (the best one), by name.
+        facts: plain JSON values of whoever saved it.
     """
 
-    state: ServerState
-    best: Weights
+    positions: dict[str, Position]
     facts: dict[str, Any]
 
 
-def save(folder: pathlib.Path, progress: Progress) -> None:
-    """Writes the checkpoint; the last one stays beside it until the next."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **_flatten(progress), facts=np.frombuffer(json.dumps(progress.facts).encode(), np.uint8))
-    content = buffer.getvalue()
-    current = folder / _NAME
-    if current.exists():
-        current.replace(folder / _PREVIOUS)
-    files.write_atomically(current, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+class Checkpoints:
+    """The checkpoint of one run or model, in a file and the one before it."""
+
+    def __init__(self, path: pathlib.Path, identity: Identity) -> None:
+        self._path, self._identity = path, identity
+        self._previous = path.with_name(f"{path.stem}.previous{path.suffix}")
+
+    def save(self, saved: Saved) -> None:
+        """Writes a checkpoint; the last one stays beside it until the next."""
+        arrays, told = {}, {}
+        for name, position in saved.positions.items():
+            leaves = tf.nest.flatten(position.state)
+            arrays |= {f"{name}/{place:05d}": np.asarray(leaf) for place, leaf in enumerate(leaves)}
+            told[name] = {"round": position.round, "kept": sorted(position.kept.items())}
+        head = {"identity": self._identity._asdict(), "positions": told, "facts": saved.facts}
+        buffer = io.BytesIO()
+        np.savez(buffer, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)
+        content = buffer.getvalue()
+        if self._path.exists():
+            self._path.replace(self._previous)
+        files.write_atomically(self._path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+    def saved(self, like: Nest) -> Iterator[Saved]:
+        """Yields the undamaged checkpoints, the newest first.
+
+        Args:
+            like: a state, for its structure.
+
+        Raises:
+            UserError: one belongs to other settings, data, packages or code.
+        """
+        for path in self.files():
+            found = _content(path)
+            if found is not None:
+                arrays, head = found
+                self._check(path, head)
+                yield Saved({name: _position(name, told, arrays, like) for name, told in head["positions"].items()},
+                            head["facts"])  # fmt: skip
+
+    def files(self) -> Sequence[pathlib.Path]:
+        """Returns the files there are, the newest first."""
+        return [path for path in (self._path, self._previous) if path.exists()]
+
+    def remove(self) -> None:
+        """Removes them."""
+        for path in self.files():
+            path.unlink()
+
+    def _check(self, path: pathlib.Path, head: dict[str, Any]) -> None:
+        changed = Identity(**head["identity"]).difference(self._identity)
+        if changed:
+            raise errors.ConfigError(f"{path.parent}: cannot resume: {changed}")
 
 
-def load(folder: pathlib.Path) -> Progress | None:
-    """Returns the newest undamaged checkpoint, or None when there is none."""
-    for name in (_NAME, _PREVIOUS):
-        path = folder / name
-        if path.is_file():
-            checksum, _, content = path.read_bytes().partition(b"\n")
-            if hashlib.sha256(content).hexdigest().encode() == checksum:
-                return _restored(content)
-    return None
+def _content(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    """Returns a file's arrays and head, None when it is damaged."""
+    try:
+        checksum, _, content = path.read_bytes().partition(b"\n")
+        if hashlib.sha256(content).hexdigest().encode() != checksum:
+            return None
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        return arrays, json.loads(arrays.pop("head").tobytes())
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
 
 
-def _flatten(progress: Progress) -> dict[str, np.ndarray]:
-    state = progress.state
-    groups: Mapping[str, list[Any]] = {
-        "trainable": state.weights.trainable,
-        "moving": state.weights.moving,
-        "first": state.first,
-        "second": state.second,
-        "best_trainable": progress.best.trainable,
-        "best_moving": progress.best.moving,
-    }
-    arrays = {f"{group}/{i}": np.asarray(a) for group, parts in groups.items() for i, a in enumerate(parts)}
-    return {**arrays, "round": np.asarray(state.round)}
-
-
-def _restored(content: bytes) -> Progress:
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-
-    def group(name: str) -> list[np.ndarray]:
-        count = sum(key.startswith(f"{name}/") for key in arrays)
-        return [arrays[f"{name}/{i}"] for i in range(count)]
-
-    weights = Weights(group("trainable"), group("moving"))
-    state = ServerState(weights, group("first"), group("second"), np.int32(arrays["round"]))
-    best = Weights(group("best_trainable"), group("best_moving"))
-    return Progress(state, best, json.loads(arrays["facts"].tobytes()))
+def _position(name: str, told: dict[str, Any], arrays: dict[str, np.ndarray], like: Nest) -> Position:
+    leaves = [array for key, array in sorted(arrays.items()) if key.startswith(f"{name}/")]
+    state = tf.nest.pack_sequence_as(like, leaves)
+    return Position(told["round"], state, {int(client): int(round_) for client, round_ in told["kept"]})

@@ -32,6 +32,7 @@ def check_names(settings: RunConfig) -> None:
     """Checks names and arguments of algorithm and model, for which no data are needed; raises as `check`."""
     plugins.load(settings.plugins)
     algorithms.checked(settings.algorithm.name, settings.algorithm.args)
+    algorithms.check_settings(settings)
     _check_model(settings)
 
 

@@ -1,73 +1,106 @@
-"""How good the global model is: predictions on test rows, pooled and for each client."""
+"""How good a federation's model is: predictions on test rows, pooled and for each client."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fedmed.data.clients import Clients
-from fedmed.data.examples import Task, joined
-from fedmed.learning.learner import Learner
-from fedmed.learning.predictor import Predictor
-from fedmed.learning.values import Weights
+from fedmed.data.examples import Array, Examples, Task, joined
+from fedmed.engine.federation import Federation, Position
 from fedmed.statistics import metrics
 
 OWN_ROWS = "each client's own test rows"
 SHARED_ROWS = "the data set's own test rows, reweighted to each client's label mix"
 
+Scores = dict[str, float | None]
+
+
+class Predicted(NamedTuple):
+    """Predictions: of all test rows, and of each client's, by the weights that it would use."""
+
+    pooled: Array
+    clients: Mapping[str, Array]
+
+
+def predict_parts(federation: Federation, position: Position, parts: Mapping[str, Examples]) -> dict[str, Array]:
+    """Returns the predictions for each client's rows; who took no part is predicted by the global model."""
+    if federation.is_personal:
+        return {
+            client: federation.predict(federation.own_weights(position, client), rows.x)
+            for client, rows in parts.items()
+        }
+    together = joined(list(parts.values()))
+    ends = np.cumsum([len(rows) for rows in parts.values()])
+    cut = np.split(federation.predict(federation.weights(position), together.x), ends[:-1])
+    return dict(zip(parts, cut, strict=True))
+
 
 class Evaluator:
-    """Scores weights on the clients' test rows, or on a shared test set.
+    """Scores a federation's positions on the clients' test rows, or on a shared test set.
 
     A shared test set (MNIST's) has no client in it. A client's score is then the pooled rows weighted by
     p_client(y) / p_test(y): exact when clients differ in label mix only, as those of every built-in partition do.
+    Pooled scores are those of the global model, or, where clients have test rows and weights of their own, of all rows
+    with each predicted by its client's weights.
     """
 
-    def __init__(self, learner: Learner, clients: Clients, batch_size: int, threads: int) -> None:
-        self._predict = Predictor(learner, batch_size, threads)
+    def __init__(self, federation: Federation, clients: Clients) -> None:
+        self._federation, self._clients = federation, clients
         self._task: Task = clients.dataset.task
-        self._shared = clients.shared_test is not None
-        test = clients.shared_test if clients.shared_test is not None else joined(list(clients.test.values()))
-        self._x, self.y = test.x, test.y
-        self._parts = _parts(clients)
-        self.how = SHARED_ROWS if self._shared else OWN_ROWS
+        self._shared = clients.shared_test
+        test = self._shared if self._shared is not None else joined(list(clients.test.values()))
+        self.y = test.y
+        self._weights = _weights(clients)
+        self.how = OWN_ROWS if self._shared is None else SHARED_ROWS
 
-    def predictions(self, weights: Weights) -> np.ndarray:
-        """Returns predictions on all test rows: [n] means, or [n, classes] probabilities."""
-        return self._predict(weights, self._x)
+    def predictions(self, position: Position) -> Predicted:
+        """Returns predictions at a position: [n] means, or [n, classes] probabilities."""
+        federation = self._federation
+        if self._shared is None:
+            parts = predict_parts(federation, position, self._clients.test)
+            return Predicted(np.concatenate(list(parts.values())), parts)
+        pooled = federation.predict(federation.weights(position), self._shared.x)
+        own = dict.fromkeys(self._weights, pooled)
+        if federation.is_personal:
+            x = self._shared.x
+            own = {name: federation.predict(federation.own_weights(position, name), x) for name in self._weights}
+        return Predicted(pooled, own)
 
-    def pooled(self, p: np.ndarray) -> dict[str, float | None]:
+    def pooled(self, p: Predicted) -> Scores:
         """Returns each metric over all test rows."""
-        return metrics.evaluate(self._task, self.y, p)
+        return metrics.evaluate(self._task, self.y, p.pooled)
 
-    def clients(self, p: np.ndarray) -> dict[str, dict[str, float | None]]:
+    def clients(self, p: Predicted) -> dict[str, Scores]:
         """Returns each metric for each client."""
-        return {client: metrics.evaluate(self._task, self.y[rows], p[rows], weights)
-                for client, (rows, weights) in self._parts.items()}  # fmt: skip
+        return {
+            client: metrics.evaluate(self._task, self._labels(client), own, self._weights.get(client))
+            for client, own in p.clients.items()
+        }
 
-    def undefined(self, p: np.ndarray) -> dict[str, dict[str, str]]:
+    def undefined(self, p: Predicted) -> dict[str, dict[str, str]]:
         """Returns, for each client with metrics that are not defined, the reasons."""
-        found = {client: metrics.undefined(self._task, self.y[rows], p[rows], weights)
-                 for client, (rows, weights) in self._parts.items()}  # fmt: skip
+        found = {
+            client: metrics.undefined(self._task, self._labels(client), own, self._weights.get(client))
+            for client, own in p.clients.items()
+        }
         return {client: reasons for client, reasons in found.items() if reasons}
+
+    def _labels(self, client: str) -> Array:
+        return self.y if self._shared is not None else self._clients.test[client].y
 
     @property
     def has_own_rows(self) -> bool:
         """Whether clients are scored on rows of their own."""
-        return not self._shared
+        return self._shared is None
 
 
-def _parts(clients: Clients) -> dict[str, tuple[Any, np.ndarray | None]]:
-    """Returns each client's rows within the test rows, and their weights."""
-    if clients.shared_test is None:
-        ends = np.cumsum([len(part) for part in clients.test.values()])
-        return {
-            client: (slice(end - len(part), end), None)
-            for (client, part), end in zip(clients.test.items(), ends, strict=True)
-        }
-    if clients.dataset.classes == 0:
+def _weights(clients: Clients) -> dict[str, Array]:
+    """Returns the weights that give a shared test set each client's label mix; {} where clients have their own rows."""
+    if clients.shared_test is None or clients.dataset.classes == 0:
         return {}
     y, classes = clients.shared_test.y, clients.dataset.classes
     share = np.bincount(y, minlength=classes) / len(y)
     own = {client: np.bincount(part.y, minlength=classes) / len(part) for client, part in clients.train.items()}
-    ratio = {client: np.divide(mix, share, out=np.zeros(classes), where=share > 0) for client, mix in own.items()}
-    return {client: (slice(None), weights[y]) for client, weights in ratio.items()}
+    ratio: Any = {c: np.divide(mix, share, out=np.zeros(classes), where=share > 0) for c, mix in own.items()}
+    return {client: weights[y] for client, weights in ratio.items()}

@@ -1,12 +1,13 @@
-"""What a federated algorithm is: a value made of two pure computations, one at a client and one at the server."""
+"""What a federated algorithm is: a value made of pure computations at a client and at the server."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import tensorflow as tf
 
-from fedmed.learning.learner import Inputs, Learner
-from fedmed.learning.values import Broadcast, ServerState, Weights
+from fedmed.learning import weights as weight_ops
+from fedmed.learning.learner import Anatomy, Inputs, Learner
+from fedmed.learning.values import Counts, Nest, Payload, Turn, Weights
 from fedmed.settings import config
 
 
@@ -18,47 +19,67 @@ class Rows(NamedTuple):
 
 
 class ClientOutput(NamedTuple):
-    """What a client sends back.
+    """What comes of a client's training.
 
     Attributes:
-        update: trained minus received weights.
-        metrics: float32 sums over the rows trained on, in the order of METRICS.
-        state: what this client keeps for its next round; () for algorithms without it.
+        payload: what it sends.
+        sums: [] float32 by name, over the rows trained on: METRICS, and others that `Algorithm.sums` names.
+        kept: what it keeps for its next round, in the structure and shapes of `Algorithm.kept`.
     """
 
-    update: Weights
-    metrics: tf.Tensor
-    state: Any = ()
+    payload: Payload
+    sums: Mapping[str, tf.Tensor]
+    kept: Nest = ()
 
 
 METRICS = ("examples", "loss", "hits")
-"""Sums in `ClientOutput.metrics`: rows seen, summed loss, rows right (squared error for regression and counts)."""
+"""Sums of every client: rows seen, summed loss, rows right (squared error for regression and counts)."""
+
+ClientStep = Callable[[Nest, Nest, Rows, Turn], ClientOutput]
+"""A client's computation, bound to a learner: (what it received, what it kept, rows, turn) -> ClientOutput."""
 
 
-class ClientStep(NamedTuple):
-    """Local training bound to a learner (it owns optimizer slots): (broadcast, rows, seed [2]) -> ClientOutput."""
+def whole_update(weights: Weights) -> Payload:
+    """Returns the payload of an algorithm that sends an update of all weights and nothing else, as zeros."""
+    return Payload(weight_ops.zeros_like(weights))
 
-    update: Callable[[Broadcast, Rows, tf.Tensor], ClientOutput]
+
+def nothing(weights: Weights) -> Nest:
+    """Returns what a client of a stateless algorithm keeps."""
+    del weights
+    return ()
 
 
 class Algorithm(NamedTuple):
-    """A federated algorithm.
+    """A federated algorithm. Its functions are pure and run in a graph; any nest of tensors can be a state.
 
     Attributes:
-        client: makes the client's computation for a learner.
-        initial_state: global weights -> the server's first state.
-        server_update: (state, mean update) -> next state.
-        learning_rate: round number -> the clients' learning rate in that round.
+        init: initial weights -> the server's first state.
+        broadcast: state -> what every client of a round receives.
+        client: makes a client's computation for a learner.
+        apply: (state, aggregate, counts) -> next state. The aggregate is a Payload, by default the mean.
+        weights: state -> the global model's weights.
+        payload: initial weights -> zeros in the structure of what a client sends.
+        kept: initial weights -> what a client holds before its first round.
+        personal: (state, kept) -> a client's own weights at evaluation; None where all use the global model.
+        sums: names of the sums that a client reports.
     """
 
+    init: Callable[[Weights], Nest]
+    broadcast: Callable[[Nest], Nest]
     client: Callable[[Learner], ClientStep]
-    initial_state: Callable[[Weights], ServerState]
-    server_update: Callable[[ServerState, Weights], ServerState]
-    learning_rate: Callable[[int], float]
+    apply: Callable[[Nest, Payload, Counts], Nest]
+    weights: Callable[[Nest], Weights]
+    payload: Callable[[Weights], Payload] = whole_update
+    kept: Callable[[Weights], Nest] = nothing
+    personal: Callable[[Nest, Nest], Weights] | None = None
+    sums: tuple[str, ...] = METRICS
 
 
 class Training(NamedTuple):
-    """The settings that every algorithm shares: local training and the server's optimizer."""
+    """What an algorithm is made for: the settings that all algorithms share, and the model's variables."""
 
     client: config.Client
     server: config.Server
+    aggregation: config.Aggregation
+    anatomy: Anatomy

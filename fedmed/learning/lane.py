@@ -1,7 +1,7 @@
-"""A lane trains several clients one after another and sums their updates, so that few updates are alive at once.
+"""A lane trains several clients one after another and sums what they send, so that few payloads are alive at once.
 
-TensorFlow Federated sees a lane as one of its clients. Federated clients stay apart inside: each starts from the
-broadcast weights, is checked, clipped and weighted by itself, and reports under its own place in the lane.
+TensorFlow Federated sees a lane as one of its clients. Federated clients stay apart inside: each starts from what was
+broadcast and from what it kept itself, is checked, sent and weighted by itself, and reports under its own place.
 """
 
 from collections.abc import Sequence
@@ -10,36 +10,78 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from fedmed.data.store import Field
+from fedmed.learning import keeping, steps
 from fedmed.learning import weights as weight_ops
-from fedmed.learning.algorithm import METRICS, ClientOutput, ClientStep, Rows
-from fedmed.learning.values import Broadcast, Tensor, Weights
+from fedmed.learning.aggregators import Aggregator
+from fedmed.learning.algorithm import Algorithm, ClientOutput, ClientStep, Rows
+from fedmed.learning.steps import Step
+from fedmed.learning.values import Nest, Payload, Tensor, Turn
 
-REPORT = (*METRICS, "update_norm", "accepted")
-"""What a lane reports of each client: its sums, the L2 norm of its update before clipping, and 1.0 if it was used."""
+OWN_SUMS = ("update_norm", "accepted")
+"""What a lane adds to a client's sums: the L2 norm of its update before any step, and 1.0 if it was used."""
 
 
 class Work(NamedTuple):
     """References to the clients of one lane.
 
     Attributes:
-        paths: [k] strings, each client's file.
+        paths: [k] strings, each client's file of rows.
         rows: [k] int32, rows in it.
         seeds: [k, 2] int32, of the client's shuffling and dropout in this round.
-        shares: [k] float32, the weight of its update in the mean.
+        shares: [k] float32, the weight of its payload.
+        kept: [k] strings, the file of what it kept after its last round; not read by an algorithm without such.
+        keep: [k] strings, the file for what it keeps after this round.
     """
 
     paths: Tensor
     rows: Tensor
     seeds: Tensor
     shares: Tensor
+    kept: Tensor
+    keep: Tensor
 
 
 class LaneOutput(NamedTuple):
-    """What leaves a lane: the weighted sum of accepted updates, their summed shares [], reports [k, len(REPORT)]."""
+    """What leaves a lane.
 
-    total: Weights
+    Attributes:
+        sums: the accumulator of accepted payloads.
+        share: [] float32, their summed shares.
+        accepted: [] float32, how many they are.
+        reports: [k, names] float32, a client's sums, in the order of `report_names`.
+        sent: [k] int64, the bytes that each client sent.
+    """
+
+    sums: Nest
     share: tf.Tensor
+    accepted: tf.Tensor
     reports: tf.Tensor
+    sent: tf.Tensor
+
+
+class Way(NamedTuple):
+    """All that a lane does, but for its model.
+
+    Attributes:
+        algorithm: what clients do.
+        steps: on a payload's way to the sum.
+        aggregator: sums.
+        layout: fields of the clients' files.
+        payload: zeros in the structure of what a client sends.
+        kept: zeros in the structure of what a client keeps.
+    """
+
+    algorithm: Algorithm
+    steps: Sequence[Step]
+    aggregator: Aggregator
+    layout: Sequence[Field]
+    payload: Payload
+    kept: Nest
+
+    @property
+    def report_names(self) -> tuple[str, ...]:
+        """What the columns of a lane's reports are."""
+        return (*self.algorithm.sums, *OWN_SUMS)
 
 
 def read_rows(path: tf.Tensor, rows: tf.Tensor, layout: Sequence[Field]) -> Rows:
@@ -56,41 +98,37 @@ def read_rows(path: tf.Tensor, rows: tf.Tensor, layout: Sequence[Field]) -> Rows
     return Rows(arrays[""] if list(arrays) == [""] else arrays, y)
 
 
-def run_lane(
-    step: ClientStep, layout: Sequence[Field], clip_norm: float | None, broadcast: Broadcast, work: Work
-) -> LaneOutput:
+def run_lane(way: Way, step: ClientStep, received: Nest, learning_rate: tf.Tensor, work: Work) -> LaneOutput:
     """Trains the lane's clients in order and sums what they send."""
-    count = tf.shape(work.paths)[0]
-    reports = tf.TensorArray(tf.float32, size=count, element_shape=[len(REPORT)])
+    count, names = tf.shape(work.paths)[0], way.report_names
+    reports = tf.TensorArray(tf.float32, size=count, element_shape=[len(names)])
+    sizes = tf.TensorArray(tf.int64, size=count, element_shape=[])
 
     def one_client(
-        i: tf.Tensor, total: Weights, share: tf.Tensor, reports: tf.TensorArray
-    ) -> tuple[tf.Tensor, Weights, tf.Tensor, tf.TensorArray]:
-        rows = read_rows(work.paths[i], work.rows[i], layout)
-        output = step.update(broadcast, rows, work.seeds[i])
-        update, report = checked_and_clipped(output, clip_norm)
-        accepted = report[-1] > 0
-        total = tf.cond(
-            accepted, lambda: weight_ops.add_scaled(total, work.shares[i], update), lambda: total
+        i: tf.Tensor, sums: Nest, counted: tf.Tensor, reports: tf.TensorArray, sizes: tf.TensorArray
+    ) -> tuple[tf.Tensor, Nest, tf.Tensor, tf.TensorArray, tf.TensorArray]:
+        rows, turn = read_rows(work.paths[i], work.rows[i], way.layout), Turn(work.seeds[i], learning_rate)
+        output = step(received, keeping.read(work.kept[i], way.kept), rows, turn)
+        report = checked(way.algorithm.sums, output)
+        accepted, share = report[-1] > 0, work.shares[i]
+        payload, sent = steps.travel(way.steps, output.payload, turn.seed)
+        sums = tf.cond(
+            accepted, lambda: way.aggregator.accumulate(sums, payload, share), lambda: sums
         )  # a NaN times zero is a NaN, so a refused update must not be added at all
-        share += tf.where(accepted, work.shares[i], 0.0)
-        return i + 1, total, share, reports.write(i, report)
+        counted += tf.where(accepted, tf.stack([share, 1.0]), tf.zeros([2]))
+        with tf.control_dependencies(keeping.write(work.keep[i], output.kept, accepted)):
+            return i + 1, sums, counted, reports.write(i, report), sizes.write(i, sent)
 
-    zero = (tf.constant(0), weight_ops.zeros_like(broadcast.weights), tf.constant(0.0), reports)
-    _, total, share, reports = tf.while_loop(lambda i, *_: i < count, one_client, zero, parallel_iterations=1)
-    return LaneOutput(total, share, reports.stack())
+    zero = (tf.constant(0), way.aggregator.zero(way.payload), tf.zeros([2]), reports, sizes)
+    _, sums, counted, reports, sizes = tf.while_loop(lambda i, *_: i < count, one_client, zero, parallel_iterations=1)
+    return LaneOutput(sums, counted[0], counted[1], reports.stack(), sizes.stack())
 
 
-def checked_and_clipped(output: ClientOutput, clip_norm: float | None) -> tuple[Weights, tf.Tensor]:
-    """Scales an update down to L2 norm `clip_norm` (trainable weights only) and says whether it is finite.
-
-    Returns:
-        The update, and the client's report [len(REPORT)].
-    """
-    norm = weight_ops.norm(output.update.trainable)
-    finite = tf.math.is_finite(norm + weight_ops.norm(output.update.moving) + tf.reduce_sum(output.metrics))
-    report = tf.concat([output.metrics, [norm, tf.cast(finite, tf.float32)]], axis=0)
-    if clip_norm is None:
-        return output.update, report
-    scale = tf.minimum(1.0, clip_norm / tf.maximum(norm, 1e-30))
-    return Weights([scale * u for u in output.update.trainable], output.update.moving), report
+def checked(names: Sequence[str], output: ClientOutput) -> tf.Tensor:
+    """Returns a client's report: its sums, its update's norm, and 1.0 if all that it sends and keeps is finite."""
+    update, extra = output.payload
+    norm, told = weight_ops.norm(update.trainable), [output.sums[name] for name in names]
+    rest = [part for part in tf.nest.flatten((extra, output.kept)) if part.dtype.is_floating]
+    others = weight_ops.norm(update.moving) + tf.reduce_sum(told) + weight_ops.norm(rest)
+    finite = tf.math.is_finite(norm + others)
+    return tf.stack([*told, norm, tf.cast(finite, tf.float32)])

@@ -1,7 +1,7 @@
 """A Keras model made ready for local training inside a graph: variables in order, a loss, seeded randomness."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -12,12 +12,28 @@ from fedmed.learning.values import Weights
 Inputs = tf.Tensor | Mapping[str, tf.Tensor]
 
 
+class Variable(NamedTuple):
+    """What is known of one of a model's variables: its name, its layer's name and class, its shape."""
+
+    name: str
+    layer_name: str
+    layer: type
+    shape: tuple[int | None, ...]
+
+
+class Anatomy(NamedTuple):
+    """A model's variables, in the order of its Weights, so that an algorithm can tell layers apart."""
+
+    trainable: tuple[Variable, ...]
+    moving: tuple[Variable, ...]
+
+
 class Learner:
     """Owns a model's variables; whoever holds it trains one client at a time.
 
     Attributes:
         trainable: variables that the optimizer changes, in model order.
-        moving: float variables that are not trainable (BatchNorm's moving statistics), in model order.
+        moving: variables that training changes by other means (BatchNorm's moving statistics), in model order.
     """
 
     def __init__(self, model: tf.keras.Model, objective: Objective) -> None:
@@ -69,8 +85,39 @@ class Learner:
 
 
 def moving_variables(model: tf.keras.Model) -> list[tf.Variable]:
-    """Returns the non-trainable variables that can be averaged; whole numbers (counters) stay where they are."""
-    return [v for v in model.non_trainable_variables if v.dtype.is_floating]
+    """Returns the variables that training changes by other means than the optimizer (moving statistics).
+
+    Frozen weights are not among them (they were made to be trained, or their layer is frozen), nor are whole numbers
+    such as counters: they stay where they are.
+    """
+    frozen = {id(v) for layer in _layers(model) if not layer.trainable for v in layer.weights}
+    return [v for v in model.non_trainable_variables if v.dtype.is_floating and not v.trainable and id(v) not in frozen]
+
+
+def fixed_variables(model: tf.keras.Model) -> list[tf.Variable]:
+    """Returns the variables that training leaves alone: frozen weights, counters."""
+    moving = {id(v) for v in moving_variables(model)}
+    return [v for v in model.non_trainable_variables if id(v) not in moving]
+
+
+def anatomy(model: tf.keras.Model) -> Anatomy:
+    """Returns what is known of the variables that training changes."""
+    owners: dict[int, tf.keras.layers.Layer] = {}
+    for layer in _layers(model):
+        for v in layer.weights:
+            known = owners.get(id(v))
+            if known is None or len(layer.weights) < len(known.weights):  # the innermost layer that has it
+                owners[id(v)] = layer
+
+    def described(v: tf.Variable) -> Variable:
+        layer = owners.get(id(v), model)
+        return Variable(v.name, layer.name, type(layer), tuple(v.shape))
+
+    return Anatomy(tuple(map(described, model.trainable_variables)), tuple(map(described, moving_variables(model))))
+
+
+def _layers(model: tf.keras.Model) -> list[tf.keras.layers.Layer]:
+    return [module for module in model.submodules if isinstance(module, tf.keras.layers.Layer)]
 
 
 def scaled(x: Inputs) -> Any:

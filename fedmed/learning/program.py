@@ -3,98 +3,128 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from fedmed.data.store import Field
-from fedmed.learning import max_pool, tracing
+from fedmed.learning import aggregators, max_pool, steps, tracing
 from fedmed.learning import weights as weight_ops
-from fedmed.learning.algorithm import Algorithm
-from fedmed.learning.lane import LaneOutput, Work, run_lane
+from fedmed.learning.algorithm import Algorithm, Training
+from fedmed.learning.lane import LaneOutput, Way, Work, run_lane
 from fedmed.learning.learner import Learner, moving_variables
 from fedmed.learning.tracing import Recording
-from fedmed.learning.values import Broadcast, ServerState, Weights
+from fedmed.learning.values import Counts, Nest, Tensor, Weights
 from fedmed.models import refusals
 from fedmed.models.spec import KerasModel
 
 
+class RoundFacts(NamedTuple):
+    """What the server knows of a round beside its state: the clients' rate, how many there are, their shares' sum."""
+
+    learning_rate: Tensor
+    clients: Tensor
+    shares: Tensor
+
+
 @dataclasses.dataclass(frozen=True, repr=False)  # TensorFlow's warnings would print the whole graph
 class Program:
-    """A federated training program.
+    """A federated training program; it serves every federation of the same settings, model and shapes.
 
     Attributes:
-        algorithm: client and server computations.
-        lane: the clients' side, recorded: (Broadcast, Work) -> LaneOutput.
-        initial: NumPy weights of the global model before the first round.
+        way: algorithm, steps and aggregator.
+        lane: the clients' side, recorded: (received, learning rate, Work) -> LaneOutput.
+        received: what a client receives, as NumPy arrays, for its structure and shapes.
     """
 
-    algorithm: Algorithm
+    way: Way
     lane: Recording
-    initial: Weights
+    received: Nest
 
-    def initial_state(self) -> ServerState:
+    @property
+    def algorithm(self) -> Algorithm:
+        """The algorithm of clients and server."""
+        return self.way.algorithm
+
+    def initial_state(self, weights: Weights) -> Nest:
         """Returns the server's state before the first round."""
-        return self.algorithm.initial_state(weight_ops.map_weights(tf.constant, self.initial))
+        return self.algorithm.init(weight_ops.map_weights(tf.convert_to_tensor, weights))
 
-    def next_state(self, state: ServerState, total: Weights, share: tf.Tensor) -> ServerState:
-        """Applies the mean update; when no client contributed, only the round is counted."""
-        return tf.cond(
-            share > 0,
-            lambda: self.algorithm.server_update(state, weight_ops.map_weights(lambda t: t / share, total)),
-            lambda: state._replace(round=state.round + 1),
+    def next_state(self, state: Nest, output: LaneOutput, facts: RoundFacts) -> Nest:
+        """Applies the aggregate of all lanes; when no client contributed, the state stays as it is."""
+
+        def applied() -> Nest:
+            counts = Counts(output.accepted, output.share, facts.clients, facts.shares)
+            return self.algorithm.apply(state, self.way.aggregator.report(output.sums), counts)
+
+        return tf.cond(output.accepted > 0, applied, lambda: state)
+
+    def merged(self, outputs: Sequence[LaneOutput]) -> LaneOutput:
+        """Merges the lanes' sums, in lane order; the reports are the first lane's."""
+        first = outputs[0]
+        return first._replace(
+            sums=functools.reduce(self.way.aggregator.merge, [output.sums for output in outputs]),
+            share=tf.add_n([output.share for output in outputs]),
+            accepted=tf.add_n([output.accepted for output in outputs]),
         )
 
-    def broadcast(self, state: ServerState, learning_rate: tf.Tensor) -> Broadcast:
-        """Returns what every client of the round receives."""
-        return Broadcast(state.weights, learning_rate)
+    @property
+    def bytes_down(self) -> int:
+        """The size of what a client receives in a round."""
+        return weight_ops.byte_count(self.received)
 
 
 WORK_SPECS = Work(
-    tf.TensorSpec([None], tf.string),
-    tf.TensorSpec([None], tf.int32),
-    tf.TensorSpec([None, 2], tf.int32),
-    tf.TensorSpec([None], tf.float32),
+    paths=tf.TensorSpec([None], tf.string),
+    rows=tf.TensorSpec([None], tf.int32),
+    seeds=tf.TensorSpec([None, 2], tf.int32),
+    shares=tf.TensorSpec([None], tf.float32),
+    kept=tf.TensorSpec([None], tf.string),
+    keep=tf.TensorSpec([None], tf.string),
 )
+RATE_SPEC = tf.TensorSpec([], tf.float32)
+FACTS_SPECS = RoundFacts(RATE_SPEC, RATE_SPEC, RATE_SPEC)
 
 
-def record_lane(
-    learner: Learner,
-    algorithm: Algorithm,
-    layout: Sequence[Field],
-    clip_norm: float | None,
-    initial: Weights,
-    fuse: bool,
-) -> Recording:
-    """Records the lane's computation on a learner.
+def recorded(
+    learner: Learner, training: Training, algorithm: Algorithm, layout: Sequence[Field], initial: Weights, fuse: bool
+) -> Program:
+    """Records an algorithm's computation on a learner.
 
     Args:
         learner: holds the model.
+        training: the settings that the algorithm was made with.
         algorithm: trains it.
         layout: fields of the clients' files.
-        clip_norm: bound on each update's L2 norm, or None.
         initial: weights, for their shapes.
         fuse: whether the graph will run where XLA can fuse the max-pool gradient; TFF's worker has no XLA.
 
     Raises:
         ModelError: the model's own code fails, or it uses a resource that cannot be copied.
     """
-    step = algorithm.client(learner)
-    lane = functools.partial(run_lane, step, layout, clip_norm)
+    start = weight_ops.map_weights(tf.constant, initial)
+    way = Way(
+        algorithm=algorithm,
+        steps=steps.steps_of(training.aggregation),
+        aggregator=aggregators.RULES[training.aggregation.rule](),
+        layout=layout,
+        payload=_numpy(algorithm.payload(start)),
+        kept=_numpy(algorithm.kept(start)),
+    )
+    received = _numpy(algorithm.broadcast(algorithm.init(start)))
+    lane = functools.partial(run_lane, way, algorithm.client(learner))
     with refusals.in_one_line("training", calls=True), max_pool.fusing(fuse):
-        return tracing.record(lane, broadcast_specs(initial), WORK_SPECS)
+        return Program(way, tracing.record(lane, specs_of(received), RATE_SPEC, WORK_SPECS), received)
 
 
-def broadcast_specs(initial: Weights) -> Broadcast:
-    """Returns the broadcast's TensorSpecs."""
-    weights = weight_ops.map_weights(lambda w: tf.TensorSpec(w.shape, tf.float32), initial)
-    return Broadcast(weights, tf.TensorSpec([], tf.float32))
+def specs_of(values: Nest) -> Nest:
+    """Returns the TensorSpecs of arrays in any nest."""
+    return tf.nest.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), values)
 
 
-def add_outputs(outputs: Sequence[LaneOutput]) -> tuple[Weights, tf.Tensor]:
-    """Sums the lanes' totals and shares, in lane order."""
-    total = functools.reduce(lambda a, b: weight_ops.map_weights(tf.add, a, b), [output.total for output in outputs])
-    return total, tf.add_n([output.share for output in outputs])
+def _numpy(values: Nest) -> Nest:
+    return tf.nest.map_structure(lambda t: np.asarray(t), values)
 
 
 def model_weights(model: KerasModel) -> Weights:

@@ -5,9 +5,12 @@ from typing import Any, NamedTuple, TypeAlias
 Tensor: TypeAlias = Any
 """A tf.Tensor, its NumPy array outside a graph, or its tf.TensorSpec: the same structures hold all three."""
 
+Nest: TypeAlias = Any
+"""Tensors in any nest of named tuples, tuples, lists and mappings; () holds none."""
+
 
 class Weights(NamedTuple):
-    """What travels between server and clients: float32 tensors in model order.
+    """What training changes: float32 tensors in model order. Frozen weights are not among them.
 
     Attributes:
         trainable: what the optimizer changes.
@@ -18,24 +21,41 @@ class Weights(NamedTuple):
     moving: list[Tensor]
 
 
-class Broadcast(NamedTuple):
-    """What the server sends to every client of a round: weights and the round's learning rate []."""
+class Payload(NamedTuple):
+    """What a client sends.
 
-    weights: Weights
+    Attributes:
+        update: trained minus received weights, or those of them that the algorithm sends.
+        extra: whatever else its algorithm needs at the server.
+    """
+
+    update: Weights
+    extra: Nest = ()
+
+
+class Turn(NamedTuple):
+    """What a client's training depends on beside what it receives and holds.
+
+    Attributes:
+        seed: [2] int32, of its shuffling and dropout in this round.
+        learning_rate: [] float32, the round's.
+    """
+
+    seed: Tensor
     learning_rate: Tensor
 
 
-class ServerState(NamedTuple):
-    """The server's side of the process.
+class Counts(NamedTuple):
+    """Who stands behind an aggregate, all [] float32.
 
     Attributes:
-        weights: the global model.
-        first: first moments of the server's optimizer, like the trainable weights, or [].
-        second: second moments, or [].
-        round: [] int32, rounds done.
+        accepted: how many clients' updates it is made of.
+        share: their summed shares (rows held, or one each).
+        clients: how many clients the federation has, whether they took part or not.
+        shares: the summed shares of all of these.
     """
 
-    weights: Weights
-    first: list[Tensor]
-    second: list[Tensor]
-    round: Tensor
+    accepted: Tensor
+    share: Tensor
+    clients: Tensor
+    shares: Tensor

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 
-from fedmed.learning.values import Tensor, Weights
+from fedmed.learning.values import Nest, Tensor, Weights
 
 
 def tensors(weights: Weights) -> list[tf.Tensor]:
@@ -20,9 +21,14 @@ def map_weights(function: Callable[..., Tensor], *weights: Weights) -> Weights:
     )
 
 
-def add_scaled(total: Weights, scale: tf.Tensor, update: Weights) -> Weights:
-    """Returns total + scale * update."""
-    return map_weights(lambda t, u: t + scale * u, total, update)
+def add(a: Weights, b: Weights) -> Weights:
+    """Returns a + b."""
+    return map_weights(tf.add, a, b)
+
+
+def subtract(a: Weights, b: Weights) -> Weights:
+    """Returns a - b."""
+    return map_weights(tf.subtract, a, b)
 
 
 def zeros_like(weights: Weights) -> Weights:
@@ -35,8 +41,11 @@ def norm(parts: Sequence[tf.Tensor]) -> tf.Tensor:
     return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(part)) for part in parts])) if parts else tf.constant(0.0)
 
 
-def byte_count(weights: Weights) -> int:
-    """Returns the size of the tensors in bytes, as float32 without compression or protocol."""
-    return sum(
-        4 * int(t.shape.num_elements() if hasattr(t.shape, "num_elements") else t.size) for t in tensors(weights)
-    )
+def byte_count(values: Nest) -> int:
+    """Returns the size of the tensors in bytes, each in its own type, without compression or protocol."""
+    return sum(_bytes(tensor) for tensor in tf.nest.flatten(values))
+
+
+def _bytes(tensor: Tensor) -> int:
+    count = tensor.shape.num_elements() if isinstance(tensor.shape, tf.TensorShape) else np.prod(tensor.shape)
+    return int(count) * tf.as_dtype(tensor.dtype).size

@@ -23,13 +23,14 @@ def builder(name: str, args: Mapping[str, Any], spec: Spec) -> Builder:
     Raises:
         ConfigError: the name is neither registered nor an importable "module:function", or an argument is wrong.
     """
-    factory = _imported(name) if is_dotted(name) else models.get(name, "model.name")
+    factory = imported(name) if is_dotted(name) else models.get(name, "model.name")
     given = takes_spec(factory)
     checked = registry.checked_args(factory, args, "model.args", given=given)
     return (lambda: factory(spec, **checked)) if given else (lambda: factory(**checked))
 
 
-def _imported(path: str) -> Callable[..., KerasModel]:
+def imported(path: str) -> Callable[..., KerasModel]:
+    """Returns the function at a dotted path, imported; ConfigError when there is none."""
     module_name, _, function = path.partition(":") if ":" in path else path.rpartition(".")[::1]
     with plugins.importable_from_here():
         try:

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import io
 import json
+import os
 import pathlib
 import shutil
 from collections.abc import Iterable
@@ -12,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from fedmed.engine import identity
+from fedmed.learning.values import Weights
 from fedmed.settings import config
 from fedmed.system import errors, files
-from fedmed.learning.values import Weights
 
-_MAY_CHANGE = ("rounds", "stop", "checkpoint", "study", "arms")  # a run takes no notice of the last two
 _OURS = (".lock", "worker.log")
+_ROUNDS = "rounds.jsonl"
 
 
 class RunDirectory:
@@ -61,7 +63,7 @@ class RunDirectory:
     def _check(self, overwrite: bool) -> None:
         earlier = self.folder / "config.toml"
         if earlier.exists() and self._resume:
-            _check_same(config.to_tree(config.load(earlier)), config.to_tree(self._settings), self.folder)
+            _check_same(config.load(earlier), self._settings, self.folder)
         elif earlier.exists() and not overwrite:
             raise errors.UserError(
                 f"{self.folder}: holds a run already; add --resume to go on with it, --overwrite to replace it, "
@@ -73,31 +75,36 @@ class RunDirectory:
     def claim(self) -> None:
         """Makes the directory this run's: an earlier run in it is removed unless it is resumed."""
         self._claimed = True
-        if not self._resume:
-            self._clear()
+        for path in self.folder.iterdir():
+            if path.name not in _OURS and (not self._resume or path.name.startswith(".")):
+                _remove(path)  # of a resumed run what a kill has left half-written
         files.write_atomically(self.folder / "config.toml", config.dumps(self._settings))
 
-    def _clear(self) -> None:
-        for path in self.folder.iterdir():
-            if path.name in _OURS:
-                continue
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+    def records(self) -> list[dict[str, Any]]:
+        """Returns the records of rounds 0, 1, ... of rounds.jsonl, as far as they are whole and in order."""
+        path = self.folder / _ROUNDS
+        lines = path.read_bytes().splitlines() if path.is_file() else []
+        found: list[dict[str, Any]] = []
+        for line in lines:
+            record = _record(line)
+            if record is None or record["round"] != len(found):
+                break
+            found.append(record)
+        return found
 
-    def keep_rounds(self, last: int) -> list[dict[str, Any]]:
-        """Cuts rounds.jsonl after round `last` and returns the records that stay."""
-        path = self.folder / "rounds.jsonl"
-        lines = path.read_text().splitlines() if path.exists() else []
-        records = [record for record in map(_record, lines) if record is not None and record["round"] <= last]
-        files.write_atomically(path, "".join(_line(record) for record in records))
-        return records
+    def keep_rounds(self, records: Iterable[dict[str, Any]]) -> None:
+        """Makes rounds.jsonl hold these records only."""
+        files.write_atomically(self.folder / _ROUNDS, "".join(map(_line, records)))
 
     def append_round(self, record: dict[str, Any]) -> None:
         """Adds a line to rounds.jsonl."""
-        with (self.folder / "rounds.jsonl").open("a") as file:
+        with (self.folder / _ROUNDS).open("a") as file:
             file.write(_line(record))
+
+    def sync_rounds(self) -> None:
+        """Makes sure that the lines are on the disk, before a checkpoint counts on them."""
+        with (self.folder / _ROUNDS).open("rb") as file:
+            os.fsync(file.fileno())
 
     def write_json(self, name: str, value: Any) -> None:
         """Writes a JSON file, whole or not at all."""
@@ -132,28 +139,28 @@ def checksum(weights: Weights) -> str:
     return digest.hexdigest()
 
 
+def _remove(path: pathlib.Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
 def _line(record: dict[str, Any]) -> str:
     return json.dumps(record, allow_nan=False) + "\n"
 
 
-def _record(line: str) -> dict[str, Any] | None:
+def _record(line: bytes) -> dict[str, Any] | None:
+    """Returns a line's record; None where it is none: the run was killed while it wrote it, or the file is damaged."""
     try:
-        return json.loads(line)
-    except json.JSONDecodeError:
-        return None  # the run was killed while it wrote this line; the round is run again
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("round"), int) else None
 
 
-def _check_same(earlier: dict[str, Any], now: dict[str, Any], folder: pathlib.Path) -> None:
-    old, new = _flat(earlier), _flat(now)
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key) and key.split(".")[0] not in _MAY_CHANGE:
-            raise errors.ConfigError(
-                f"{folder}: cannot resume: {key} was {old.get(key, 'not set')!r} and is now {new.get(key, 'not set')!r}"
-            )
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+def _check_same(earlier: config.RunConfig, now: config.RunConfig, folder: pathlib.Path) -> None:
+    """Raises a ConfigError for a setting that may not change, before data are read."""
+    changed = identity.settings_of(earlier).difference(identity.settings_of(now))
+    if changed:
+        raise errors.ConfigError(f"{folder}: cannot resume: {changed}")

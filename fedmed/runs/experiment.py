@@ -1,4 +1,4 @@
-"""A run from settings to a run directory: sample, train a round, evaluate, log, checkpoint."""
+"""A run from settings to a run directory: rounds of a federation, scored, logged and saved as they are done."""
 
 import contextlib
 import dataclasses
@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fedmed.engine import checkpoints, checks, attendance
-from fedmed.settings import config
-from fedmed.system import machine
-from fedmed.runs.directory import RunDirectory, checksum
 from fedmed.data.clients import Clients
+from fedmed.engine import attendance, checks, identity
+from fedmed.runs.directory import RunDirectory, checksum
+from fedmed.settings import config
 from fedmed.statistics import metrics
+from fedmed.system import errors, machine
 
 SCHEMA = 1
 _CLIENTS_IN_EVERY_ROUND = 50  # with more clients than this, their scores are kept for the final and best rounds only
@@ -29,14 +29,6 @@ class Observer(Protocol):
     def round(self, record: Mapping[str, Any]) -> None: ...
 
     def close(self) -> None: ...
-
-
-class Runtime(Protocol):
-    """Where rounds run; see `fedmed.engine.runtimes`."""
-
-    def initialize(self) -> Any: ...
-
-    def next(self, state: Any, learning_rate: float, lanes: Sequence[Any]) -> tuple[Any, list[np.ndarray]]: ...
 
 
 def run(
@@ -54,10 +46,10 @@ def run(
     """
     settings = resolved(settings)
     clients = checks.check(settings)
-    size = attendance.cohort_size(settings.cohort, len(clients.train))
+    attendance.cohort_size(settings.cohort, len(clients.train))
     directory = RunDirectory(out, settings, resume=resume, overwrite=overwrite)
-    with contextlib.closing(directory), _worker(settings, out) as worker:
-        return _Run(settings, clients, size, directory, worker).complete(observers)
+    with contextlib.closing(directory), working(settings, out) as worker:
+        return _Run(settings, clients, directory, worker, resume).complete(observers)
 
 
 def resolved(settings: config.RunConfig) -> config.RunConfig:
@@ -69,14 +61,17 @@ def resolved(settings: config.RunConfig) -> config.RunConfig:
 
 
 @contextlib.contextmanager
-def _worker(settings: config.RunConfig, out: pathlib.Path) -> Iterator[Any]:
-    """Starts TFF's worker early, so that it gets ready while TensorFlow is imported, and ends it whatever happens."""
+def working(settings: config.RunConfig, out: pathlib.Path | None) -> Iterator[Any]:
+    """Starts TFF's worker early, so that it gets ready while TensorFlow is imported, and ends it whatever happens.
+
+    It yields None where the settings ask for no worker.
+    """
     if settings.runtime.name != "tff":
         yield None
         return
     from fedmed.engine.runtimes.worker import Worker
 
-    worker = Worker(settings.runtime.lanes, out / "worker.log")
+    worker = Worker(settings.runtime.lanes, None if out is None else out / "worker.log")
     worker.start()
     try:
         yield worker
@@ -88,116 +83,130 @@ class _Run:
     """One run's moving parts; it lives as long as `run`."""
 
     def __init__(
-        self, settings: config.RunConfig, clients: Clients, size: int, directory: RunDirectory, worker: Any
+        self, settings: config.RunConfig, clients: Clients, directory: RunDirectory, worker: Any, resume: bool
     ) -> None:
-        from fedmed.engine import training  # imports TensorFlow, so only now
+        from fedmed.engine.checkpoints import Checkpoints  # these import TensorFlow, so only now
+        from fedmed.engine.evaluation import Evaluator
+        from fedmed.engine.federation import Federation
 
-        self.settings, self.clients, self.directory = settings, clients, directory
-        self.ids, self.size = list(clients.train), size
-        self.metric = metrics.metric(clients.dataset.task, primary_metric(settings, clients.dataset.task))
-        self.setup = training.set_up(settings, clients, worker)
-        directory.claim()
+        task = clients.dataset.task
+        self.settings, self.clients, self.directory, self.resume = settings, clients, directory, resume
+        self.metric = metrics.metric(task, primary_metric(settings, task))
+        folder = directory.folder
+        told = identity.settings_of(settings, stop={"metric": self.metric.name})
+        whole = identity.completed(told, settings, clients.dataset.checksums())
+        self.checkpoints = Checkpoints(folder / "checkpoint.bin", whole)
+        self.federation = Federation(settings, clients.dataset, clients.train, worker=worker, folder=folder / "kept")
+        self.evaluator = Evaluator(self.federation, clients)
         self.facts: dict[str, Any] = {"best_round": 0, "best_value": None, "stale": 0, "refused": {}, "seconds": 0.0}
         self.records: list[dict[str, Any]] = []
 
     def complete(self, observers: Sequence[Observer]) -> dict[str, Any]:
         """Runs all rounds that are not done yet and writes the results."""
         with contextlib.ExitStack() as stack:
-            stack.callback(self.setup.close)
+            stack.callback(self.federation.close)
             for observer in observers:
                 stack.callback(observer.close)
-            progress = checkpoints.load(self.directory.folder)
-            state = self._begin() if progress is None else self._continue(progress)
+            start = self.federation.start()
+            saved = self._saved(start.state) if self.resume else None
+            self.directory.claim()
+            position = self._begin(start) if saved is None else saved
             for observer in observers:
-                observer.start(self.settings.rounds, int(state.round))
-                for record in self.records if progress is None else []:
+                observer.start(self.settings.rounds, position.round)
+                for record in self.records if saved is None else []:
                     observer.round(record)
-            state = self._rounds(state, observers)
-            return self._finish(state)
+            return self._finish(self._rounds(position, observers))
 
-    def _begin(self) -> Any:
-        self.directory.keep_rounds(-1)
-        state = self.setup.runtime.initialize()
-        self.best = state.weights
-        record = self._record(0, None, [], None, 0.0)
-        self._score(record, state)
+    def _begin(self, position: Any) -> Any:
+        self.best = position
+        self.directory.keep_rounds([])
+        record = _record(0)
+        self._score(record, position)
         self._log(record)
-        return state
+        return position
 
-    def _continue(self, progress: checkpoints.Progress) -> Any:
-        self.facts, self.best = progress.facts, progress.best
-        self.records = self.directory.keep_rounds(int(progress.state.round))
-        return progress.state
+    def _saved(self, like: Any) -> Any:
+        """Returns the position of the newest checkpoint of which all rounds are on record; None where none was saved.
 
-    def _rounds(self, state: Any, observers: Sequence[Observer]) -> Any:
-        while int(state.round) < self.settings.rounds and not self._stopped():
-            state, record = self._round(state)
-            number, last = int(state.round), int(state.round) == self.settings.rounds
+        Raises:
+            UserError: there is a run to go on with, but it cannot be gone on with.
+        """
+        records = self.directory.records()
+        for saved in self.checkpoints.saved(like):
+            position = saved.positions["last"]
+            if len(records) > position.round:
+                self.federation.check(position)
+                self.facts, self.best = saved.facts, saved.positions["best"]
+                self.records = records[: position.round + 1]
+                self.directory.keep_rounds(self.records)
+                return position
+        lost = self.checkpoints.files() or len(records) > self.settings.checkpoint.every
+        if lost:
+            what = "rounds.jsonl lacks rounds or is damaged" if self.checkpoints.files() else "its checkpoint is gone"
+            if self.checkpoints.files() and not list(self.checkpoints.saved(like)):
+                what = "its checkpoints are damaged"
+            raise errors.UserError(f"{self.directory.folder}: cannot resume: {what}; --overwrite starts anew")
+        return None
+
+    def _rounds(self, position: Any, observers: Sequence[Observer]) -> Any:
+        if self._stopped():
+            return position
+        for done in self.federation.rounds(position):
+            position, number = done.position, done.position.round
+            record = self._told(done)
+            last = number == self.settings.rounds
             if number % self.settings.evaluation.every == 0 or last:
-                self._score(record, state)
+                self._score(record, position)
             self._log(record)
-            if number % self.settings.checkpoint.every == 0 or last or self._stopped():
-                self._save(state)
+            stopped = self._stopped()
+            if number % self.settings.checkpoint.every == 0 or last or stopped:
+                self._save(position)
             for observer in observers:
                 observer.round(record)
-        return state
+            if stopped:
+                break
+        return position
 
-    def _round(self, state: Any) -> tuple[Any, dict[str, Any]]:
-        number = int(state.round)
-        cohort = attendance.cohort(self.settings.seed, number, self.ids, self.size)
-        rate = self.setup.learning_rate(number)
-        began = time.perf_counter()
-        state, reports = self.setup.train(state, number, rate, cohort)
-        seconds = time.perf_counter() - began
-        self.facts["seconds"] += seconds
-        return state, self._record(number + 1, rate, cohort, reports, seconds)
-
-    def _record(
-        self, number: int, rate: float | None, cohort: list[str], reports: np.ndarray | None, seconds: float
-    ) -> dict[str, Any]:
+    def _told(self, done: Any) -> dict[str, Any]:
         """Makes a line of rounds.jsonl; sums become means only here, over the clients whose update was used."""
-        refused: list[str] = []
+        self.facts["seconds"] += done.seconds
+        for client in done.refused:
+            self.facts["refused"][client] = self.facts["refused"].get(client, 0) + 1
         train, examples = None, 0
-        if reports is not None:
-            used = reports[:, 4] > 0
-            refused = [client for client, ok in zip(cohort, used, strict=True) if not ok]
-            for client in refused:
-                self.facts["refused"][client] = self.facts["refused"].get(client, 0) + 1
-            examples = int(reports[used, 0].sum())
+        if done.sums:
+            used = done.sums["accepted"] > 0
+            examples = int(done.sums["examples"][used].sum())
             hits = "accuracy" if self.clients.dataset.classes else "mse"
-            loss, right = reports[used, 1].sum(dtype=np.float64), reports[used, 2].sum(dtype=np.float64)
+            loss, right = (done.sums[name][used].sum(dtype=np.float64) for name in ("loss", "hits"))
             train = {"loss": loss / examples, hits: right / examples} if examples else None
-        return {
-            "round": number,
-            "learning_rate": rate,
-            "cohort": cohort,
+        return _record(done.position.round) | {
+            "learning_rate": done.learning_rate,
+            "cohort": list(done.cohort),
+            "absent": list(done.absent),
             "examples": examples,
             "train": train,
-            "refused": refused,
-            "test": None,
-            "bytes_down": len(cohort) * self.setup.weight_bytes,
-            "bytes_up": len(cohort) * self.setup.weight_bytes,
-            "seconds": seconds,
-            "evaluation_seconds": 0.0,
+            "refused": list(done.refused),
+            "bytes_down": done.bytes_down,
+            "bytes_up": done.bytes_up,
+            "seconds": done.seconds,
             "memory_mb": machine.memory_mb(),
         }
 
-    def _score(self, record: dict[str, Any], state: Any) -> None:
-        began = time.perf_counter()
-        evaluator = self.setup.evaluator
-        p = evaluator.predictions(state.weights)
+    def _score(self, record: dict[str, Any], position: Any) -> None:
+        began, evaluator = time.perf_counter(), self.evaluator
+        p = evaluator.predictions(position)
         pooled = evaluator.pooled(p)
-        every = evaluator.has_own_rows and len(self.ids) <= _CLIENTS_IN_EVERY_ROUND
+        every = evaluator.has_own_rows and len(self.federation.clients) <= _CLIENTS_IN_EVERY_ROUND
         record["test"] = {"pooled": pooled, "clients": evaluator.clients(p) if every else None}
         record["evaluation_seconds"] = time.perf_counter() - began
-        self._compare(record["round"], pooled[self.metric.name], state)
+        self._compare(record["round"], pooled[self.metric.name], position)
 
-    def _compare(self, number: int, value: float | None, state: Any) -> None:
+    def _compare(self, number: int, value: float | None, position: Any) -> None:
         best = self.facts["best_value"]
         sign = 1 if self.metric.better == "higher" else -1
         if value is not None and (best is None or sign * value > sign * best):
             self.facts |= {"best_round": number, "best_value": value, "stale": 0}
-            self.best = state.weights
+            self.best = position
         else:
             self.facts["stale"] += 1
 
@@ -212,51 +221,58 @@ class _Run:
         self.records.append(record)
         self.directory.append_round(record)
 
-    def _save(self, state: Any) -> None:
-        checkpoints.save(self.directory.folder, checkpoints.Progress(state, self.best, self.facts))
+    def _save(self, position: Any) -> None:
+        from fedmed.engine.checkpoints import Saved
 
-    def _finish(self, state: Any) -> dict[str, Any]:
+        self.directory.sync_rounds()
+        self.federation.secure([position, self.best])
+        self.checkpoints.save(Saved({"last": position, "best": self.best}, self.facts))
+        self.federation.forget_others([position, self.best])
+
+    def _finish(self, position: Any) -> dict[str, Any]:
         from fedmed.reporting import curves, page, tensorboard
 
-        names = self.setup.variable_names
-        self.directory.write_weights("weights.npz", names, state.weights)
-        self.directory.write_weights("weights_best.npz", names, self.best)
+        federation, names = self.federation, self.federation.variable_names
+        final = federation.weights(position)
+        self.directory.write_weights("weights.npz", names, final)
+        self.directory.write_weights("weights_best.npz", names, federation.weights(self.best))
         if self.clients.preprocessing is not None:
             self.directory.write_json("preprocessing.json", self.clients.preprocessing.to_json())
-        summary = self._summary(state)
-        summary["model_file"] = self.setup.save_model(self.directory.folder / "model.keras", state.weights)
+        summary = self._summary(position)
+        summary["model_file"] = federation.save_model(self.directory.folder / "model.keras", final)
         self.directory.write_json("summary.json", summary)
         curves.write_curves(self.records, summary, self.directory.folder)
         page.write_run(summary, self.records, self.directory.folder)
         tensorboard.write_events(self.records, self.directory.folder / "tensorboard")
         return summary
 
-    def _summary(self, state: Any) -> dict[str, Any]:
-        data = self.clients.dataset
+    def _summary(self, position: Any) -> dict[str, Any]:
+        data, weights = self.clients.dataset, self.federation.weights(position)
+        size = 4 * sum(value.size for value in [*weights.trainable, *weights.moving])
         return {
             "schema": SCHEMA,
             "name": self.settings.name,
             "task": data.task,
             "metric": self.metric.name,
-            "rounds": int(state.round),
+            "rounds": position.round,
             "stopped": self._stopped() or "rounds",
             "seconds": self.facts["seconds"],
-            "final": self._result(int(state.round), state.weights),
-            "best": self._result(self.facts["best_round"], self.best),
-            "test": self.setup.evaluator.how,
+            "final": self._result(position),
+            "best": self._result(self.best),
+            "test": self.evaluator.how,
             "traffic": {way: sum(record[way] for record in self.records) for way in ("bytes_down", "bytes_up")},
             "refused": self.facts["refused"],
-            "parameters": self.setup.weight_bytes // 4,
-            "weights_bytes": self.setup.weight_bytes,
-            "weights_sha256": checksum(state.weights),
+            "parameters": size // 4,
+            "weights_bytes": size,
+            "weights_sha256": checksum(weights),
             "seed": self.settings.seed,
             "data": {"name": data.name, "checksums": data.checksums()},
             "versions": machine.versions(),
         }
 
-    def _result(self, number: int, weights: Any) -> dict[str, Any]:
-        evaluator = self.setup.evaluator
-        p = evaluator.predictions(weights)
+    def _result(self, position: Any) -> dict[str, Any]:
+        evaluator = self.evaluator
+        p = evaluator.predictions(position)
         scores, reasons = evaluator.clients(p), evaluator.undefined(p)
         clients = {
             client: {
@@ -265,9 +281,28 @@ class _Run:
                 **scores.get(client, {}),
                 "undefined": reasons.get(client, {}),
             }
-            for client in self.ids
+            for client in self.federation.clients
         }
-        return {"round": number, "pooled": evaluator.pooled(p), "clients": clients}
+        return {"round": position.round, "pooled": evaluator.pooled(p), "clients": clients}
+
+
+def _record(number: int) -> dict[str, Any]:
+    """Returns the record of a round in which nothing was done, such as the evaluation before the first one."""
+    return {
+        "round": number,
+        "learning_rate": None,
+        "cohort": [],
+        "absent": [],
+        "examples": 0,
+        "train": None,
+        "refused": [],
+        "test": None,
+        "bytes_down": 0,
+        "bytes_up": 0,
+        "seconds": 0.0,
+        "evaluation_seconds": 0.0,
+        "memory_mb": machine.memory_mb(),
+    }
 
 
 def primary_metric(settings: config.RunConfig, task: str) -> str:

@@ -49,7 +49,7 @@ class Model:
 
 @dataclasses.dataclass(frozen=True)
 class Algorithm:
-    """A registered algorithm ("fedavg", "fedprox") and its arguments."""
+    """A registered algorithm ("fedavg", "fedprox", "scaffold", ...) and its arguments."""
 
     name: str = "fedavg"
     args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -81,18 +81,26 @@ class Server:
 
 @dataclasses.dataclass(frozen=True)
 class Aggregation:
-    """How updates are put together: weighted by "examples" held or "uniform", optionally clipped by L2 norm."""
+    """How updates are put together: by their "mean", weighted by "examples" held or "uniform", or by their "median".
 
+    The median of each weight counts clients alike and needs all updates in memory. Updates can be clipped by L2 norm.
+    """
+
+    rule: Literal["mean", "median"] = "mean"
     weighting: Literal["examples", "uniform"] = "examples"
     clip_norm: float | None = setting(None, above=0.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Cohort:
-    """How many clients take part in a round: a number, or a fraction of all (rounded, at least one); default all."""
+    """How many clients take part in a round: a number, or a fraction of all (rounded, at least one); default all.
+
+    `drop_out` is the chance that one of them drops out of a round after it has received the weights.
+    """
 
     size: int | None = setting(None, least=1)
     fraction: float | None = setting(None, above=0.0, most=1.0)
+    drop_out: float = setting(0.0, least=0.0, most=1.0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,15 +7,21 @@ import sys
 
 import psutil
 
+_PACKAGES = ("fedmed", "tensorflow-federated", "tensorflow-cpu", "keras", "numpy", "scikit-learn")
 
-def versions() -> dict[str, str]:
-    """Returns the versions that results depend on."""
-    packages = ("fedmed", "tensorflow-federated", "tensorflow-cpu", "keras", "numpy", "scikit-learn")
-    found = {"python": sys.version.split()[0], "platform": platform.platform()}
-    for package in packages:
+
+def packages() -> dict[str, str]:
+    """Returns the versions that results depend on: of Python and of packages."""
+    found = {"python": sys.version.split()[0], "architecture": platform.machine()}
+    for package in _PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found
+
+
+def versions() -> dict[str, str]:
+    """Returns those versions and the operating system's, which is told and changes nothing."""
+    return {**packages(), "platform": platform.platform()}
 
 
 def memory_mb() -> float:

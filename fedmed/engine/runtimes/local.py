@@ -1,75 +1,65 @@
-"""The same computations run in this process, without TFF: for debugging, and where TFF's executor is not wanted."""
+"""Rounds in this process, without TFF: the default, and for debugging."""
 
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import tensorflow as tf
 
-from fedmed.learning import weights as weight_ops
+from fedmed.engine.runtimes.runtime import Reports
 from fedmed.learning.lane import LaneOutput, Work
-from fedmed.learning.program import WORK_SPECS, Program, add_outputs, broadcast_specs
-from fedmed.learning.values import Broadcast, ServerState
+from fedmed.learning.program import RATE_SPEC, WORK_SPECS, Program, RoundFacts, specs_of
+from fedmed.learning.values import Nest
 
 
 class LocalRuntime:
     """Runs each lane in a thread of its own; TensorFlow lets go of Python's lock while a graph runs.
 
     Attributes:
-        recording: the lanes' computation.
         seconds: where the last round's time went.
     """
 
     def __init__(self, program: Program, lanes: int) -> None:
-        self.recording, self.seconds = program.lane, {}
+        self.seconds: dict[str, float] = {}
         self._program = program
         self._lanes = [_lane(program) for _ in range(lanes)]
         self._update = tf.function(program.next_state, autograph=False)
         self._threads = ThreadPoolExecutor(lanes)
 
-    def initialize(self) -> ServerState:
-        """Returns the first state, as NumPy arrays."""
-        return _to_numpy(self._program.initial_state())
-
-    def next(
-        self, state: ServerState, learning_rate: float, lanes: Sequence[Work]
-    ) -> tuple[ServerState, list[np.ndarray]]:
-        """Runs one round; returns the new state and each lane's reports [k, len(REPORT)]."""
-        here = ServerState(
-            weight_ops.map_weights(tf.constant, state.weights),
-            [tf.constant(m) for m in state.first],
-            [tf.constant(v) for v in state.second],
-            tf.constant(state.round),
-        )
-        broadcast: Broadcast = self._program.broadcast(here, tf.constant(learning_rate, tf.float32))
+    def next(self, state: Nest, facts: RoundFacts, lanes: Sequence[Work]) -> tuple[Nest, list[Reports]]:
+        """Runs one round; returns the new state, as NumPy arrays, and each lane's reports."""
+        if len(lanes) > len(self._lanes):
+            raise ValueError(f"{len(lanes)} lanes of work for {len(self._lanes)} lanes")
+        here = tf.nest.map_structure(tf.constant, state)
+        told = RoundFacts(*(tf.constant(fact, tf.float32) for fact in facts))
+        received = self._program.algorithm.broadcast(here)
         began = time.perf_counter()
         jobs = [
-            self._threads.submit(_timed, lane, broadcast, Work(*(tf.constant(part) for part in work)))
-            for lane, work in zip(self._lanes, lanes, strict=False)
+            self._threads.submit(
+                _timed, lane, received, told.learning_rate, Work(*(tf.constant(part) for part in work))
+            )
+            for lane, work in zip(self._lanes[: len(lanes)], lanes, strict=True)
         ]
         outputs, ends = zip(*(job.result() for job in jobs), strict=True)
-        total, share = add_outputs(outputs)
-        state = _to_numpy(self._update(here, total, share))
+        after = self._update(here, self._program.merged(outputs), told)
+        state = tf.nest.map_structure(lambda t: t.numpy(), after)
         self.seconds = {
             "until the first lane is done": min(ends) - began,
             "until the last lane is done": max(ends) - began,
             "adding up, the server's update": time.perf_counter() - max(ends),
         }
-        return state, [output.reports.numpy() for output in outputs]
+        return state, [Reports(output.reports.numpy(), output.sent.numpy()) for output in outputs]
 
 
-def _timed(lane: Callable[[Broadcast, Work], LaneOutput], broadcast: Broadcast, work: Work) -> tuple[LaneOutput, float]:
-    output = lane(broadcast, work)
+def _timed(
+    lane: Callable[..., LaneOutput], received: Nest, learning_rate: tf.Tensor, work: Work
+) -> tuple[LaneOutput, float]:
+    output = lane(received, learning_rate, work)
     output.share.numpy()  # waits for the graph to be done
     return output, time.perf_counter()
 
 
-def _lane(program: Program) -> Callable[[Broadcast, Work], LaneOutput]:
+def _lane(program: Program) -> Callable[..., LaneOutput]:
     variables = program.lane.variables()
     replay = tf.function(lambda *arguments: program.lane.replay(variables, *arguments), autograph=False)
-    return replay.get_concrete_function(broadcast_specs(program.initial), WORK_SPECS)
-
-
-def _to_numpy(state: ServerState) -> ServerState:
-    return tf.nest.map_structure(lambda t: t.numpy(), state)
+    return replay.get_concrete_function(specs_of(program.received), RATE_SPEC, WORK_SPECS)

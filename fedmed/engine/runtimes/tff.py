@@ -10,38 +10,56 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fedmed.engine.runtimes.context import execution_context
+from fedmed.engine.runtimes.runtime import Reports
 from fedmed.engine.runtimes.worker import Worker
 from fedmed.learning.lane import LaneOutput, Work
-from fedmed.learning.program import WORK_SPECS, Program, broadcast_specs
-from fedmed.learning.values import ServerState
+from fedmed.learning.program import FACTS_SPECS, RATE_SPEC, WORK_SPECS, Program, RoundFacts, specs_of
+from fedmed.learning.values import Nest, Weights
 
 
-def build_process(program: Program) -> tff.templates.IterativeProcess:
+def build_process(program: Program, initial: Weights) -> tff.templates.IterativeProcess:
     """Builds `initialize` and `next` for a program.
 
-    `next` takes the server's state, the round's learning rate, and one Work a lane; a lane is a TFF client that holds
-    several federated clients. It returns the state and each lane's reports, a list of [k, len(REPORT)] in lane order.
+    `next` takes the server's state, the round's facts, and one Work a lane; a lane is a TFF client that holds several
+    federated clients. It returns the state and each lane's reports, a list in lane order.
     """
+    aggregator = program.way.aggregator
 
     @tff.tensorflow.computation
-    def initial_state() -> ServerState:
-        return program.initial_state()
+    def initial_state() -> Nest:
+        return program.initial_state(initial)
 
     state_type = initial_state.type_signature.result
-    broadcast_type = tff.types.to_type(tff.types.tensorflow_to_type(broadcast_specs(program.initial)))
-    work_type = tff.types.tensorflow_to_type(WORK_SPECS)
+    received_type, work_type, facts_type = (
+        _type(specs) for specs in (specs_of(program.received), WORK_SPECS, FACTS_SPECS)
+    )
 
-    @tff.tensorflow.computation(broadcast_type, work_type)
-    def train(broadcast: Any, work: Any) -> LaneOutput:
-        return program.lane.replay(program.lane.variables(), broadcast, work)
+    @tff.tensorflow.computation(received_type, _type(RATE_SPEC), work_type)
+    def train(received: Any, learning_rate: Any, work: Any) -> LaneOutput:
+        return program.lane.replay(program.lane.variables(), received, learning_rate, work)
 
-    @tff.tensorflow.computation(state_type, tff.TensorType(np.float32))
-    def to_broadcast(state: ServerState, learning_rate: tf.Tensor) -> Any:
-        return program.broadcast(state, learning_rate)
+    lane_type = train.type_signature.result
 
-    @tff.tensorflow.computation(state_type, train.type_signature.result.total, tff.TensorType(np.float32))
-    def update(state: ServerState, total: Any, share: tf.Tensor) -> ServerState:
-        return tf.function(program.next_state, autograph=False)(state, total, share)
+    @tff.tensorflow.computation(state_type)
+    def broadcast(state: Nest) -> Nest:
+        return program.algorithm.broadcast(state)
+
+    @tff.tensorflow.computation
+    def no_client() -> Nest:
+        return aggregator.zero(program.way.payload)
+
+    @tff.tensorflow.computation(lane_type.sums, lane_type.sums)
+    def merge(a: Nest, b: Nest) -> Nest:
+        return aggregator.merge(a, b)
+
+    @tff.tensorflow.computation(lane_type.sums)
+    def report(sums: Nest) -> Nest:
+        return sums  # what comes of no client's sums is the server's to say, in `next_state`
+
+    @tff.tensorflow.computation(state_type, lane_type.sums, lane_type.share, lane_type.accepted, facts_type)
+    def update(state: Nest, sums: Nest, share: tf.Tensor, accepted: tf.Tensor, facts: RoundFacts) -> Nest:
+        output = LaneOutput(sums, share, accepted, reports=None, sent=None)  # pyright: ignore[reportArgumentType]
+        return tf.function(program.next_state, autograph=False)(state, output, facts)
 
     @tff.federated_computation
     def initialize() -> Any:
@@ -49,16 +67,23 @@ def build_process(program: Program) -> tff.templates.IterativeProcess:
 
     @tff.federated_computation(
         tff.FederatedType(state_type, tff.SERVER),
-        tff.FederatedType(np.float32, tff.SERVER),
+        tff.FederatedType(facts_type, tff.SERVER),
         tff.FederatedType(work_type, tff.CLIENTS),
     )
-    def next_round(state: Any, learning_rate: Any, work: Any) -> Any:
-        broadcast = tff.federated_broadcast(tff.federated_map(to_broadcast, (state, learning_rate)))
-        outputs = tff.federated_map(train, (broadcast, work))
-        total, share = tff.federated_sum(outputs.total), tff.federated_sum(outputs.share)
-        return tff.federated_map(update, (state, total, share)), outputs.reports
+    def next_round(state: Any, facts: Any, work: Any) -> Any:
+        received = tff.federated_broadcast(tff.federated_map(broadcast, state))
+        learning_rate = tff.federated_broadcast(facts.learning_rate)
+        outputs = tff.federated_map(train, (received, learning_rate, work))
+        sums = tff.federated_aggregate(outputs.sums, no_client(), merge, merge, report)  # pyright: ignore[reportCallIssue]
+        share, accepted = tff.federated_sum(outputs.share), tff.federated_sum(outputs.accepted)
+        state = tff.federated_map(update, (state, sums, share, accepted, facts))
+        return state, tff.federated_zip((outputs.reports, outputs.sent))
 
     return tff.templates.IterativeProcess(initialize, next_round)  # pyright: ignore[reportArgumentType]
+
+
+def _type(specs: Nest) -> tff.Type:
+    return tff.types.to_type(tff.types.tensorflow_to_type(specs))
 
 
 @contextlib.contextmanager
@@ -75,20 +100,15 @@ def _tensorflows_errors() -> Iterator[None]:
 class TffRuntime:
     """Runs rounds on TFF's executor, in the given worker (already started; it is not stopped here)."""
 
-    def __init__(self, program: Program, worker: Worker) -> None:
-        self._context = execution_context(worker)
-        with tff.framework.get_context_stack().install(self._context):
-            self.process = build_process(program)
+    def __init__(self, program: Program, initial: Weights, worker: Worker) -> None:
+        self.context = execution_context(worker)
+        with tff.framework.get_context_stack().install(self.context):
+            self.process = build_process(program, initial)
 
-    def initialize(self) -> ServerState:
-        """Returns the first state, as NumPy arrays."""
-        with tff.framework.get_context_stack().install(self._context):
-            return self.process.initialize()
-
-    def next(
-        self, state: ServerState, learning_rate: float, lanes: Sequence[Work]
-    ) -> tuple[ServerState, list[np.ndarray]]:
-        """Runs one round; returns the new state and each lane's reports [k, len(REPORT)]."""
-        with tff.framework.get_context_stack().install(self._context), _tensorflows_errors():
-            state, reports = self.process.next(state, np.float32(learning_rate), list(lanes))
-        return state, [np.asarray(report) for report in reports]
+    def next(self, state: Nest, facts: RoundFacts, lanes: Sequence[Work]) -> tuple[Nest, list[Reports]]:
+        """Runs one round; returns the new state, as NumPy arrays, and each lane's reports."""
+        facts = RoundFacts(*(np.float32(fact) for fact in facts))
+        with tff.framework.get_context_stack().install(self.context), _tensorflows_errors():
+            after, reports = self.process.next(state, facts, list(lanes))
+        told = tf.nest.pack_sequence_as(state, [np.asarray(value) for value in tf.nest.flatten(after)])
+        return told, [Reports(np.asarray(sums), np.asarray(sent)) for sums, sent in reports]

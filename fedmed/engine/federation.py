@@ -1,0 +1,275 @@
+"""A federation and its rounds: the one loop that runs, studies, benchmarks and tests are made of."""
+
+import pathlib
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from fedmed.data.examples import Array, Dataset, Examples, Inputs
+from fedmed.data.store import ClientStore
+from fedmed.engine import attendance
+from fedmed.engine.kept import KeptFiles
+from fedmed.engine.programs import PROGRAMS, Programs
+from fedmed.learning.lane import Work
+from fedmed.learning.learner import moving_variables
+from fedmed.learning.program import RoundFacts, set_model_weights
+from fedmed.learning.values import Nest, Weights
+from fedmed.models import refusals
+from fedmed.settings import config
+from fedmed.system import seeds
+
+
+class Position(NamedTuple):
+    """Where a federation stands: all that its next round depends on.
+
+    Attributes:
+        round: rounds done.
+        state: the server's state, NumPy arrays.
+        kept: clients that keep something, by number, to the round after which they kept it.
+    """
+
+    round: int
+    state: Nest
+    kept: Mapping[int, int]
+
+
+class Done(NamedTuple):
+    """A finished round.
+
+    Attributes:
+        position: after it.
+        learning_rate: of the clients.
+        cohort: who was asked to take part.
+        absent: those of them who dropped out.
+        refused: those of them whose update was not finite and was not used.
+        sums: what the clients report by name, [senders] in the cohort's order without the absent.
+        bytes_down: sent to the cohort.
+        bytes_up: sent by those who were there.
+        seconds: that it took.
+    """
+
+    position: Position
+    learning_rate: float
+    cohort: tuple[str, ...]
+    absent: tuple[str, ...]
+    refused: tuple[str, ...]
+    sums: Mapping[str, Array]
+    bytes_down: int
+    bytes_up: int
+    seconds: float
+
+
+class Federation:
+    """Clients with a program that trains across them; `close` removes what it wrote for them.
+
+    Attributes:
+        settings: with `runtime.lanes` given.
+        clients: ids, in order; a client's number is its place.
+        initial: weights before the first round.
+        prepared: program, runtime, predictor and model.
+    """
+
+    def __init__(
+        self,
+        settings: config.RunConfig,
+        dataset: Dataset,
+        train: Mapping[str, Examples],
+        *,
+        worker: Any = None,
+        folder: pathlib.Path | None = None,
+        programs: Programs = PROGRAMS,
+    ) -> None:
+        """Builds and checks the model and writes the clients' files.
+
+        Args:
+            settings: what to train, with `runtime.lanes` given.
+            dataset: for its task and number of classes.
+            train: each client's rows, as the model gets them.
+            worker: TFF's, started, for `runtime.name = "tff"`.
+            folder: where clients' kept files live on; None for as long as the federation.
+            programs: a cache of recorded programs.
+
+        Raises:
+            UserError: the model or the algorithm does not fit.
+        """
+        self.settings, self.clients = settings, tuple(train)
+        self.size = attendance.cohort_size(settings.cohort, len(self.clients))
+        self.prepared, self.initial = programs.prepare(settings, dataset.task, dataset.classes, train, worker)
+        self._numbers = {client: number for number, client in enumerate(self.clients)}
+        self._rows = np.array([len(rows) for rows in train.values()], np.int32)
+        self._shares = self._rows.astype(np.float32)
+        if settings.aggregation.weighting == "uniform":
+            self._shares = np.ones_like(self._shares)
+        self._store = ClientStore(train)  # last, so that nothing is left behind when the above fails
+        self._own_folder = tempfile.TemporaryDirectory(prefix="fedmed-kept-") if folder is None else None
+        self._kept = KeptFiles(folder or pathlib.Path(self._own_folder.name), self._first_kept())  # pyright: ignore
+
+    def _first_kept(self) -> Nest:
+        return _numpy(self.prepared.program.algorithm.kept(_tensors(self.initial)))
+
+    def start(self, weights: Weights | None = None) -> Position:
+        """Returns the position before the first round, from the initial weights or from others."""
+        program = self.prepared.program
+        return Position(0, _numpy(program.initial_state(self.initial if weights is None else weights)), {})
+
+    def rounds(self, position: Position) -> Iterator[Done]:
+        """Trains round after round from a position, up to the settings' last one."""
+        while position.round < self.settings.rounds:
+            done = self.round(position)
+            position = done.position
+            yield done
+
+    def round(self, position: Position, cohort: Sequence[str] | None = None) -> Done:
+        """Trains one round; without an update when nobody is there.
+
+        Args:
+            position: where the federation stands.
+            cohort: who is asked; drawn by seed and round when not given.
+
+        Raises:
+            ModelError: an operation of the model refuses a row; one line, without the row's values.
+        """
+        began, rate = time.perf_counter(), self.learning_rate(position.round)
+        asked = self.cohort(position.round) if cohort is None else tuple(cohort)
+        absent = tuple(client for client in asked if self._drops_out(position.round, client))
+        there = [client for client in asked if client not in absent]
+        state, sums, sent = self._trained(position, rate, there) if there else (position.state, {}, np.zeros(0))
+        used = sums["accepted"] > 0 if there else ()
+        refused = tuple(client for client, ok in zip(there, used, strict=True) if not ok)
+        kept = {self._numbers[client]: position.round + 1 for client in there if client not in refused}
+        return Done(
+            position=Position(position.round + 1, state, {**position.kept, **kept} if self._kept.wanted else {}),
+            learning_rate=rate,
+            cohort=asked,
+            absent=absent,
+            refused=refused,
+            sums=sums,
+            bytes_down=len(asked) * self.prepared.program.bytes_down,
+            bytes_up=int(sent.sum()),
+            seconds=time.perf_counter() - began,
+        )
+
+    def cohort(self, round_: int) -> tuple[str, ...]:
+        """Returns who is asked to take part in a round."""
+        return tuple(attendance.cohort(self.settings.seed, round_, self.clients, self.size))
+
+    def learning_rate(self, round_: int) -> float:
+        """Returns the clients' learning rate in a round."""
+        return self.settings.client.learning_rate * self.settings.client.learning_rate_decay**round_
+
+    def facts(self, round_: int) -> RoundFacts:
+        """Returns what the server knows of a round beside its state."""
+        return RoundFacts(
+            self.learning_rate(round_), float(len(self.clients)), float(self._shares.sum(dtype=np.float64))
+        )
+
+    def work(self, position: Position, clients: Sequence[str]) -> tuple[list[list[int]], list[Work]]:
+        """Returns each lane's places among the clients, and its work."""
+        lanes = attendance.lanes([self._steps(client) for client in clients], self.settings.runtime.lanes)
+        return lanes, [self._work(position, [clients[place] for place in lane]) for lane in lanes]
+
+    def _trained(
+        self, position: Position, rate: float, clients: Sequence[str]
+    ) -> tuple[Nest, Mapping[str, Array], Array]:
+        """Returns the next state, the clients' sums by name, and the bytes that each of them sent."""
+        lanes, work = self.work(position, clients)
+        facts = self.facts(position.round)._replace(learning_rate=rate)
+        with refusals.in_one_line("training"):
+            state, reports = self.prepared.runtime.next(position.state, facts, work)
+        names = self.prepared.program.way.report_names
+        sums, sent = np.empty((len(clients), len(names)), np.float32), np.empty(len(clients), np.int64)
+        for lane, report in zip(lanes, reports, strict=True):
+            sums[lane], sent[lane] = report.sums, report.sent
+        return state, {name: sums[:, column] for column, name in enumerate(names)}, sent
+
+    def _drops_out(self, round_: int, client: str) -> bool:
+        chance = self.settings.cohort.drop_out
+        return attendance.drops_out(self.settings.seed, round_, self._numbers[client], chance)
+
+    def _steps(self, client: str) -> int:
+        local, rows = self.settings.client, int(self._rows[self._numbers[client]])
+        batch = rows if local.batch_size == "full" else local.batch_size
+        return (local.steps or local.epochs * -(-rows // max(1, batch))) * batch
+
+    def _work(self, position: Position, lane: Sequence[str]) -> Work:
+        numbers, round_, seed = [self._numbers[client] for client in lane], position.round, self.settings.seed
+        kept = [self._kept.path(number, position.kept.get(number)) for number in numbers]
+        return Work(
+            paths=np.array([str(self._store.paths[client]) for client in lane], dtype=object),
+            rows=self._rows[numbers],
+            seeds=np.stack([seeds.pair(seed, "client", round_, number) for number in numbers]),
+            shares=self._shares[numbers],
+            kept=np.array(kept, dtype=object),
+            keep=np.array([self._kept.path(number, round_ + 1) for number in numbers], dtype=object),
+        )
+
+    def weights(self, position: Position) -> Weights:
+        """Returns the global model's weights, NumPy arrays."""
+        return _numpy(self.prepared.program.algorithm.weights(position.state))
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether clients have weights of their own at evaluation."""
+        return self.prepared.program.algorithm.personal is not None
+
+    def own_weights(self, position: Position, client: str) -> Weights:
+        """Returns the weights that a client uses; the global model's where it has none of its own."""
+        personal = self.prepared.program.algorithm.personal
+        if personal is None or client not in self._numbers:
+            return self.weights(position)
+        number = self._numbers[client]
+        return _numpy(personal(position.state, self._kept.read(number, position.kept.get(number))))
+
+    def predict(self, weights: Weights, x: Inputs) -> Array:
+        """Returns a model's predictions for rows: [n] means, or [n, classes] probabilities."""
+        return self.prepared.predict(weights, x)
+
+    def check(self, position: Position) -> None:
+        """Raises a UserError where what the clients kept at a position is gone."""
+        self._kept.check(position.kept)
+
+    def secure(self, positions: Sequence[Position]) -> None:
+        """Puts on the disk what clients kept at these positions."""
+        for position in positions:
+            self._kept.sync(position.kept)
+
+    def forget_others(self, positions: Sequence[Position]) -> None:
+        """Removes what clients kept but at these positions."""
+        self._kept.keep_only([position.kept for position in positions])
+
+    def save_model(self, path: pathlib.Path, weights: Weights) -> str | None:
+        """Writes the Keras model; returns the file's name, or None when Keras cannot save it."""
+        model = self.prepared.model
+        set_model_weights(model, weights)
+        temporary = path.with_name(f".{path.name}.keras")
+        try:
+            model.save(temporary)
+        except Exception:  # Keras cannot save every subclassed model; the weights are in weights.npz all the same
+            temporary.unlink(missing_ok=True)
+            return None
+        temporary.replace(path)
+        return path.name
+
+    @property
+    def variable_names(self) -> list[str]:
+        """Names of the weights' variables, in order."""
+        model = self.prepared.model
+        return [v.name for v in [*model.trainable_variables, *moving_variables(model)]]
+
+    def close(self) -> None:
+        """Removes the clients' files; may be called twice."""
+        self._store.close()
+        if self._own_folder is not None:
+            self._own_folder.cleanup()
+
+
+def _tensors(values: Nest) -> Nest:
+    return tf.nest.map_structure(tf.convert_to_tensor, values)
+
+
+def _numpy(values: Nest) -> Nest:
+    return tf.nest.map_structure(np.asarray, values)

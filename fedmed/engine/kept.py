@@ -1,0 +1,74 @@
+"""The files in which clients keep what they need in later rounds: one a client and round, never changed once written.
+
+A position of a federation says of which round each client's file is. So a round that is repeated after a stop reads
+what it read before, whatever was written since.
+"""
+
+import os
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from fedmed.learning import keeping
+from fedmed.learning.values import Nest
+from fedmed.system import errors
+
+_FIRST = "first.bin"  # what every client holds before its first round
+
+
+class KeptFiles:
+    """A folder of such files; it is made only for algorithms whose clients keep anything.
+
+    Attributes:
+        wanted: whether the algorithm's clients keep anything.
+    """
+
+    def __init__(self, folder: pathlib.Path, first: Nest) -> None:
+        self._folder, self._first = folder, first
+        self._synced: set[pathlib.Path] = set()
+        self.wanted = bool(tf.nest.flatten(first))
+        if self.wanted:
+            folder.mkdir(parents=True, exist_ok=True)
+            content: Any = keeping.serialised(tf.nest.map_structure(tf.convert_to_tensor, first)).numpy()
+            (folder / _FIRST).write_bytes(content)
+
+    def path(self, client: int, round_: int | None) -> str:
+        """Returns the file of a client, by its number, after a round; None is before its first."""
+        if not self.wanted:
+            return ""
+        return str(self._folder / (_FIRST if round_ is None else f"{client:06d}-{round_:06d}.bin"))
+
+    def read(self, client: int, round_: int | None) -> Nest:
+        """Returns what a client kept after a round, as NumPy arrays."""
+        return keeping.to_numpy(pathlib.Path(self.path(client, round_)).read_bytes(), self._first)
+
+    def check(self, rounds: Mapping[int, int]) -> None:
+        """Raises a UserError where the file of a client and round is missing."""
+        for client, round_ in rounds.items():
+            path = pathlib.Path(self.path(client, round_))
+            if self.wanted and not path.is_file():
+                raise errors.UserError(f"{path}: is missing, and the federation cannot go on without it")
+
+    def sync(self, rounds: Mapping[int, int]) -> None:
+        """Makes sure that the files of these clients and rounds are on the disk."""
+        for path in self._paths([rounds]) - self._synced:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            self._synced.add(path)
+
+    def keep_only(self, positions: Iterable[Mapping[int, int]]) -> None:
+        """Removes the files that none of the positions (client number to round) needs."""
+        if not self.wanted:
+            return
+        needed = self._paths(positions) | {self._folder / _FIRST}
+        for path in self._folder.iterdir():
+            if path not in needed:
+                path.unlink(missing_ok=True)
+                self._synced.discard(path)
+
+    def _paths(self, positions: Iterable[Mapping[int, int]]) -> set[pathlib.Path]:
+        if not self.wanted:
+            return set()
+        return {pathlib.Path(self.path(*pair)) for rounds in positions for pair in rounds.items()}

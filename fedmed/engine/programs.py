@@ -1,0 +1,159 @@
+"""Recorded programs, kept for the next federation of the same shape: recording and compiling take seconds."""
+
+import collections
+import contextlib
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from fedmed.data.examples import Examples, Task
+from fedmed.data.store import layout
+from fedmed.engine.runtimes.local import LocalRuntime
+from fedmed.engine.runtimes.runtime import Runtime
+from fedmed.learning import algorithms
+from fedmed.learning.algorithm import Training
+from fedmed.learning.learner import Learner, anatomy, fixed_variables, scaled
+from fedmed.learning.objective import objective
+from fedmed.learning.predictor import Predictor
+from fedmed.learning.program import Program, model_weights, recorded
+from fedmed.learning.values import Weights
+from fedmed.models import Spec, building
+from fedmed.models.spec import KerasModel, is_dotted, models
+from fedmed.settings import config
+from fedmed.system import seeds
+
+_MOST = 8  # programs that are kept; each holds a few copies of its weights
+_SAMPLE_ROWS = 64
+
+
+class Prepared(NamedTuple):
+    """What serves every federation of the same settings, model and shapes.
+
+    Attributes:
+        program: the recorded computation.
+        runtime: runs its rounds.
+        predict: (weights, x) -> predictions.
+        model: the Keras model that was recorded, to be saved with other weights.
+    """
+
+    program: Program
+    runtime: Runtime
+    predict: Predictor
+    model: KerasModel
+
+
+class Programs:
+    """A cache of what is prepared, the least recently used given up first."""
+
+    def __init__(self) -> None:
+        self._prepared: collections.OrderedDict[tuple[Any, ...], Prepared] = collections.OrderedDict()
+
+    def prepare(
+        self, settings: config.RunConfig, task: Task, classes: int, train: Mapping[str, Examples], worker: Any = None
+    ) -> tuple[Prepared, Weights]:
+        """Returns what runs the settings on such clients, and the initial weights by the settings' seed.
+
+        Args:
+            settings: with `runtime.lanes` given.
+            task: of the data.
+            classes: of the data.
+            train: each client's rows.
+            worker: TFF's, already started, for `runtime.name = "tff"`.
+
+        Raises:
+            ConfigError: the model or algorithm is unknown, or an argument of it is wrong.
+            ModelError: the model cannot be built or does not fit the data.
+        """
+        one_thread_an_operation()
+        first = next(iter(train.values()))
+        spec, sample = spec_of(first, task, classes), sample_of(first)
+        build = building.builder(settings.model.name, settings.model.args, spec)
+        model = building.build_checked(build, spec, sample, init_seed(settings.seed))
+        key = (*_made_by(settings), id(worker), repr(spec), layout(first), _fixed(model), _told(settings))
+        if key not in self._prepared:
+            self._prepared[key] = _prepare(settings, spec, sample, model, first, worker)
+        self._prepared.move_to_end(key)
+        while len(self._prepared) > _MOST:
+            self._prepared.popitem(last=False)
+        return self._prepared[key], model_weights(model)
+
+
+def _prepare(
+    settings: config.RunConfig, spec: Spec, sample: Any, model: KerasModel, first: Examples, worker: Any
+) -> Prepared:
+    training = Training(settings.client, settings.server, settings.aggregation, anatomy(model))
+    algorithm = algorithms.checked(settings.algorithm.name, settings.algorithm.args)(training)
+    learner, initial = (
+        Learner(model, objective(spec.task, building.output_scale(model, spec, sample))),
+        model_weights(model),
+    )
+    # XLA compiles once for each batch size, which full batches make as many as clients.
+    fuse = settings.runtime.name == "local" and settings.client.batch_size != "full"
+    program = recorded(learner, training, algorithm, layout(first), initial, fuse)
+    predict = Predictor(learner, settings.evaluation.batch_size, settings.runtime.lanes)
+    return Prepared(program, _runtime(settings, program, initial, worker), predict, model)
+
+
+def _runtime(settings: config.RunConfig, program: Program, initial: Weights, worker: Any) -> Runtime:
+    if settings.runtime.name == "local":
+        return LocalRuntime(program, settings.runtime.lanes)
+    from fedmed.engine.runtimes.tff import TffRuntime
+
+    return TffRuntime(program, initial, worker)
+
+
+def _told(settings: config.RunConfig) -> str:
+    """Returns the settings that a program is made of; the clients' rate is told each round."""
+    tree = config.to_tree(settings)
+    parts = {
+        name: tree[name] for name in ("model", "algorithm", "client", "server", "aggregation", "runtime", "evaluation")
+    }
+    parts["client"] = {k: v for k, v in parts["client"].items() if k not in ("learning_rate", "learning_rate_decay")}
+    return json.dumps(parts, sort_keys=True, default=str)
+
+
+def _made_by(settings: config.RunConfig) -> tuple[Any, Any]:
+    """Returns the very functions behind the names, which a notebook may have defined anew."""
+    name = settings.model.name
+    model = building.imported(name) if is_dotted(name) else models.get(name)
+    return model, algorithms.algorithms.get(settings.algorithm.name)
+
+
+def _fixed(model: KerasModel) -> str:
+    """Returns a checksum of what training leaves alone in a model: it is part of the recorded graph."""
+    digest = hashlib.sha256()
+    for variable in fixed_variables(model):
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def sample_of(examples: Examples) -> Any:
+    """Returns a few rows, as the model will get them."""
+    few = examples.take(np.arange(min(_SAMPLE_ROWS, len(examples))))
+    return scaled(tf.nest.map_structure(tf.constant, few.x))
+
+
+def spec_of(examples: Examples, task: Task, classes: int) -> Spec:
+    """Returns the shape of the problem."""
+    x = examples.x
+    inputs = x.shape[1:] if isinstance(x, np.ndarray) else {name: part.shape[1:] for name, part in x.items()}
+    return Spec(inputs, task, classes)
+
+
+def one_thread_an_operation() -> None:
+    """Several clients at once, one thread each, beat one client on several threads; too late when TensorFlow runs."""
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+
+
+def init_seed(seed: int) -> int:
+    """Returns the seed of the initial weights."""
+    return int(seeds.generator(seed, "init").integers(2**31 - 1))
+
+
+PROGRAMS = Programs()
+"""Of this process: runs, studies and benchmarks share it."""
