@@ -11,14 +11,17 @@ import tensorflow as tf
 from fedmed.data.clients import Clients
 from fedmed.data.examples import Dataset, Examples, Task
 from fedmed.data.splits import ClientRows
-from fedmed.engine import training
+from fedmed.engine.federation import Done, Federation, Position
 from fedmed.engine.runtimes.worker import Worker
 from fedmed.learning import batches
+from fedmed.learning.algorithm import METRICS
+from fedmed.learning.lane import OWN_SUMS
 from fedmed.learning.values import Weights
 from fedmed.settings import config
 from fedmed.system import seeds
 
 Arrays = list[np.ndarray]
+REPORT = (*METRICS, *OWN_SUMS)
 
 # A float32 has 24 bits. A weight here comes of some hundred additions of numbers near 1, whose order and fusing differ
 # between two right ways of computing it, so two such ways agree to about 1e-6 and hardly ever to the bit.
@@ -62,12 +65,17 @@ def clients_of(parts: Mapping[str, Examples], task: Task = "binary", classes: in
 
 
 class Round(NamedTuple):
-    """Weights before and after a round, and the cohort's reports [clients, len(REPORT)]."""
+    """Weights before and after a round, the senders' reports [clients, len(REPORT)], and all that was done."""
 
     before: Weights
     after: Weights
     reports: np.ndarray
-    state: Any
+    done: Done
+
+    @property
+    def position(self) -> Position:
+        """Where the federation stands after the round."""
+        return self.done.position
 
     @property
     def updates(self) -> Arrays:
@@ -78,20 +86,20 @@ class Round(NamedTuple):
 @contextlib.contextmanager
 def set_up(
     changes: config.RunConfig, held: Clients, worker: Worker | None = None
-) -> Iterator[tuple[training.Setup, Callable[..., Round]]]:
-    """Yields the setup of a run, and a function (state=None, cohort=None) -> Round."""
-    setup = training.set_up(changes, held, worker)
+) -> Iterator[tuple[Federation, Callable[..., Round]]]:
+    """Yields a federation, and a function (position=None, cohort=None) -> Round."""
+    federation = Federation(changes, held.dataset, held.train, worker=worker)
 
-    def next_round(state: Any = None, cohort: Sequence[str] | None = None) -> Round:
-        state = setup.runtime.initialize() if state is None else state
-        number, members = int(state.round), list(held.train if cohort is None else cohort)
-        after, reports = setup.train(state, number, setup.learning_rate(number), members)
-        return Round(state.weights, after.weights, reports, after)
+    def next_round(position: Position | None = None, cohort: Sequence[str] | None = None) -> Round:
+        position = federation.start() if position is None else position
+        done = federation.round(position, held.train if cohort is None else cohort)
+        reports = np.stack([done.sums[name] for name in REPORT], axis=1) if done.sums else np.zeros((0, len(REPORT)))
+        return Round(federation.weights(position), federation.weights(done.position), reports, done)
 
     try:
-        yield setup, next_round
+        yield federation, next_round
     finally:
-        setup.close()
+        federation.close()
 
 
 def one_round(

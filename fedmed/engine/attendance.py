@@ -1,5 +1,7 @@
 """Who takes part in a round and in which lane: functions of (seed, round), so a resumed run draws the same."""
 
+import dataclasses
+import os
 from collections.abc import Sequence
 
 from fedmed.settings import config
@@ -26,6 +28,14 @@ def cohort(seed: int, round_: int, clients: Sequence[str], size: int) -> list[st
 def drops_out(seed: int, round_: int, client: int, chance: float) -> bool:
     """Tells whether a client, by its number, drops out of a round that it was asked to take part in."""
     return chance > 0 and bool(seeds.generator(seed, "drop_out", round_, client).random() < chance)
+
+
+def with_lanes(settings: config.RunConfig) -> config.RunConfig:
+    """Fixes what was left to the machine (the number of lanes), so that the same config repeats the same bits."""
+    if settings.runtime.lanes:
+        return settings
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return dataclasses.replace(settings, runtime=dataclasses.replace(settings.runtime, lanes=count))
 
 
 def lanes(costs: Sequence[int], count: int) -> list[list[int]]:

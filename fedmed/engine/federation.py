@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from fedmed.data.examples import Array, Dataset, Examples, Inputs
+from fedmed.data.examples import Array, Dataset, Examples, Inputs, Task
 from fedmed.data.store import ClientStore
 from fedmed.engine import attendance
 from fedmed.engine.kept import KeptFiles
@@ -68,6 +68,7 @@ class Federation:
 
     Attributes:
         settings: with `runtime.lanes` given.
+        task: of the data.
         clients: ids, in order; a client's number is its place.
         initial: weights before the first round.
         prepared: program, runtime, predictor and model.
@@ -97,6 +98,7 @@ class Federation:
             UserError: the model or the algorithm does not fit.
         """
         self.settings, self.clients = settings, tuple(train)
+        self.task: Task = dataset.task
         self.size = attendance.cohort_size(settings.cohort, len(self.clients))
         self.prepared, self.initial = programs.prepare(settings, dataset.task, dataset.classes, train, worker)
         self._numbers = {client: number for number, client in enumerate(self.clients)}
@@ -136,7 +138,7 @@ class Federation:
         began, rate = time.perf_counter(), self.learning_rate(position.round)
         asked = self.cohort(position.round) if cohort is None else tuple(cohort)
         absent = tuple(client for client in asked if self._drops_out(position.round, client))
-        there = [client for client in asked if client not in absent]
+        there = [client for client in asked if client not in set(absent)]
         state, sums, sent = self._trained(position, rate, there) if there else (position.state, {}, np.zeros(0))
         used = sums["accepted"] > 0 if there else ()
         refused = tuple(client for client, ok in zip(there, used, strict=True) if not ok)

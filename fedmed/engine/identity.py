@@ -1,9 +1,11 @@
 """What a result depends on, by one rule: every setting but a named few, the data, the packages, and the source code."""
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from fedmed.settings import config, sources
+from fedmed.settings import config
 from fedmed.system import machine
 
 NOT_OF_A_RUN = ("rounds", "stop", "checkpoint", "study", "arms")
@@ -20,6 +22,11 @@ class Identity(NamedTuple):
     data: Mapping[str, str]
     packages: Mapping[str, str]
     sources: Mapping[str, str]
+
+    @property
+    def key(self) -> str:
+        """A hash of all of it."""
+        return hashlib.sha256(json.dumps(self._asdict(), sort_keys=True).encode()).hexdigest()
 
     def difference(self, now: "Identity") -> str:
         """Returns in words the first thing that has changed since this one, "" when nothing has."""
@@ -46,9 +53,9 @@ def settings_of(settings: config.RunConfig, leave_out: Collection[str] = NOT_OF_
     return Identity({key: repr(value) for key, value in flat({**tree, **more}).items()}, {}, {}, {})
 
 
-def completed(told: Identity, settings: config.RunConfig, checksums: Mapping[str, str]) -> Identity:
-    """Returns an identity with the data's checksums, the packages' versions and the source code added."""
-    return told._replace(data=dict(checksums), packages=machine.packages(), sources=sources.of(settings))
+def completed(told: Identity, checksums: Mapping[str, str], sources: Mapping[str, str]) -> Identity:
+    """Returns an identity with the data's checksums, the packages' versions and the source code's checksums added."""
+    return told._replace(data=dict(checksums), packages=machine.packages(), sources=dict(sources))
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,19 +1,18 @@
 """A run from settings to a run directory: rounds of a federation, scored, logged and saved as they are done."""
 
 import contextlib
-import dataclasses
-import os
 import pathlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
 from fedmed.data.clients import Clients
 from fedmed.engine import attendance, checks, identity
+from fedmed.engine.runtimes.worker import working
 from fedmed.runs.directory import RunDirectory, checksum
-from fedmed.settings import config
+from fedmed.settings import config, sources
 from fedmed.statistics import metrics
 from fedmed.system import errors, machine
 
@@ -44,39 +43,12 @@ def run(
     Raises:
         UserError: a setting, the data or the model cannot be used; nothing has been written then.
     """
-    settings = resolved(settings)
+    settings = attendance.with_lanes(settings)
     clients = checks.check(settings)
     attendance.cohort_size(settings.cohort, len(clients.train))
     directory = RunDirectory(out, settings, resume=resume, overwrite=overwrite)
-    with contextlib.closing(directory), working(settings, out) as worker:
+    with contextlib.closing(directory), working(settings, out / "worker.log") as worker:
         return _Run(settings, clients, directory, worker, resume).complete(observers)
-
-
-def resolved(settings: config.RunConfig) -> config.RunConfig:
-    """Fixes what was left to the machine (the number of lanes), so that the same config repeats the same bits."""
-    if settings.runtime.lanes:
-        return settings
-    lanes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return dataclasses.replace(settings, runtime=dataclasses.replace(settings.runtime, lanes=lanes))
-
-
-@contextlib.contextmanager
-def working(settings: config.RunConfig, out: pathlib.Path | None) -> Iterator[Any]:
-    """Starts TFF's worker early, so that it gets ready while TensorFlow is imported, and ends it whatever happens.
-
-    It yields None where the settings ask for no worker.
-    """
-    if settings.runtime.name != "tff":
-        yield None
-        return
-    from fedmed.engine.runtimes.worker import Worker
-
-    worker = Worker(settings.runtime.lanes, None if out is None else out / "worker.log")
-    worker.start()
-    try:
-        yield worker
-    finally:
-        worker.stop()
 
 
 class _Run:
@@ -94,7 +66,7 @@ class _Run:
         self.metric = metrics.metric(task, primary_metric(settings, task))
         folder = directory.folder
         told = identity.settings_of(settings, stop={"metric": self.metric.name})
-        whole = identity.completed(told, settings, clients.dataset.checksums())
+        whole = identity.completed(told, clients.dataset.checksums(), sources.of(settings))
         self.checkpoints = Checkpoints(folder / "checkpoint.bin", whole)
         self.federation = Federation(settings, clients.dataset, clients.train, worker=worker, folder=folder / "kept")
         self.evaluator = Evaluator(self.federation, clients)

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fedmed.data.examples import Task
-from fedmed.engine import checks
-from fedmed.settings import config
+from fedmed.engine import attendance, checks
+from fedmed.settings import config, sources
 from fedmed.statistics.metrics import METRICS
 from fedmed.study import grow, plan, pool, report, results, subgroups
 from fedmed.study.consortium import Consortium
@@ -19,7 +19,7 @@ from fedmed.study.outcomes import Outcomes, gather
 from fedmed.study.plan import Job, Scenario
 from fedmed.study.progress import JobProgress
 from fedmed.study.results import Result
-from fedmed.study.session import Task as JobTask
+from fedmed.study.session import Assignment
 from fedmed.system import errors, files, machine
 
 _DEFAULT_METRIC: Mapping[Task, str] = {"binary": "auroc", "multiclass": "accuracy"}
@@ -50,7 +50,8 @@ def run(
         UserError: a setting, the data or the model cannot be used; or another study is writing in `out`.
     """
     began = time.monotonic()
-    settings = dataclasses.replace(settings, runtime=config.Runtime("local", 1))
+    runtime = config.Runtime(settings.runtime.name, settings.runtime.lanes or 1)  # jobs run side by side as it is
+    settings = dataclasses.replace(settings, runtime=runtime)
     parts, metric = _planned(settings)
     with _locked(out):
         files.write_atomically(out / "config.toml", config.dumps(settings))
@@ -85,6 +86,8 @@ def _planned(settings: config.RunConfig) -> tuple[list[_Part], str]:
     if len(main.hospitals) < 2:
         raise errors.DataError("study: there is one hospital only, and nothing to federate")
     for part in parts:
+        for arm in part.scenario.arms:
+            attendance.cohort_size(arm.settings.cohort, len(part.consortium.hospitals))
         part.consortium.rows(settings.seed)  # an empty test set is the user's to mend
     return parts, metric
 
@@ -98,31 +101,35 @@ def _metric(settings: config.RunConfig, consortium: Consortium) -> str:
     return asked
 
 
-def _tasks(parts: Sequence[_Part], folder: pathlib.Path) -> list[JobTask]:
-    versions, tasks = machine.versions(), []
+def _tasks(parts: Sequence[_Part], folder: pathlib.Path) -> list[Assignment]:
+    tasks, code = [], {}
     for part in parts:
         checksums = part.consortium.dataset.checksums()
         for job in part.jobs:
-            key = job.key(checksums, versions)
-            tasks.append(JobTask(part.scenario.settings, job, results.path_of(folder, job.name), key))
+            plugged_in = (job.settings.model.name, job.settings.plugins)
+            if plugged_in not in code:
+                code[plugged_in] = sources.of(job.settings)
+            told = job.identity(checksums, code[plugged_in])
+            tasks.append(Assignment(part.scenario.settings, job, results.path_of(folder, job.name), told))
     return tasks
 
 
-def _train(tasks: Sequence[JobTask], out: pathlib.Path, quiet: bool, here: bool) -> None:
-    todo = [task for task in tasks if results.read(task.path, task.key) is None]
+def _train(tasks: Sequence[Assignment], out: pathlib.Path, quiet: bool, here: bool) -> None:
+    todo = [task for task in tasks if results.read(task.path, task.identity.key) is None]
     progress = JobProgress(len(tasks), len(tasks) - len(todo), quiet=quiet)
     try:
         if here:
             pool.Here().run(todo, lambda task: progress.step(task.job.name))
         elif todo:
-            with pool.Pool(pool.size(len(todo)), out / "workers.log") as processes:
+            lanes = todo[0].job.settings.runtime.lanes
+            with pool.Pool(pool.size(len(todo), lanes), lanes, out / "workers.log") as processes:
                 processes.run(todo, lambda task: progress.step(task.job.name))
     finally:
         progress.close()
 
 
-def _read(task: JobTask) -> Result:
-    found = results.read(task.path, task.key)
+def _read(task: Assignment) -> Result:
+    found = results.read(task.path, task.identity.key)
     if found is None:
         raise errors.UserError(f"{task.path}: the result of a model has gone; the same command trains it again")
     return found

@@ -2,18 +2,18 @@
 
 import dataclasses
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedmed.engine import identity
+from fedmed.engine.identity import Identity
 from fedmed.settings import config
 from fedmed.settings.study import KINDS, Kind, Study
 from fedmed.system import seeds
 
 MAIN = ""
 _PER_HOSPITAL = ("local", "leave_one_out")
-_NOT_TRAINING = ("name", "study", "arms", "stop", "checkpoint", "runtime")
 
 LABELS: Mapping[Kind, str] = {
     "federated": "federated",
@@ -87,13 +87,12 @@ class Job:
             return self.settings.seed
         return int(seeds.generator(self.settings.seed, "study.repeat", self.repeat).integers(2**31 - 1))
 
-    def key(self, checksums: Mapping[str, str], versions: Mapping[str, str]) -> str:
-        """Returns a hash of everything that the job's result depends on."""
+    def identity(self, checksums: Mapping[str, str], sources: Mapping[str, str]) -> Identity:
+        """Returns everything that the job's result depends on: data by checksum, code by the source's."""
         tree = config.to_tree(dataclasses.replace(self, settings=None))  # pyright: ignore[reportArgumentType]
-        settings = {k: v for k, v in config.to_tree(self.settings).items() if k not in _NOT_TRAINING}
-        told = {"job": {k: v for k, v in tree.items() if k not in ("name", "arm")}, "settings": settings}
-        text = json.dumps([told, dict(checksums), dict(versions)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        own = {key: value for key, value in tree.items() if key not in ("name", "arm")}
+        told = identity.settings_of(self.settings, identity.NOT_OF_A_MODEL, job=own)
+        return identity.completed(told, checksums, sources)
 
 
 def kinds(study: Study) -> tuple[Kind, ...]:

@@ -1,5 +1,6 @@
 """Training processes side by side, one thread each; none outlives the study, however it ends."""
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -14,43 +15,43 @@ from typing import Any
 
 import psutil
 
-from fedmed.study.session import Reply, Session, Task
+from fedmed.study.session import Assignment, Reply, Session
 from fedmed.system import errors
 
 _BYTES_EACH = 1_500_000_000
-_ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
-def size(jobs: int) -> int:
-    """Returns how many processes to start: one a core, as far as there are jobs and memory for them."""
+def size(jobs: int, lanes: int) -> int:
+    """Returns how many processes to start: one for so many cores, as far as there are jobs and memory for them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, jobs, int(psutil.virtual_memory().available // _BYTES_EACH)))
+    return max(1, min(cores // lanes, jobs, int(psutil.virtual_memory().available // _BYTES_EACH)))
 
 
 class Here:
     """Trains in this process, one after another, as a Pool would elsewhere: for debugging and small studies."""
 
-    def run(self, tasks: Sequence[Task], done: Callable[[Task], None]) -> None:
+    def run(self, tasks: Sequence[Assignment], done: Callable[[Assignment], None]) -> None:
         """Runs all tasks in order; what goes wrong is raised as it is."""
-        session = Session()
-        for task in tasks:
-            session.run(task)
-            done(task)
+        with contextlib.closing(Session()) as session:
+            for task in tasks:
+                session.run(task)
+                done(task)
 
 
 class Pool:
-    """A context in which training processes run."""
+    """A context in which training processes run, each on as many cores as a job has lanes."""
 
-    def __init__(self, processes: int, log: pathlib.Path) -> None:
-        self._count, self._log = processes, log
+    def __init__(self, processes: int, lanes: int, log: pathlib.Path) -> None:
+        self._count, self._lanes, self._log = processes, lanes, log
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> "Pool":
-        environment = {**os.environ, **_ONE_THREAD}
+        threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": str(self._lanes), "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, **threads}
         with self._log.open("wb") as log:
             for _ in range(self._count):
                 process = subprocess.Popen(
-                    [sys.executable, "-c", "from fedmed.study import worker; worker.main()"],
+                    [sys.executable, "-c", "from fedmed.study import session; session.main()"],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
@@ -74,7 +75,7 @@ class Pool:
         if not any(process.returncode not in (0, -signal.SIGKILL) for process in self._processes):
             self._log.unlink(missing_ok=True)
 
-    def run(self, tasks: Sequence[Task], done: Callable[[Task], None]) -> None:
+    def run(self, tasks: Sequence[Assignment], done: Callable[[Assignment], None]) -> None:
         """Runs all tasks, in order as processes become free, and tells of each as it is done.
 
         Raises:
@@ -94,7 +95,7 @@ class Pool:
                     if waiting:
                         _give(selector, process, waiting.pop())
 
-    def _check(self, process: Any, task: Task) -> None:
+    def _check(self, process: Any, task: Assignment) -> None:
         try:
             reply: Reply = pickle.load(process.stdout)
         except (EOFError, pickle.UnpicklingError):
@@ -109,7 +110,7 @@ class Pool:
             raise RuntimeError(f"training {task.job.name} failed:\n{reply.bug}")
 
 
-def _give(selector: selectors.BaseSelector, process: subprocess.Popen[bytes], task: Task) -> None:
+def _give(selector: selectors.BaseSelector, process: subprocess.Popen[bytes], task: Assignment) -> None:
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("a training process has no pipes")
     try:

@@ -1,7 +1,10 @@
-"""What a job leaves behind: predictions in row order, a curve and seconds; no label, no row, no identifier."""
+"""What a job leaves behind: predictions in row order, a curve, traffic and seconds; no label, no row, no identifier."""
 
+import glob
 import io
+import json
 import pathlib
+import shutil
 import zipfile
 from typing import NamedTuple
 
@@ -18,6 +21,8 @@ class Result(NamedTuple):
         predictions: for each hospital, in the order of the partition, on its test rows; float32.
         rounds: [k] rounds after which the model was scored.
         curve: [k, hospitals + 1] the metric at each hospital and, last, over all; NaN where it is not defined.
+        sent: [k, 2] bytes sent until then, to all clients and by all of them.
+        refused: clients whose update was not finite, to the number of rounds in which it was not used.
         seconds: of the rounds, scoring left out.
         weight_bytes: size of the model.
     """
@@ -25,6 +30,8 @@ class Result(NamedTuple):
     predictions: list[Array]
     rounds: Array
     curve: Array
+    sent: Array
+    refused: dict[str, int]
     seconds: float
     weight_bytes: int
 
@@ -32,6 +39,15 @@ class Result(NamedTuple):
 def path_of(folder: pathlib.Path, name: str) -> pathlib.Path:
     """Returns the file of a job."""
     return folder / f"{name}.npz"
+
+
+def remove_checkpoint(path: pathlib.Path) -> None:
+    """Removes what a job saved on its way: checkpoints, and what its clients kept."""
+    for file in path.parent.glob(f"{glob.escape(path.stem)}.*"):
+        if file.suffix == ".kept":
+            shutil.rmtree(file)
+        elif ".checkpoint" in file.suffixes[-2:] or file.name.endswith(path.suffix):
+            file.unlink()
 
 
 def write(path: pathlib.Path, key: str, result: Result) -> None:
@@ -42,6 +58,8 @@ def write(path: pathlib.Path, key: str, result: Result) -> None:
         key=np.array(key),
         rounds=result.rounds,
         curve=result.curve,
+        sent=result.sent,
+        refused=np.frombuffer(json.dumps(result.refused).encode(), np.uint8),
         seconds=np.array(result.seconds),
         weight_bytes=np.array(result.weight_bytes),
         **{f"p{number:05d}": np.asarray(p, np.float32) for number, p in enumerate(result.predictions)},
@@ -57,7 +75,14 @@ def read(path: pathlib.Path, key: str) -> Result | None:
                 return None
             names = sorted(name for name in archive.files if name[0] == "p" and name[1:].isdigit())
             predictions = [archive[name] for name in names]
-            curve, seconds = archive["curve"], float(archive["seconds"])
-            return Result(predictions, archive["rounds"], curve, seconds, int(archive["weight_bytes"]))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+            return Result(
+                predictions,
+                rounds=archive["rounds"],
+                curve=archive["curve"],
+                sent=archive["sent"],
+                refused=json.loads(archive["refused"].tobytes()),
+                seconds=float(archive["seconds"]),
+                weight_bytes=int(archive["weight_bytes"]),
+            )
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
         return None

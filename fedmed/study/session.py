@@ -1,5 +1,6 @@
 """A training process: reads jobs from its input, trains them one after another, and writes each result to its file."""
 
+import contextlib
 import os
 import pathlib
 import pickle
@@ -7,19 +8,21 @@ import sys
 import traceback
 from typing import Any, BinaryIO, NamedTuple
 
+from fedmed.engine.identity import Identity
+from fedmed.engine.runtimes.worker import working
 from fedmed.settings import config
 from fedmed.study import results
 from fedmed.study.plan import Job
 from fedmed.system import errors, quiet
 
 
-class Task(NamedTuple):
-    """A job, the settings that say who its hospitals are, and where its result goes under which key."""
+class Assignment(NamedTuple):
+    """A job, the settings that say who its hospitals are, where its result goes, and what that depends on."""
 
     hospitals: config.RunConfig
     job: Job
     path: pathlib.Path
-    key: str
+    identity: Identity
 
 
 class Reply(NamedTuple):
@@ -30,36 +33,46 @@ class Reply(NamedTuple):
 
 
 class Session:
-    """Trains tasks, keeping what the next one may need: the hospitals of the last task and all traced programs."""
+    """Trains assignments, keeping what the next one may need: the last one's hospitals, recorded programs, a worker."""
 
     def __init__(self) -> None:
         self._hospitals: config.RunConfig | None = None
         self._trainer: Any = None
-        self._traced: dict[str, Any] = {}
+        self._open = contextlib.ExitStack()
+        self._worker: Any = None
 
-    def run(self, task: Task) -> None:
-        """Trains a job and writes its result."""
+    def run(self, task: Assignment) -> None:
+        """Trains a job, from its checkpoint if there is one, and writes its result."""
+        if self._worker is None:
+            self._worker = self._open.enter_context(working(task.job.settings, None))
         from fedmed.study.consortium import Consortium
         from fedmed.study.trainer import Trainer  # imports TensorFlow
 
         if self._trainer is None or task.hospitals != self._hospitals:
-            self._trainer, self._hospitals = Trainer(Consortium(task.hospitals), self._traced), task.hospitals
-        results.write(task.path, task.key, self._trainer.run(task.job))
+            self._hospitals = task.hospitals
+            self._trainer = Trainer(Consortium(task.hospitals), worker=self._worker)
+        checkpoint = task.path.with_suffix(".checkpoint")
+        results.write(task.path, task.identity.key, self._trainer.run(task.job, checkpoint, task.identity))
+        results.remove_checkpoint(checkpoint)
+
+    def close(self) -> None:
+        """Ends the worker, if there is one."""
+        self._open.close()
 
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
-    """Answers each task with a Reply until the requests end."""
-    session = Session()
-    while True:
-        try:
-            task: Task = pickle.load(requests)
-        except EOFError:
-            return
-        pickle.dump(_answer(session, task), replies)
-        replies.flush()
+    """Answers each assignment with a Reply until the requests end."""
+    with contextlib.closing(Session()) as session:
+        while True:
+            try:
+                task: Assignment = pickle.load(requests)
+            except EOFError:
+                return
+            pickle.dump(_answer(session, task), replies)
+            replies.flush()
 
 
-def _answer(session: Session, task: Task) -> Reply:
+def _answer(session: Session, task: Assignment) -> Reply:
     try:
         session.run(task)
     except errors.UserError as error:

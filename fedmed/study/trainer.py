@@ -1,92 +1,110 @@
-"""Trains a job's model in this process: tracing once for all models of a shape, then rounds only. Uses TensorFlow."""
+"""Trains a job's model: a federation from start to end, tested at every hospital. Uses TensorFlow."""
 
 import contextlib
 import dataclasses
-import json
+import pathlib
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from fedmed.data.clients import Clients
-from fedmed.data.examples import Array, Examples, joined
-from fedmed.data.store import ClientStore
-from fedmed.engine import attendance, training
-from fedmed.engine.runtimes.local import LocalRuntime
-from fedmed.learning import algorithms
-from fedmed.learning import weights as weight_ops
-from fedmed.learning.algorithm import Algorithm
-from fedmed.learning.learner import Learner
-from fedmed.learning.objective import objective
-from fedmed.learning.predictor import Predictor
-from fedmed.learning.program import Program, model_weights, record_lane
-from fedmed.learning.values import ServerState, Weights
-from fedmed.models import building
+from fedmed.data.examples import Array, Examples
+from fedmed.engine import attendance
+from fedmed.engine.checkpoints import Checkpoints, Saved
+from fedmed.engine.evaluation import predict_parts
+from fedmed.engine.federation import Done, Federation, Position
+from fedmed.engine.identity import Identity
+from fedmed.engine.programs import PROGRAMS, Programs
+from fedmed.learning.values import Weights
 from fedmed.settings import config
 from fedmed.statistics import metrics
-from fedmed.study.consortium import Consortium, Material
+from fedmed.study.consortium import Consortium
 from fedmed.study.plan import Job
 from fedmed.study.results import Result
 
 _MOST_POINTS = 100  # of a curve
-_ROWS_AT_ONCE = 10_000
-
-
-class Traced(NamedTuple):
-    """A computation that serves every model of the same settings and shapes."""
-
-    runtime: LocalRuntime
-    algorithm: Algorithm
-    predict: Predictor
+_SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
 
 class Trainer:
-    """Trains jobs one after another on the same hospitals; nothing of a job but its traced program stays."""
+    """Trains jobs one after another on the same hospitals.
 
-    def __init__(self, consortium: Consortium, traced: dict[str, Traced]) -> None:
-        training.one_thread_an_operation()
-        self._consortium = consortium
-        self._traced = traced  # shared with trainers of other hospitals
+    Args:
+        consortium: the hospitals.
+        worker: TFF's, started, for `runtime.name = "tff"`.
+        programs: recorded programs, shared with trainers of other hospitals.
+        pause: seconds between a job's checkpoints.
+    """
 
-    def run(self, job: Job) -> Result:
+    def __init__(
+        self,
+        consortium: Consortium,
+        *,
+        worker: Any = None,
+        programs: Programs = PROGRAMS,
+        pause: float = _SECONDS_BETWEEN_CHECKPOINTS,
+    ) -> None:
+        self.consortium = consortium
+        self._worker, self._programs, self._pause = worker, programs, pause
+
+    def run(self, job: Job, path: pathlib.Path | None = None, identity: Identity | None = None) -> Result:
         """Trains and tests a job's model.
+
+        Args:
+            job: what to train.
+            path: of the job's checkpoint, from which it goes on if there is one; None for a job that keeps none.
+            identity: what the checkpoint belongs to.
 
         Raises:
             UserError: the model or the algorithm does not fit.
         """
         mode = job.settings.data.preprocessing
-        material = self._consortium.material(
-            job.kind, job.settings.seed, mode, job.hospital, members=job.members, share=job.share
+        seed = job.settings.seed
+        material = self.consortium.material(job.kind, seed, mode, job.hospital, members=job.members, share=job.share)
+        settings = _settings(job, len(material.train), len(job.members or self.consortium.hospitals))
+        checkpoints = Checkpoints(path, identity) if path is not None and identity is not None else None
+        folder = None if path is None else path.with_suffix(".kept")
+        with contextlib.closing(self._federation(settings, material.train, folder)) as federation:
+            course = _Course(job, federation, material.test, checkpoints, self._pause)
+            position = course.trained()
+            found = course.predictions(position)
+            if job.kind == "fine_tuned":
+                found = self._fine_tuned(job, federation, position, material.train, material.test)
+            return course.result(list(found.values()))
+
+    def _federation(
+        self, settings: config.RunConfig, train: Mapping[str, Examples], folder: pathlib.Path | None = None
+    ) -> Federation:
+        data, programs = self.consortium.dataset, self._programs
+        return Federation(settings, data, train, worker=self._worker, folder=folder, programs=programs)
+
+    def _fine_tuned(
+        self,
+        job: Job,
+        federation: Federation,
+        trained: Position,
+        train: Mapping[str, Examples],
+        test: Mapping[str, Examples],
+    ) -> dict[str, Array]:
+        """Returns each hospital's predictions by its model trained further there, with plain local epochs."""
+        settings = dataclasses.replace(
+            federation.settings,
+            algorithm=config.Algorithm(),
+            client=dataclasses.replace(federation.settings.client, epochs=1, steps=None),
+            server=config.Server(),
+            aggregation=config.Aggregation(),
+            cohort=config.Cohort(),
         )
-        settings = _settings(job, len(material.train), len(job.members or self._consortium.hospitals))
-        clients = Clients(self._consortium.dataset, material.train, {}, None, {}, None)
-        with contextlib.closing(ClientStore(clients.train)) as store:
-            return _Training(self, job, settings, clients, store, material).complete()
-
-    def traced(self, settings: config.RunConfig, clients: Clients, layout: Sequence[Any]) -> tuple[Traced, Weights]:
-        """Returns the computation for these settings and shapes, and the initial weights by the settings' seed."""
-        spec = training.spec_of(clients)
-        build = building.builder(settings.model.name, settings.model.args, spec)
-        sample = training.sample_of(clients)
-        model = building.build_checked(build, spec, sample, training.init_seed(settings.seed))
-        initial = model_weights(model)
-        key = _key(settings, spec, layout)
-        if key not in self._traced:
-            local = algorithms.checked(settings.algorithm.name, settings.algorithm.args)
-            algorithm = local(training.Training(settings.client, settings.server))
-            learner = Learner(model, objective(spec.task, building.output_scale(model, spec, sample)))
-            lane = record_lane(learner, algorithm, layout, settings.aggregation.clip_norm, initial, True)
-            runtime = LocalRuntime(Program(algorithm, lane, initial), 1)
-            self._traced[key] = Traced(runtime, algorithm, Predictor(learner, _ROWS_AT_ONCE, 1))
-        return self._traced[key], initial
-
-
-def _key(settings: config.RunConfig, *shapes: Any) -> str:
-    tree = config.to_tree(settings)
-    parts = [tree[name] for name in ("model", "algorithm", "client", "server", "aggregation")]
-    return json.dumps([parts, [repr(shape) for shape in shapes]], sort_keys=True)
+        found = {}
+        with contextlib.closing(self._federation(settings, train)) as local:
+            for hospital, rows in test.items():
+                weights: Weights = federation.own_weights(trained, hospital)
+                position = local.start(weights)._replace(round=trained.round)  # shuffled unlike any round before
+                for _ in range(job.fine_tune_epochs):
+                    position = local.round(position, [hospital]).position
+                found[hospital] = predict_parts(local, position, {hospital: rows})[hospital]
+        return found
 
 
 def _settings(job: Job, clients: int, members: int) -> config.RunConfig:
@@ -95,107 +113,112 @@ def _settings(job: Job, clients: int, members: int) -> config.RunConfig:
     Where a client's steps are fixed, pooled training takes the steps of all the clients that a round would have had,
     so that it sees as many rows.
     """
-    settings = dataclasses.replace(job.settings, seed=job.training_seed, runtime=config.Runtime("local", 1))
+    settings = dataclasses.replace(job.settings, seed=job.training_seed)
     size = settings.cohort.size
     cohort = dataclasses.replace(settings.cohort, size=None if size is None else min(size, clients))
     if job.kind == "pooled" and settings.client.steps is not None:
-        together = settings.client.steps * min(
-            members, attendance.cohort_size(settings.cohort, max(members, size or 1))
-        )
+        asked = attendance.cohort_size(settings.cohort, max(members, size or 1))
+        together = settings.client.steps * min(members, asked)
         settings = dataclasses.replace(settings, client=dataclasses.replace(settings.client, steps=together))
     return dataclasses.replace(settings, cohort=config.Cohort() if clients == 1 else cohort)
 
 
-class _Training:
-    """One model's training; it lives as long as `Trainer.run`."""
+class _Course:
+    """One model's training from its start, or its checkpoint, to its last round; it notes what a result needs."""
 
     def __init__(
         self,
-        trainer: Trainer,
         job: Job,
-        settings: config.RunConfig,
-        clients: Clients,
-        store: ClientStore,
-        material: Material,
+        federation: Federation,
+        test: Mapping[str, Examples],
+        checkpoints: Checkpoints | None,
+        pause: float,
     ) -> None:
-        self._trainer, self._job, self._settings = trainer, job, settings
-        self._clients, self._store, self._test = clients, store, material.test
-        self._task, self._seconds = clients.dataset.task, 0.0
-        self._scored = [
-            number
-            for number, name in enumerate(self._test)
-            if job.kind not in ("local", "leave_one_out") or name == job.hospital
-        ]
-        self._all_rows = joined(list(self._test.values()))
-        self._ends = np.cumsum([len(part) for part in self._test.values()])
+        self._job, self._federation, self._test = job, federation, test
+        self._checkpoints, self._pause, self._saved_at = checkpoints, pause, time.monotonic()
+        own = job.kind in ("local", "leave_one_out")
+        self._scored = [name for name in test if not own or name == job.hospital]
+        self._facts: dict[str, Any] = {"rounds": [], "curve": [], "sent": [], "refused": {}, "seconds": 0.0}
+        self._sent = [0, 0]
 
-    def complete(self) -> Result:
-        settings, rounds, curve = self._settings, [0], []
-        traced, initial = self._trainer.traced(settings, self._clients, self._store.layout)
-        state = _state(traced.algorithm, initial)
-        curve.append(self._scores(self._predictions(traced, state.weights)))
-        every = max(settings.evaluation.every, -(-settings.rounds // _MOST_POINTS))
-        for done in range(1, settings.rounds + 1):
-            state = self._round(traced, state, settings, None)
-            if done % every == 0 or done == settings.rounds:
-                rounds.append(done)
-                curve.append(self._scores(self._predictions(traced, state.weights)))
-        if self._job.kind == "fine_tuned":
-            predictions = self._fine_tuned(state.weights)
-        else:
-            predictions = self._predictions(traced, state.weights)
-        size = weight_ops.byte_count(initial)
-        return Result(predictions, np.array(rounds), np.array(curve, np.float32), self._seconds, size)
+    def trained(self) -> Position:
+        """Trains all rounds that are not done yet."""
+        start = self._federation.start()
+        position = self._continued(start)
+        if position is None:
+            position = start
+            self._note(position)
+        for done in self._federation.rounds(position):
+            position = done.position
+            self._count(done)
+            if position.round % self._every == 0 or position.round == self._federation.settings.rounds:
+                self._note(position)
+                self._save(position)
+        return position
 
-    def _round(self, traced: Traced, state: ServerState, settings: config.RunConfig, only: str | None) -> ServerState:
-        began, number, ids = time.perf_counter(), int(state.round), list(self._clients.train)
-        size = attendance.cohort_size(settings.cohort, len(ids))
-        cohort = [only] if only is not None else attendance.cohort(settings.seed, number, ids, size)
-        work = training.Rounds(settings, self._clients, self._store, traced.runtime)
-        state, _ = work.train(state, number, traced.algorithm.learning_rate(number), cohort)
-        self._seconds += time.perf_counter() - began
-        return state
+    def predictions(self, position: Position) -> dict[str, Array]:
+        """Returns each hospital's predictions."""
+        return predict_parts(self._federation, position, self._test)
 
-    def _fine_tuned(self, weights: Weights) -> list[Array]:
-        """Returns each hospital's predictions by the model trained further there, with plain local epochs."""
-        local = dataclasses.replace(self._settings.client, epochs=1, steps=None)
-        settings = dataclasses.replace(
-            self._settings,
-            algorithm=config.Algorithm(),
-            client=local,
-            server=config.Server(),
-            aggregation=config.Aggregation(),
+    def result(self, predictions: Sequence[Array]) -> Result:
+        """Returns the job's result."""
+        facts = self._facts
+        return Result(
+            predictions=list(predictions),
+            rounds=np.array(facts["rounds"]),
+            curve=np.array(facts["curve"], np.float32),
+            sent=np.array(facts["sent"], np.int64),
+            refused=dict(facts["refused"]),
+            seconds=facts["seconds"],
+            weight_bytes=_size(self._federation.initial),
         )
-        traced, _ = self._trainer.traced(settings, self._clients, self._store.layout)
-        found = []
-        for number, hospital in enumerate(self._test):
-            state = _state(traced.algorithm, weights)
-            state = state._replace(round=np.int32(self._settings.rounds))  # for shuffling unlike any round before
-            for _ in range(self._job.fine_tune_epochs):
-                state = self._round(traced, state, settings, hospital)
-            found.append(self._predictions(traced, state.weights)[number])
-        return found
 
-    def _predictions(self, traced: Traced, weights: Weights) -> list[Array]:
-        return np.split(traced.predict(weights, self._all_rows.x), self._ends[:-1])
+    @property
+    def _every(self) -> int:
+        settings = self._federation.settings
+        return max(settings.evaluation.every, -(-settings.rounds // _MOST_POINTS))
 
-    def _scores(self, predictions: Sequence[Array]) -> list[float]:
+    def _continued(self, start: Position) -> Position | None:
+        for saved in self._checkpoints.saved(start.state) if self._checkpoints else ():
+            self._federation.check(saved.positions["last"])
+            self._facts, self._sent = saved.facts, list(saved.facts["sent"][-1])
+            return saved.positions["last"]
+        return None
+
+    def _save(self, position: Position) -> None:
+        """Saves a long training now and then; it goes on from there should it be stopped."""
+        if self._checkpoints is None or time.monotonic() - self._saved_at < self._pause:
+            return
+        self._federation.secure([position])
+        self._checkpoints.save(Saved({"last": position}, self._facts))
+        self._federation.forget_others([position])
+        self._saved_at = time.monotonic()
+
+    def _count(self, done: Done) -> None:
+        self._facts["seconds"] += done.seconds
+        self._sent = [self._sent[0] + done.bytes_down, self._sent[1] + done.bytes_up]
+        for client in done.refused:
+            self._facts["refused"][client] = self._facts["refused"].get(client, 0) + 1
+
+    def _note(self, position: Position) -> None:
+        self._facts["rounds"].append(position.round)
+        self._facts["curve"].append(self._scores(self.predictions(position)))
+        self._facts["sent"].append(list(self._sent))
+
+    def _scores(self, predictions: Mapping[str, Array]) -> list[float]:
         """Returns the metric at each hospital and over all; NaN where it is not defined or withheld."""
-        tests: Mapping[str, Examples] = self._test
-        one = {number: _score(self._task, self._job.metric, part.y, predictions[number])
-               for number, part in enumerate(tests.values()) if number in self._scored}  # fmt: skip
-        all_ = float("nan")
-        if len(self._scored) == len(tests):
-            all_ = _score(self._task, self._job.metric, self._all_rows.y, np.concatenate(predictions))
-        return [*(one.get(number, float("nan")) for number in range(len(tests))), all_]
+        one = {name: self._score([name], predictions) for name in self._scored}
+        all_ = self._score(list(self._test), predictions) if len(self._scored) == len(self._test) else float("nan")
+        return [*(one.get(name, float("nan")) for name in self._test), all_]
+
+    def _score(self, hospitals: Sequence[str], predictions: Mapping[str, Array]) -> float:
+        task, name = self._federation.task, self._job.metric
+        y = np.concatenate([self._test[hospital].y for hospital in hospitals])
+        p = np.concatenate([predictions[hospital] for hospital in hospitals])
+        if metrics.undefined(task, y, p).get(name):
+            return float("nan")
+        return float(metrics.score(task, name, y, p))
 
 
-def _score(task: Any, name: str, y: Array, p: Array) -> float:
-    if metrics.undefined(task, y, p).get(name):
-        return float("nan")
-    return float(metrics.score(task, name, y, p))
-
-
-def _state(algorithm: Algorithm, weights: Weights) -> ServerState:
-    state = algorithm.initial_state(weight_ops.map_weights(tf.constant, weights))
-    return tf.nest.map_structure(lambda t: t.numpy(), state)
+def _size(weights: Weights) -> int:
+    return sum(np.asarray(value).nbytes for value in [*weights.trainable, *weights.moving])
