@@ -22,8 +22,8 @@ from fedmed.learning.predictor import Predictor
 from fedmed.learning.program import Program, model_weights, recorded
 from fedmed.learning.values import Weights
 from fedmed.models import Spec, building
-from fedmed.models.spec import KerasModel, is_dotted, models
-from fedmed.settings import config
+from fedmed.models.spec import KerasModel, models
+from fedmed.settings import config, plugins
 from fedmed.system import seeds
 
 _MOST = 8  # programs that are kept; each holds a few copies of its weights
@@ -119,7 +119,7 @@ def _told(settings: config.RunConfig) -> str:
 def _made_by(settings: config.RunConfig) -> tuple[Any, Any]:
     """Returns the very functions behind the names, which a notebook may have defined anew."""
     name = settings.model.name
-    model = building.imported(name) if is_dotted(name) else models.get(name)
+    model = building.imported(name) if plugins.is_dotted(name) else models.get(name)
     return model, algorithms.algorithms.get(settings.algorithm.name)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedmed.models import refusals
-from fedmed.models.spec import KerasModel, Scale, Spec, is_dotted, models, takes_spec
+from fedmed.models.spec import KerasModel, Scale, Spec, models, takes_spec
 from fedmed.settings import plugins, registry
 from fedmed.system import errors
 
@@ -23,7 +23,7 @@ def builder(name: str, args: Mapping[str, Any], spec: Spec) -> Builder:
     Raises:
         ConfigError: the name is neither registered nor an importable "module:function", or an argument is wrong.
     """
-    factory = imported(name) if is_dotted(name) else models.get(name, "model.name")
+    factory = imported(name) if plugins.is_dotted(name) else models.get(name, "model.name")
     given = takes_spec(factory)
     checked = registry.checked_args(factory, args, "model.args", given=given)
     return (lambda: factory(spec, **checked)) if given else (lambda: factory(**checked))
@@ -31,7 +31,7 @@ def builder(name: str, args: Mapping[str, Any], spec: Spec) -> Builder:
 
 def imported(path: str) -> Callable[..., KerasModel]:
     """Returns the function at a dotted path, imported; ConfigError when there is none."""
-    module_name, _, function = path.partition(":") if ":" in path else path.rpartition(".")[::1]
+    module_name, function = plugins.parted(path)
     with plugins.importable_from_here():
         try:
             module = importlib.import_module(module_name)

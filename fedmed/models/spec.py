@@ -43,11 +43,6 @@ class Spec:
 models: Registry[Callable[..., KerasModel]] = Registry("model")
 
 
-def is_dotted(name: str) -> bool:
-    """Tells a dotted path ("my_package.models:build") from a registered name."""
-    return ":" in name or "." in name
-
-
 def takes_spec(factory: Callable[..., Any]) -> bool:
     """Tells whether the first positional parameter is for the Spec: it must be given, or its name or type says so."""
     parameters = inspect.signature(factory).parameters.values()

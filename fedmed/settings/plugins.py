@@ -29,6 +29,17 @@ def load(names: Sequence[str]) -> None:
             raise errors.ConfigError(f"{where}: cannot import {name!r}: {why}") from error
 
 
+def is_dotted(name: str) -> bool:
+    """Tells a path to a user's own ("my_package.module:function") from a registered name."""
+    return ":" in name or "." in name
+
+
+def parted(path: str) -> tuple[str, str]:
+    """Returns module and function of a dotted path, "my_package.module:function" or "my_package.module.function"."""
+    module, _, function = path.partition(":") if ":" in path else path.rpartition(".")
+    return module, function
+
+
 @contextlib.contextmanager
 def importable_from_here() -> Iterator[None]:
     """Lets a module in the current folder be imported, as `python program.py` would."""
