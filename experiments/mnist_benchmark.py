@@ -37,6 +37,7 @@ flags.DEFINE_string("results", "experiments/results/mnist_benchmark.json", "the 
 
 Results = dict[str, Any]
 _GUESSING = 0.15  # a model that says the same digit for every image is right for a tenth of them
+_UNKNOWN = 400  # rounds that a run may take where the paper has no figure
 _ENOUGH = 3  # seeds, with the chosen rate, of a finished cell
 
 
@@ -63,7 +64,7 @@ def train(cell: Cell, rate: float, seed: int, limit: int, patience: int | None =
 
 def complete(cell: Cell, results: Results) -> None:
     """Tunes the rate on seed 0, then runs the other seeds; what the results hold already is not run again."""
-    limit = round(FLAGS.patience * cell.paper) + 2
+    limit = _UNKNOWN if cell.paper is None else round(FLAGS.patience * cell.paper) + 2
     rate = _tuned_rate(cell, limit, results)
     if rate is None:
         return
@@ -149,25 +150,31 @@ def _row(cell: Cell, runs: Sequence[Mapping[str, Any]]) -> str:
     if not values:
         best = max(max(run["curve"]) for run in runs)
         tried = "not reached so far with rate " + ", ".join(f"{run['rate']:g}" for run in runs)
-        return f"| {cell.name} | {cell.paper} | - (best {best:.4f}) | | | | {minutes} | {tried} |"
+        return f"| {cell.name} | {cell.paper or '-'} | - (best {best:.4f}) | | | | {minutes} | {tried} |"
     missed = len(mine) - len(values)
     span = interval(values)
     note = f"{missed} of {len(mine)} seeds not within {mine[0]['limit']} rounds" if missed else (
-        "as the paper or better" if statistics.fmean(values) <= cell.paper else _shortfall(cell, mine, runs)
+        _beside_the_paper(cell.paper, values, mine, runs)
     )  # fmt: skip
     note += "; unfinished" if len(mine) < _ENOUGH else ""
     shown = "" if span is None else f"{span[0]:.1f} to {span[1]:.1f}"
     each = ", ".join("-" if run["rounds"] is None else f"{run['rounds']:.1f}" for run in mine)
-    cells = (cell.name, cell.paper, f"{statistics.fmean(values):.1f}", shown, f"{rate:g}", each, minutes, note)
+    cells = (cell.name, cell.paper or "-", f"{statistics.fmean(values):.1f}", shown, f"{rate:g}", each, minutes, note)
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def _shortfall(cell: Cell, mine: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]) -> str:
-    """Says how near the target the runs with the chosen rate were after the paper's rounds, and which rates failed."""
-    reached = statistics.fmean(max(run["curve"][: cell.paper + 1]) for run in mine)
+def _beside_the_paper(
+    paper: int | None, values: Sequence[float], mine: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]
+) -> str:
+    """Says of a shortfall how near the target the runs were after the paper's rounds, and which rates failed."""
+    if paper is None:
+        return ""
+    if statistics.fmean(values) <= paper:
+        return "as the paper or better"
+    reached = statistics.fmean(max(run["curve"][: paper + 1]) for run in mine)
     dead = sorted(run["rate"] for run in runs if max(run["curve"][1:]) < _GUESSING)
     why = f"; predicts one class with rate {', '.join(f'{rate:g}' for rate in dead)}" if dead else ""
-    return f"slower than the paper: {100 * reached:.2f} % after its {cell.paper} rounds{why}"
+    return f"slower than the paper: {100 * reached:.2f} % after its {paper} rounds{why}"
 
 
 def write(results: Results) -> None:

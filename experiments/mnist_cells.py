@@ -1,4 +1,7 @@
-"""The cells of McMahan et al. 2017 (arXiv 1602.05629), Tables 1 and 2: rounds on MNIST until a test accuracy."""
+"""The cells of McMahan et al. 2017 (arXiv 1602.05629), Tables 1 and 2: rounds on MNIST until a test accuracy.
+
+After them come cells of the same task for other algorithms, of which the paper has no figure.
+"""
 
 import dataclasses
 from typing import Any
@@ -18,8 +21,9 @@ class Cell:
         fraction: C, the share of the 100 clients in a round; 0 is one client.
         epochs: E, local passes.
         batch: B, rows a batch; 0 is a full batch.
-        paper: the paper's rounds.
+        paper: the paper's rounds; None where it has no figure.
         rates: learning rates to try, on the paper's multiplicative grid of 10^(1/3).
+        algorithm: what trains.
     """
 
     model: str
@@ -27,14 +31,16 @@ class Cell:
     fraction: float
     epochs: int
     batch: int
-    paper: int
+    paper: int | None
     rates: tuple[float, ...]
+    algorithm: str = "fedavg"
 
     @property
     def name(self) -> str:
         """The cell's name on the command line, such as cnn-iid-C0.1-E5-B10."""
         split = "iid" if self.iid else "noniid"
-        return f"{self.model}-{split}-C{self.fraction:g}-E{self.epochs}-B{self.batch or 'full'}"
+        by = "" if self.algorithm == "fedavg" else f"-{self.algorithm}"
+        return f"{self.model}-{split}-C{self.fraction:g}-E{self.epochs}-B{self.batch or 'full'}{by}"
 
     @property
     def target(self) -> float:
@@ -51,6 +57,7 @@ class Cell:
             "data": {"name": "mnist"},
             "partition": {"name": "iid", "args": {"clients": CLIENTS}} if self.iid else shards,
             "model": {"name": MODELS[self.model]},
+            "algorithm": {"name": self.algorithm},
             "cohort": {"fraction": self.fraction} if self.fraction else {"size": 1},
             "client": {"learning_rate": rate, "epochs": self.epochs, "batch_size": self.batch or "full"},
             "stop": {"metric": "accuracy", "target": self.target} | ({"patience": patience} if patience else {}),
@@ -92,5 +99,7 @@ CELLS: tuple[Cell, ...] = (
     Cell("cnn", False, 0.1, 20, 10, 173, _FEW),
     Cell("cnn", True, 0.1, 20, 50, 32, _MID),
     Cell("cnn", False, 0.1, 20, 50, 426, _FEW),
+    Cell("2nn", False, 0.1, 5, 10, None, _FEW),
+    Cell("2nn", False, 0.1, 5, 10, None, _FEW, "scaffold"),
 )
 """In the order in which they are run: the ones most often reproduced first."""
