@@ -69,7 +69,7 @@ def simulate(one: Simulation) -> pathlib.Path:
     )
     hospitals = _with_fresh(settings, one.fresh)
     jobs = plan.jobs(Scenario("", settings, arms, {}), hospitals.hospitals, METRICS[0])
-    trainer = Trainer(hospitals, {})
+    trainer = Trainer(hospitals)
     outcomes = gather(hospitals, plan.seeds_of(settings), arms, [(job, trainer.run(job)) for job in jobs])
     files.write_atomically(one.path, json.dumps(_judged(outcomes, settings, one.number), indent=1, allow_nan=False))
     return one.path

@@ -24,11 +24,12 @@ from experiments import programs  # noqa: E402
 from experiments.speed import workloads  # noqa: E402
 from fedmed.data.clients import Clients, prepare  # noqa: E402
 from fedmed.data.store import ClientStore  # noqa: E402
-from fedmed.engine import attendance, training  # noqa: E402
+from fedmed.engine import attendance  # noqa: E402
+from fedmed.engine.evaluation import Evaluator  # noqa: E402
+from fedmed.engine.federation import Federation  # noqa: E402
 from fedmed.learning.lane import Work  # noqa: E402
 from fedmed.learning.tracing import Recording  # noqa: E402
-from fedmed.learning.values import Broadcast  # noqa: E402
-from fedmed.runs import experiment  # noqa: E402
+from fedmed.learning.values import Nest  # noqa: E402
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("workload", "W1", sorted(workloads.WHAT), "which workload")
@@ -52,11 +53,12 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-def op_seconds(recording: Recording, broadcast: Broadcast, work: Work) -> dict[str, float]:
+def op_seconds(recording: Recording, received: Nest, rate: float, work: Work) -> dict[str, float]:
     """Returns the seconds spent in each kind of operation while the recording runs once, after one warm-up."""
     with tf.Graph().as_default():
         variables = recording.variables()
-        outputs = recording.replay(variables, tf.nest.map_structure(tf.constant, broadcast), _constants(work))
+        here = tf.nest.map_structure(tf.constant, received)
+        outputs = recording.replay(variables, here, tf.constant(rate, tf.float32), _constants(work))
         one = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
         options = tf.compat.v1.RunOptions(trace_level=tf.compat.v1.RunOptions.FULL_TRACE)
         trace = tf.compat.v1.RunMetadata()
@@ -96,45 +98,43 @@ def traced_client(clients: Clients) -> tuple[ClientStore, Work]:
     few = examples.take(np.arange(min(FLAGS.rows, len(examples))))
     store = ClientStore({name: few})
     paths, ones = np.array([str(store.paths[name])], dtype=object), np.ones(1, np.float32)
-    return store, Work(paths, np.array([len(few)], np.int32), np.zeros((1, 2), np.int32), ones)
+    none = np.array([""], dtype=object)
+    return store, Work(paths, np.array([len(few)], np.int32), np.zeros((1, 2), np.int32), ones, none, none)
 
 
 def main(argv: Sequence[str]) -> None:
     """Prints the two tables."""
     del argv
-    settings = experiment.resolved(workloads.settings(FLAGS.workload))
+    settings = attendance.with_lanes(workloads.settings(FLAGS.workload))
     clients = prepare(settings)
-    setup = training.set_up(settings, clients, None)
-    state = setup.runtime.initialize()
+    federation = Federation(settings, clients.dataset, clients.train)
     store, work = traced_client(clients)
-    recording = setup.runtime.recording
-    spent = op_seconds(recording, Broadcast(state.weights, np.float32(setup.learning_rate(0))), work)
+    program = federation.prepared.program
+    spent = op_seconds(program.lane, program.received, federation.learning_rate(0), work)
     store.close()
     total = sum(grouped(spent).values())
     print(f"{FLAGS.workload}: {workloads.WHAT[FLAGS.workload]}\n\nInside a client's training, one thread:")
     for group, seconds in grouped(spent).items():
         print(f"  {group:24} {100 * seconds / total:5.1f} %")
-    _around(settings, clients, setup, state)
+    _around(federation, Evaluator(federation, clients))
 
 
-def _around(settings: Any, clients: Clients, setup: training.Setup, state: Any) -> None:
-    ids = list(clients.train)
-    size = attendance.cohort_size(settings.cohort, len(ids))
+def _around(federation: Federation, evaluator: Evaluator) -> None:
     parts: dict[str, list[float]] = collections.defaultdict(list)
-    for number in range(4):
-        began = time.perf_counter()
-        cohort = attendance.cohort(settings.seed, number, ids, size)
-        state, _ = setup.train(state, number, setup.learning_rate(number), cohort)
-        parts["a round"].append(time.perf_counter() - began)
-        for part, seconds in setup.runtime.seconds.items():
+    position = federation.start()
+    for _ in range(4):
+        done = federation.round(position)
+        position = done.position
+        parts["a round"].append(done.seconds)
+        for part, seconds in getattr(federation.prepared.runtime, "seconds", {}).items():
             parts[part].append(seconds)
         began = time.perf_counter()
-        setup.evaluator.pooled(setup.evaluator.predictions(state.weights))
+        evaluator.pooled(evaluator.predictions(position))
         parts["evaluation (not part of the round)"].append(time.perf_counter() - began)
-    print(f"\nA round on {settings.runtime.lanes} lanes, median of 3 after a warm-up:")
+    print(f"\nA round on {federation.settings.runtime.lanes} lanes, median of 3 after a warm-up:")
     for part, seconds in parts.items():
         print(f"  {part:36} {1000 * float(np.median(seconds[1:])):9.1f} ms")
-    setup.close()
+    federation.close()
 
 
 if __name__ == "__main__":

@@ -110,8 +110,8 @@ def test_a_value_refused_in_training_is_told_in_one_line_without_it(runtime: str
 )
 def test_what_a_models_own_code_raises_later_is_told_in_one_line(when: str, expected: str) -> None:
     changes = tiny.settings("tiny_models:falling", model={"args": {"when": when}}, evaluation={"batch_size": 10})
-    with pytest.raises(errors.ModelError) as caught, tiny.set_up(changes, tiny.clients()) as (setup, _):
-        setup.evaluator.predictions(setup.runtime.initialize().weights)
+    with pytest.raises(errors.ModelError) as caught, tiny.set_up(changes, tiny.clients()) as (federation, _):
+        federation.predict(federation.initial, tiny.rows(30, seed=0).x)
     assert str(caught.value).startswith(f"model: it failed in {when}: {expected}")
     assert "\n" not in str(caught.value)
     assert "Traceback" not in str(caught.value)
@@ -265,7 +265,8 @@ def test_an_embeddings_rows_that_are_not_looked_up_do_not_move() -> None:
 
 def test_frozen_layers_stay_as_they_are() -> None:
     done = tiny.one_round(tiny.settings("tiny_models:frozen"), tiny.clients())
-    assert len(done.before.moving) == 2  # kernel and bias of the frozen layer travel with the moving statistics
+    assert done.before.moving == []  # kernel and bias of the frozen layer are nobody's to change
+    assert done.done.bytes_up == done.done.bytes_down == 3 * 4 * 6  # of three clients: last kernel [5, 1] and bias
     assert_same(done.after.moving, done.before.moving)
     assert np.abs(done.updates[0]).max() > 0
 

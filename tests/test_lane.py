@@ -11,12 +11,12 @@ from tiny import assert_close, assert_same
 
 from fedmed.data.clients import Clients
 from fedmed.data.examples import Examples
-from fedmed.learning import lane
-from fedmed.learning.algorithm import ClientOutput
-from fedmed.learning.values import Weights
+from fedmed.learning import lane, steps
+from fedmed.learning.algorithm import METRICS, ClientOutput
+from fedmed.learning.values import Payload, Weights
 
-NORM, ACCEPTED = lane.REPORT.index("update_norm"), lane.REPORT.index("accepted")
-EXAMPLES = lane.REPORT.index("examples")
+NORM, ACCEPTED = tiny.REPORT.index("update_norm"), tiny.REPORT.index("accepted")
+EXAMPLES = tiny.REPORT.index("examples")
 
 
 def norm(parts: list[np.ndarray]) -> float:
@@ -64,7 +64,7 @@ def test_when_all_are_refused_the_weights_stay_and_the_round_counts(server: str)
     done = tiny.one_round(adaptive, held)
     assert done.reports[:, ACCEPTED].tolist() == [0, 0]
     assert_same(done.after.trainable, done.before.trainable)
-    assert int(done.state.round) == 1
+    assert done.position.round == 1
 
 
 def test_a_refused_client_leaves_no_trace_in_the_next_one_of_its_lane() -> None:
@@ -96,34 +96,70 @@ def test_clipping_scales_each_update_to_the_bound_before_the_mean() -> None:
     np.testing.assert_allclose(clipped.reports[:, NORM], norms, rtol=1e-4)  # reported as they were before clipping
 
 
+def arrived(update: Weights, norm: float) -> Weights:
+    """Returns an update as it arrives after clipping."""
+    payload = Payload(update)
+    return steps.travel([steps.clipping(norm)], payload, tf.constant([0, 0])).payload.update
+
+
 def test_clipping_by_hand_leaves_moving_statistics_alone() -> None:
-    update = Weights([tf.constant([3.0, 0.0]), tf.constant([[4.0]])], [tf.constant([100.0])])
-    clipped, report = lane.checked_and_clipped(ClientOutput(update, tf.constant([7.0, 1.0, 2.0])), 1.0)
+    clipped = arrived(Weights([tf.constant([3.0, 0.0]), tf.constant([[4.0]])], [tf.constant([100.0])]), 1.0)
     np.testing.assert_allclose(clipped.trainable[0], [0.6, 0.0], rtol=1e-6)
     np.testing.assert_allclose(clipped.trainable[1], [[0.8]], rtol=1e-6)
     assert clipped.moving[0].numpy() == [100.0]
-    assert report.numpy().tolist() == [7.0, 1.0, 2.0, 5.0, 1.0]
 
 
 def test_an_update_of_zero_can_be_clipped() -> None:
-    update = Weights([tf.zeros([2])], [])
-    clipped, report = lane.checked_and_clipped(ClientOutput(update, tf.zeros([3])), 1.0)
-    assert clipped.trainable[0].numpy().tolist() == [0, 0]
-    assert report.numpy()[ACCEPTED] == 1
+    assert arrived(Weights([tf.zeros([2])], []), 1.0).trainable[0].numpy().tolist() == [0, 0]
+
+
+def test_steps_are_encoded_in_order_and_decoded_in_reverse_and_the_last_form_is_what_is_sent() -> None:
+    """A step that halves the numbers' size, after one that adds 1 and takes it off again."""
+    shift = steps.Step(
+        lambda message, seed: tf.nest.map_structure(lambda t: t + 1, message),
+        lambda message: tf.nest.map_structure(lambda t: t - 1, message),
+    )
+    half = steps.Step(
+        lambda message, seed: tf.nest.map_structure(lambda t: tf.cast(t, tf.float16), message),
+        lambda message: tf.nest.map_structure(lambda t: tf.cast(t, tf.float32), message),
+    )
+    payload = Payload(Weights([tf.constant([1.0, 2.0, 0.5])], []))
+    plain = steps.travel([], payload, tf.constant([0, 0]))
+    both = steps.travel([shift, half], payload, tf.constant([0, 0]))
+    assert (int(plain.sent), int(both.sent)) == (12, 6)
+    assert both.payload.update.trainable[0].numpy().tolist() == [1.0, 2.0, 0.5]
+    told = steps.travel([half._replace(size=lambda message: tf.constant(99, tf.int64))], payload, tf.constant([0, 0]))
+    assert int(told.sent) == 99
+
+
+NO_SUMS = {name: tf.constant(0.0) for name in METRICS}
+
+
+def output(trainable: list[float], moving: list[float], **sums: float) -> ClientOutput:
+    """Returns what a client of two tensors sends."""
+    update = Weights([tf.constant(trainable)], [tf.constant(moving)] if moving else [])
+    return ClientOutput(Payload(update), NO_SUMS | {name: tf.constant(value) for name, value in sums.items()})
+
+
+def test_a_report_by_hand() -> None:
+    sent = output([3.0, 4.0], [100.0], examples=7.0, loss=1.0, hits=2.0)
+    assert lane.checked(METRICS, sent).numpy().tolist() == [7.0, 1.0, 2.0, 5.0, 1.0]
 
 
 @pytest.mark.parametrize(
-    "output",
+    "sent",
     [
-        ClientOutput(Weights([tf.constant([np.nan])], []), tf.zeros([3])),
-        ClientOutput(Weights([tf.constant([1e30])], []), tf.zeros([3])),
-        ClientOutput(Weights([tf.constant([1.0])], [tf.constant([np.inf])]), tf.zeros([3])),
-        ClientOutput(Weights([tf.constant([1.0])], []), tf.constant([1.0, np.inf, 0.0])),
+        output([np.nan], []),
+        output([1e30], []),
+        output([1.0], [np.inf]),
+        output([1.0], [], loss=np.inf),
+        output([1.0], [])._replace(payload=Payload(Weights([tf.constant([1.0])], []), [tf.constant([np.nan])])),
+        output([1.0], [])._replace(kept=[tf.constant([np.nan]), tf.constant([3])]),
     ],
-    ids=["a weight", "a norm beyond float32", "a moving statistic", "the loss"],
+    ids=["a weight", "a norm beyond float32", "a moving statistic", "the loss", "an extra", "what it keeps"],
 )
-def test_what_makes_an_update_refused(output: ClientOutput) -> None:
-    assert lane.checked_and_clipped(output, None)[1].numpy()[ACCEPTED] == 0
+def test_what_makes_an_update_refused(sent: ClientOutput) -> None:
+    assert lane.checked(METRICS, sent).numpy()[ACCEPTED] == 0
 
 
 def test_uniform_weighting_is_the_plain_mean() -> None:

@@ -15,12 +15,11 @@ from tiny import assert_close, assert_same
 
 from fedmed.engine.runtimes.context import execution_context
 from fedmed.engine.runtimes.worker import Worker
-from fedmed.learning import lane
 from fedmed.settings import config
 
 SIZES = (11, 6, 8)
 LOCAL = {"learning_rate": 0.2, "batch_size": 4, "epochs": 2}
-EXAMPLES, LOSS, HITS, NORM, ACCEPTED = range(len(lane.REPORT))
+EXAMPLES, LOSS, HITS, NORM, ACCEPTED = range(len(tiny.REPORT))
 
 
 def settings(runtime: str, lanes: int = 2, **local: Any) -> config.RunConfig:
@@ -121,7 +120,7 @@ def test_one_client_full_batch_equals_plain_sgd(worker: Worker) -> None:
     own = held.train["a"]
     with tiny.set_up(changes, held, worker) as (_, next_round):
         first = next_round()
-        second = next_round(first.state)
+        second = next_round(first.position)
     expected = tiny.trained_eagerly(first.before.trainable, [(np.asarray(own.x), own.y)] * 2, 0.2)
     assert_close(second.after.trainable, expected)
 
@@ -145,8 +144,8 @@ def test_a_cohort_may_change_from_round_to_round(worker: Worker) -> None:
     for runtime in ("tff", "local"):
         with tiny.set_up(settings(runtime), held, worker) as (_, next_round):
             first = next_round(None, ["c"])
-            done[runtime] = next_round(first.state, ["a", "c"])
-            again = next_round(first.state, ["a", "c"])
+            done[runtime] = next_round(first.position, ["a", "c"])
+            again = next_round(first.position, ["a", "c"])
         assert_same(again.after.trainable, done[runtime].after.trainable)
     assert done["tff"].reports[:, EXAMPLES].tolist() == [22, 16]
     assert_close(done["tff"].after.trainable, done["local"].after.trainable)

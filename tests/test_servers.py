@@ -22,10 +22,9 @@ MEANS = [
 def served(**settings: Any) -> list[np.ndarray]:
     """Returns the weights after the mean updates have been applied one after the other."""
     server = config.Server(**settings)
-    state = servers.initial_state(server, Weights([tf.constant(w) for w in START], []))
+    state = servers.initial(server, Weights([tf.constant(w) for w in START], []))
     for mean in MEANS:
-        state = servers.server_update(server, state, Weights([tf.constant(u) for u in mean], []))
-    assert int(state.round) == len(MEANS)
+        state = servers.moved(server, state, Weights([tf.constant(u) for u in mean], []))
     return [w.numpy() for w in state.weights.trainable]
 
 
@@ -78,6 +77,6 @@ def test_momentum_of_zero_is_averaging() -> None:
 @pytest.mark.parametrize("kind", ["average", "momentum", "adam", "yogi", "adagrad"])
 def test_moving_statistics_take_the_plain_mean(kind: str) -> None:
     server = config.Server(optimizer=kind, learning_rate=0.3)  # pyright: ignore[reportArgumentType]
-    state = servers.initial_state(server, Weights([tf.constant([1.0])], [tf.constant([2.0])]))
-    state = servers.server_update(server, state, Weights([tf.constant([1.0])], [tf.constant([0.5])]))
+    state = servers.initial(server, Weights([tf.constant([1.0])], [tf.constant([2.0])]))
+    state = servers.moved(server, state, Weights([tf.constant([1.0])], [tf.constant([0.5])]))
     assert state.weights.moving[0].numpy() == [2.5]

@@ -56,21 +56,21 @@ def job(kind: Any, hospital: str | None = None, **changes: Any) -> Job:
 
 @pytest.fixture(scope="module")
 def trainer() -> Trainer:
-    return Trainer(Consortium(settings()), {})
+    return Trainer(Consortium(settings()))
 
 
 def test_the_federated_arm_is_what_a_run_trains(trainer: Trainer, tmp_path: pathlib.Path) -> None:
     single = dataclasses.replace(settings(), runtime=config.Runtime("local", 1))
     summary = experiment.run(single, tmp_path / "run")
     found = trainer.run(job("federated"))
-    scores = [summary["final"]["clients"][name]["auroc"] for name in trainer._consortium.hospitals]
+    scores = [summary["final"]["clients"][name]["auroc"] for name in trainer.consortium.hospitals]
     np.testing.assert_allclose(found.curve[-1, :3], [np.nan if s is None else s for s in scores], atol=1e-6)
 
 
 def test_a_traced_program_leaves_nothing_behind(trainer: Trainer) -> None:
     first = trainer.run(job("federated"))
     trainer.run(job("local", "small_rural"))
-    again, fresh = trainer.run(job("federated")), Trainer(Consortium(settings()), {}).run(job("federated"))
+    again, fresh = trainer.run(job("federated")), Trainer(Consortium(settings())).run(job("federated"))
     for other in (again, fresh):
         for a, b in zip(first.predictions, other.predictions, strict=True):
             np.testing.assert_array_equal(a, b)
@@ -128,14 +128,14 @@ def test_jobs_have_names_and_keys_of_their_own() -> None:
     shaped = settings(arms_=[{"name": "prox", "set": {"algorithm.name": "fedprox", "algorithm.args.mu": 0.1}}])
     jobs = plan.jobs(plan.scenarios(shaped)[0], ["a", "a/b", "a_b"], "auroc")
     assert len({job.name for job in jobs}) == len(jobs) == 2 * (1 + 3 + 1 + 1)
-    assert len({job.key({}, {}) for job in jobs}) == len(jobs)
-    assert jobs[0].key({"x": "1"}, {}) != jobs[0].key({}, {})
+    assert len({job.identity({}, {}).key for job in jobs}) == len(jobs)
+    assert jobs[0].identity({"x": "1"}, {}).key != jobs[0].identity({}, {}).key
 
 
 def test_what_a_study_shows_does_not_change_what_it_trains() -> None:
     a = plan.jobs(plan.scenarios(settings())[0], ["h"], "auroc")
     b = plan.jobs(plan.scenarios(settings(draws=500, question="why?"))[0], ["h"], "auroc")
-    assert [job.key({}, {}) for job in a] == [job.key({}, {}) for job in b]
+    assert [job.identity({}, {}).key for job in a] == [job.identity({}, {}).key for job in b]
 
 
 def test_study_json_is_strict_and_holds_no_row(study: tuple[pathlib.Path, dict[str, Any]]) -> None:
@@ -175,7 +175,7 @@ def test_finished_models_are_not_trained_again(study: tuple[pathlib.Path, dict[s
 
 def test_a_damaged_or_foreign_result_counts_as_none(tmp_path: pathlib.Path) -> None:
     path = results.path_of(tmp_path, "x")
-    result = results.Result([np.zeros(2)], np.arange(1), np.zeros((1, 2)), 1.0, 4)
+    result = results.Result([np.zeros(2)], np.arange(1), np.zeros((1, 2)), np.zeros((1, 2)), {"a": 1}, 1.0, 4)
     results.write(path, "key", result)
     assert results.read(path, "key") is not None
     assert results.read(path, "other") is None

@@ -77,15 +77,15 @@ def outcomes(task: Task = "binary", seeds: int = 3, better: float = 1.0) -> Outc
     for seed in range(seeds):
         rng = np.random.default_rng([9, seed])
         tests = [own.test for own in consortium.rows(seed).values()]
-        curve = np.full((2, 4), 0.5)
+        curve, sent = np.full((2, 4), 0.5), np.array([[0, 0], [120, 120]])
 
         def noisy(noise: float, tests: Sequence[Any] = tests, rng: np.random.Generator = rng) -> list[np.ndarray]:
             logits = [np.log(consortium.risk[rows] / (1 - consortium.risk[rows])) for rows in tests]
             return [(1 / (1 + np.exp(-z - noise * rng.normal(size=len(z))))).astype(np.float32) for z in logits]
 
-        found["federated", seed, None] = Result(noisy(0.1), np.arange(2), curve, 1.0, 40)
+        found["federated", seed, None] = Result(noisy(0.1), np.arange(2), curve, sent, {}, 1.0, 40)
         for name in HOSPITALS:
-            found["local", seed, name] = Result(noisy(0.1 + better), np.arange(2), curve, 1.0, 40)
+            found["local", seed, name] = Result(noisy(0.1 + better), np.arange(2), curve, sent, {}, 1.0, 40)
     return Outcomes(consortium, tuple(range(seeds)), arms, found)
 
 

@@ -92,7 +92,7 @@ def set_up(
 
     def next_round(position: Position | None = None, cohort: Sequence[str] | None = None) -> Round:
         position = federation.start() if position is None else position
-        done = federation.round(position, held.train if cohort is None else cohort)
+        done = federation.round(position, list(held.train) if cohort is None else cohort)
         reports = np.stack([done.sums[name] for name in REPORT], axis=1) if done.sums else np.zeros((0, len(REPORT)))
         return Round(federation.weights(position), federation.weights(done.position), reports, done)
 

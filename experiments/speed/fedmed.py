@@ -1,38 +1,31 @@
-"""fedmed itself, by the functions that `fedmed run` calls for a round."""
+"""fedmed itself, by the rounds of the engine that `fedmed run` is made of."""
 
+import contextlib
 from collections.abc import Callable
 
 from experiments.speed import workloads
 from fedmed.data.clients import prepare as prepare_clients
 from fedmed.engine import attendance
-from fedmed.runs import experiment
+from fedmed.engine.runtimes.worker import working
 
 
 def prepare(workload: str, runtime: str = "local") -> tuple[Callable[[int], float], Callable[[], None]]:
-    """Returns a function that trains round n and returns its mean training loss, and one that cleans up."""
-    settings = experiment.resolved(workloads.settings(workload, runtime))
+    """Returns a function that trains the next round and returns its mean training loss, and one that cleans up."""
+    settings = attendance.with_lanes(workloads.settings(workload, runtime))
+    stack = contextlib.ExitStack()
+    worker = stack.enter_context(working(settings, None))  # gets ready while the data are loaded
     clients = prepare_clients(settings)
-    worker = None
-    if runtime == "tff":
-        from fedmed.engine.runtimes.worker import Worker
+    from fedmed.engine.federation import Federation
 
-        worker = Worker(settings.runtime.lanes)
-        worker.start()
-    from fedmed.engine import training
-
-    setup = training.set_up(settings, clients, worker)
-    ids, state = list(clients.train), setup.runtime.initialize()
-    size = attendance.cohort_size(settings.cohort, len(ids))
+    federation = Federation(settings, clients.dataset, clients.train, worker=worker)
+    stack.callback(federation.close)
+    position = federation.start()
 
     def run_round(number: int) -> float:
-        nonlocal state
-        cohort = attendance.cohort(settings.seed, number, ids, size)
-        state, reports = setup.train(state, number, setup.learning_rate(number), cohort)
-        return float(reports[:, 1].sum() / reports[:, 0].sum())
+        nonlocal position
+        del number
+        done = federation.round(position)
+        position = done.position
+        return float(done.sums["loss"].sum() / done.sums["examples"].sum())
 
-    def close() -> None:
-        setup.close()
-        if worker is not None:
-            worker.stop()
-
-    return run_round, close
+    return run_round, stack.close

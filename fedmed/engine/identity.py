@@ -1,11 +1,16 @@
 """What a result depends on, by one rule: every setting but a named few, the data, the packages, and the source code."""
 
 import hashlib
+import inspect
 import json
+import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from fedmed.settings import config
+from fedmed import models
+from fedmed.data import registries
+from fedmed.learning import algorithms
+from fedmed.settings import config, sources
 from fedmed.system import machine
 
 NOT_OF_A_RUN = ("rounds", "stop", "checkpoint", "study", "arms")
@@ -56,6 +61,38 @@ def settings_of(settings: config.RunConfig, leave_out: Collection[str] = NOT_OF_
 def completed(told: Identity, checksums: Mapping[str, str], sources: Mapping[str, str]) -> Identity:
     """Returns an identity with the data's checksums, the packages' versions and the source code's checksums added."""
     return told._replace(data=dict(checksums), packages=machine.packages(), sources=dict(sources))
+
+
+def code_of(settings: config.RunConfig) -> dict[str, str]:
+    """Returns checksums of the source of all that is plugged in, by module, and of fedmed's own.
+
+    Plugins must have been imported, since what a user's script has registered by name counts too.
+    """
+    named = {
+        "data": (registries.datasets, settings.data.name),
+        "partition": (registries.partitions, settings.partition.name),
+        "model": (models.models, settings.model.name),
+        "algorithm": (algorithms.algorithms, settings.algorithm.name),
+    }
+    found = sources.of(settings)
+    for where, (registry, name) in named.items():
+        factory = registry.get(name) if name in registry else None
+        module = getattr(factory, "__module__", "fedmed")
+        if module == "__main__":
+            found[f"{where} {name!r}"] = _source(factory)
+        elif module.partition(".")[0] != "fedmed":
+            found |= sources.digests([module])
+    return found
+
+
+def _source(function: Any) -> str:
+    """Returns a checksum of the file that a function was written in, or, in a notebook, of its own lines."""
+    try:
+        path = pathlib.Path(inspect.getsourcefile(function) or "")
+        text = path.read_bytes() if path.is_file() else inspect.getsource(function).encode()
+    except (OSError, TypeError):
+        return sources.NO_SOURCE
+    return hashlib.sha256(text).hexdigest()
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from fedmed.data.clients import Clients
 from fedmed.engine import attendance, checks, identity
 from fedmed.engine.runtimes.worker import working
 from fedmed.runs.directory import RunDirectory, checksum
-from fedmed.settings import config, sources
+from fedmed.settings import config
 from fedmed.statistics import metrics
 from fedmed.system import errors, machine
 
@@ -66,7 +66,7 @@ class _Run:
         self.metric = metrics.metric(task, primary_metric(settings, task))
         folder = directory.folder
         told = identity.settings_of(settings, stop={"metric": self.metric.name})
-        whole = identity.completed(told, clients.dataset.checksums(), sources.of(settings))
+        whole = identity.completed(told, clients.dataset.checksums(), identity.code_of(settings))
         self.checkpoints = Checkpoints(folder / "checkpoint.bin", whole)
         self.federation = Federation(settings, clients.dataset, clients.train, worker=worker, folder=folder / "kept")
         self.evaluator = Evaluator(self.federation, clients)

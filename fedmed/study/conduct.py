@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fedmed.data.examples import Task
-from fedmed.engine import attendance, checks
-from fedmed.settings import config, sources
+from fedmed.engine import attendance, checks, identity
+from fedmed.settings import config
 from fedmed.statistics.metrics import METRICS
 from fedmed.study import grow, plan, pool, report, results, subgroups
 from fedmed.study.consortium import Consortium
@@ -106,9 +106,9 @@ def _tasks(parts: Sequence[_Part], folder: pathlib.Path) -> list[Assignment]:
     for part in parts:
         checksums = part.consortium.dataset.checksums()
         for job in part.jobs:
-            plugged_in = (job.settings.model.name, job.settings.plugins)
+            plugged_in = (job.settings.model.name, job.settings.algorithm.name)
             if plugged_in not in code:
-                code[plugged_in] = sources.of(job.settings)
+                code[plugged_in] = identity.code_of(job.settings)
             told = job.identity(checksums, code[plugged_in])
             tasks.append(Assignment(part.scenario.settings, job, results.path_of(folder, job.name), told))
     return tasks
