@@ -98,7 +98,7 @@ def test_three_rounds_of_scaffold_by_hand(runtime: str, worker: Worker) -> None:
 
 
 def quadratics() -> Clients:
-    """Two clients of a bias alone (x is 0) and of a slope: f_a = 5 w^2 or so against f_b = (w - 4)^2."""
+    """Two clients of a slope w alone: (3 w - 3)^2 is steep and least at 1, (w - 5)^2 flat and least at 5."""
     steep = Examples(np.full((4, 1), 3.0, np.float32), np.array([3.0, 3.0, 3.0, 3.0], np.float32))
     flat = Examples(np.full((4, 1), 1.0, np.float32), np.array([5.0, 5.0, 5.0, 5.0], np.float32))
     return tiny.clients_of({"steep": steep, "flat": flat}, "regression", classes=0)

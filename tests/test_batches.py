@@ -27,7 +27,7 @@ def batches_of(count: int, seed: tf.Tensor = SEED, **settings: object) -> list[l
             return tf.reshape(tf.py_function(note, [picked, number], tf.float32), [])
 
         plan = batches.Plan.of(config.Client(learning_rate=0.1, **settings), tf.constant(count))  # pyright: ignore
-        return batches.for_each(plan, seed, step, tf.constant(0.0))
+        return batches.for_each_batch(plan, seed, step, tf.constant(0.0))
 
     assert float(run()) == sum(map(len, seen))
     return seen

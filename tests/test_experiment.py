@@ -158,9 +158,6 @@ def test_a_run_begins_where_there_is_nothing_to_resume(
     out = tmp_path / "out"
     experiment.run(settings(data), out, resume=True)
     assert_same_run(straight, out)
-    for path in out.glob("checkpoint*.bin"):
-        path.write_bytes(b"no checkpoint")
-    assert checkpoints.load(out) is None
     experiment.run(settings(data), out, resume=True)
     assert_same_run(straight, out)
 
@@ -189,9 +186,107 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
 
 
 def round_of(out: pathlib.Path) -> int:
-    found = checkpoints.load(out)
-    assert found is not None
-    return int(found.state.round)
+    """Returns the round of the newest undamaged checkpoint."""
+    heads = [checkpoints._content(out / name) for name in ("checkpoint.bin", "checkpoint.previous.bin")]
+    return next(head for _, head in filter(None, heads))["positions"]["last"]["round"]
+
+
+def refused(changes: config.RunConfig, out: pathlib.Path) -> str:
+    """Returns why a run cannot be resumed, and makes sure that nothing in its directory has changed."""
+    before = {path: path.read_bytes() for path in sorted(out.iterdir()) if path.is_file() and path.name != ".lock"}
+    with pytest.raises(errors.UserError) as caught:
+        experiment.run(changes, out, resume=True)
+    assert {path: path.read_bytes() for path in before} == before
+    return str(caught.value).removeprefix(f"{out}: cannot resume: ")
+
+
+@pytest.fixture
+def stopped(data: str, tmp_path: pathlib.Path) -> pathlib.Path:
+    """A run that was stopped after round 3, each round saved."""
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(settings(data, checkpoint={"every": 1}), tmp_path / "out", observers=[Interrupting(at=3)])
+    return tmp_path / "out"
+
+
+def test_damaged_checkpoints_do_not_start_a_run_over_in_silence(data: str, stopped: pathlib.Path) -> None:
+    for path in stopped.glob("checkpoint*.bin"):
+        path.write_bytes(path.read_bytes()[:-9])
+    assert refused(settings(data), stopped) == "its checkpoints are damaged; --overwrite starts anew"
+    for path in stopped.glob("checkpoint*.bin"):
+        path.unlink()
+    lost = refused(settings(data, checkpoint={"every": 2}), stopped)
+    assert lost == "its checkpoint is gone; --overwrite starts anew"
+
+
+@pytest.mark.parametrize("damage", ["cut", "a number", "an empty object", "a round twice", "bytes"])
+def test_rounds_that_are_not_on_record_are_not_skipped(damage: str, data: str, stopped: pathlib.Path) -> None:
+    path = stopped / "rounds.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    bad = {"cut": lines[1][:30], "a number": b"7\n", "an empty object": b"{}\n", "a round twice": lines[0],
+           "bytes": b"\xff\x00\n"}[damage]  # fmt: skip
+    path.write_bytes(b"".join([lines[0], bad, *lines[2:]]))
+    assert refused(settings(data), stopped) == "rounds.jsonl lacks rounds or is damaged; --overwrite starts anew"
+
+
+def test_a_last_line_that_is_lost_falls_back_to_the_checkpoint_before(
+    data: str, stopped: pathlib.Path, straight: pathlib.Path
+) -> None:
+    lines = (stopped / "rounds.jsonl").read_bytes().splitlines(keepends=True)
+    (stopped / "rounds.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
+    experiment.run(settings(data), stopped, resume=True)
+    assert_same_run(straight, stopped)
+
+
+def test_changed_data_are_not_gone_on_with(data: str, stopped: pathlib.Path) -> None:
+    with np.load(data) as archive:
+        arrays = dict(archive)
+    pathlib.Path(data).rename(f"{data}.kept")
+    try:
+        np.savez(data, **{**arrays, "y": 1 - arrays["y"]})
+        assert refused(settings(data), stopped) == "the data have changed (train.y)"
+    finally:
+        pathlib.Path(f"{data}.kept").replace(data)
+
+
+def test_a_checkpoint_of_another_run_is_not_gone_on_with(data: str, stopped: pathlib.Path) -> None:
+    other = stopped.with_name("other")
+    experiment.run(settings(data, seed=1), other)
+    (stopped / "checkpoint.bin").write_bytes((other / "checkpoint.bin").read_bytes())
+    assert refused(settings(data), stopped) == "seed was 1 and is now 0"
+
+
+def test_another_metric_is_not_held_against_the_best_value_of_the_first(data: str, stopped: pathlib.Path) -> None:
+    changed = refused(settings(data, stop={"metric": "accuracy", "target": 0.9}), stopped)
+    assert changed == "stop.metric was 'auroc' and is now 'accuracy'"
+    experiment.run(settings(data, stop={"metric": "auroc"}), stopped, resume=True)  # which it was all the time
+
+
+def test_changed_code_is_not_gone_on_with(data: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = tmp_path / "edited_model.py"
+    code.write_text("from tiny_models import linear\n\n\ndef build(spec):\n    return linear(spec)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    changes = tiny.settings("edited_model:build", data={"args": {"path": data}}, checkpoint={"every": 1})
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(changes, tmp_path / "out", observers=[Interrupting(at=1)])
+    code.write_text(code.read_text() + "# another model now\n")
+    assert refused(changes, tmp_path / "out") == "the code of edited_model has changed"
+
+
+def test_scaffold_with_drop_outs_goes_on_to_the_same_bits(data: str, tmp_path: pathlib.Path) -> None:
+    whole = settings(data, algorithm={"name": "scaffold"}, cohort={"size": 3, "drop_out": 0.4},
+                     checkpoint={"every": 1}, rounds=6)  # fmt: skip
+    experiment.run(whole, tmp_path / "whole")
+    for at in (1, 2, 4, 5):
+        out = tmp_path / f"parts-{at}"
+        with pytest.raises(KeyboardInterrupt):
+            experiment.run(whole, out, observers=[Interrupting(at=at)])
+        experiment.run(whole, out, resume=True)
+        assert_same_run(tmp_path / "whole", out)
+    lines = records(tmp_path / "whole")
+    assert any(line["absent"] for line in lines)
+    assert all(line["bytes_up"] <= line["bytes_down"] for line in lines)
+    kept = {path.name for path in (tmp_path / "whole" / "kept").iterdir()}
+    assert len(kept) <= 1 + 2 * 4  # the first, and of each client those of the last and of the best round
 
 
 def start(data: str, out: pathlib.Path, *overrides: str) -> "subprocess.Popen[bytes]":
@@ -329,7 +424,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(data: str, tmp_path: p
         ({"client": {"learning_rate": 0.2}}, r"cannot resume: client.learning_rate was 0.1 and is now 0.2$"),
         ({"seed": 1}, r"cannot resume: seed was 0 and is now 1$"),
         ({"runtime": {"lanes": 3}}, r"cannot resume: runtime.lanes was 2 and is now 3$"),
-        ({"aggregation": {"clip_norm": 1.0}}, r"cannot resume: aggregation.clip_norm was 'not set' and is now 1.0$"),
+        ({"aggregation": {"clip_norm": 1.0}}, r"cannot resume: aggregation.clip_norm was not set and is now 1.0$"),
     ],
 )
 def test_resuming_with_other_settings_is_told_in_one_line(

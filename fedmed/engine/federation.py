@@ -178,6 +178,7 @@ class Federation:
         self, position: Position, rate: float, clients: Sequence[str]
     ) -> tuple[Nest, Mapping[str, Array], Array]:
         """Returns the next state, the clients' sums by name, and the bytes that each of them sent."""
+        self._kept.open()
         lanes, work = self.work(position, clients)
         facts = self.facts(position.round)._replace(learning_rate=rate)
         with refusals.in_one_line("training"):

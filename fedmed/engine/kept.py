@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from fedmed.learning import keeping
 from fedmed.learning.values import Nest
-from fedmed.system import errors
+from fedmed.system import errors, files
 
 _FIRST = "first.bin"  # what every client holds before its first round
 
@@ -29,10 +29,13 @@ class KeptFiles:
         self._folder, self._first = folder, first
         self._synced: set[pathlib.Path] = set()
         self.wanted = bool(tf.nest.flatten(first))
-        if self.wanted:
-            folder.mkdir(parents=True, exist_ok=True)
-            content: Any = keeping.serialised(tf.nest.map_structure(tf.convert_to_tensor, first)).numpy()
-            (folder / _FIRST).write_bytes(content)
+
+    def open(self) -> None:
+        """Makes the folder; called before a round, since nothing may be written before it is known that all fits."""
+        if self.wanted and not (self._folder / _FIRST).is_file():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            content: Any = keeping.serialised(tf.nest.map_structure(tf.convert_to_tensor, self._first)).numpy()
+            files.write_atomically(self._folder / _FIRST, content)
 
     def path(self, client: int, round_: int | None) -> str:
         """Returns the file of a client, by its number, after a round; None is before its first."""
@@ -41,7 +44,9 @@ class KeptFiles:
         return str(self._folder / (_FIRST if round_ is None else f"{client:06d}-{round_:06d}.bin"))
 
     def read(self, client: int, round_: int | None) -> Nest:
-        """Returns what a client kept after a round, as NumPy arrays."""
+        """Returns what a client kept after a round, as NumPy arrays; None is before its first."""
+        if round_ is None:
+            return self._first
         return keeping.to_numpy(pathlib.Path(self.path(client, round_)).read_bytes(), self._first)
 
     def check(self, rounds: Mapping[int, int]) -> None:
@@ -60,7 +65,7 @@ class KeptFiles:
 
     def keep_only(self, positions: Iterable[Mapping[int, int]]) -> None:
         """Removes the files that none of the positions (client number to round) needs."""
-        if not self.wanted:
+        if not self.wanted or not self._folder.is_dir():
             return
         needed = self._paths(positions) | {self._folder / _FIRST}
         for path in self._folder.iterdir():

@@ -38,7 +38,7 @@ def epoch_order(seed: tf.Tensor, epoch: tf.Tensor, rows: tf.Tensor) -> tf.Tensor
     return tf.random.experimental.stateless_shuffle(tf.range(rows), seed=epoch_seed)
 
 
-def for_each(
+def for_each_batch(
     plan: Plan, seed: tf.Tensor, step: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], zero: tf.Tensor
 ) -> tf.Tensor:
     """Runs `step(picked row numbers [b], step number []) -> sums` over all batches and adds up what it returns."""

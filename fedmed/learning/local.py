@@ -52,7 +52,7 @@ def local_training(settings: config.Client, learner: Learner) -> LocalTraining:
         optimizer.reset()
         plan = batches.Plan.of(settings, tf.shape(rows.y)[0])
         zero = tf.zeros([len(METRICS)], tf.float32)
-        sums = batches.for_each(plan, turn.seed, functools.partial(step, rows, turn, correct), zero)
+        sums = batches.for_each_batch(plan, turn.seed, functools.partial(step, rows, turn, correct), zero)
         with tf.control_dependencies([sums]):
             trained = learner.weights()
         return Trained(trained, dict(zip(METRICS, tf.unstack(sums), strict=True)), plan.total)

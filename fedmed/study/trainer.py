@@ -113,7 +113,8 @@ def _settings(job: Job, clients: int, members: int) -> config.RunConfig:
     Where a client's steps are fixed, pooled training takes the steps of all the clients that a round would have had,
     so that it sees as many rows.
     """
-    settings = dataclasses.replace(job.settings, seed=job.training_seed)
+    runtime = dataclasses.replace(job.settings.runtime, lanes=job.settings.runtime.lanes or 1)
+    settings = dataclasses.replace(job.settings, seed=job.training_seed, runtime=runtime)
     size = settings.cohort.size
     cohort = dataclasses.replace(settings.cohort, size=None if size is None else min(size, clients))
     if job.kind == "pooled" and settings.client.steps is not None:
