@@ -137,8 +137,8 @@ class Federation:
         """
         began, rate = time.perf_counter(), self.learning_rate(position.round)
         asked = self.cohort(position.round) if cohort is None else tuple(cohort)
-        absent = tuple(client for client in asked if self._drops_out(position.round, client))
-        there = [client for client in asked if client not in set(absent)]
+        there = self.attending(position.round, asked)
+        absent = tuple(client for client in asked if client not in set(there))
         state, sums, sent = self._trained(position, rate, there) if there else (position.state, {}, np.zeros(0))
         used = sums["accepted"] > 0 if there else ()
         refused = tuple(client for client, ok in zip(there, used, strict=True) if not ok)
@@ -159,6 +159,11 @@ class Federation:
         """Returns who is asked to take part in a round."""
         return tuple(attendance.cohort(self.settings.seed, round_, self.clients, self.size))
 
+    def attending(self, round_: int, asked: Sequence[str]) -> list[str]:
+        """Returns those of the asked who do not drop out of a round."""
+        seed, chance = self.settings.seed, self.settings.cohort.drop_out
+        return [name for name in asked if not attendance.drops_out(seed, round_, self._numbers[name], chance)]
+
     def learning_rate(self, round_: int) -> float:
         """Returns the clients' learning rate in a round."""
         return self.settings.client.learning_rate * self.settings.client.learning_rate_decay**round_
@@ -171,14 +176,18 @@ class Federation:
 
     def work(self, position: Position, clients: Sequence[str]) -> tuple[list[list[int]], list[Work]]:
         """Returns each lane's places among the clients, and its work."""
+        self._kept.open()
         lanes = attendance.lanes([self._steps(client) for client in clients], self.settings.runtime.lanes)
         return lanes, [self._work(position, [clients[place] for place in lane]) for lane in lanes]
+
+    def kept_path(self, client: int, round_: int) -> str:
+        """Returns the file of what a client, by its number, kept after a round; "" where clients keep nothing."""
+        return self._kept.path(client, round_)
 
     def _trained(
         self, position: Position, rate: float, clients: Sequence[str]
     ) -> tuple[Nest, Mapping[str, Array], Array]:
         """Returns the next state, the clients' sums by name, and the bytes that each of them sent."""
-        self._kept.open()
         lanes, work = self.work(position, clients)
         facts = self.facts(position.round)._replace(learning_rate=rate)
         with refusals.in_one_line("training"):
@@ -188,10 +197,6 @@ class Federation:
         for lane, report in zip(lanes, reports, strict=True):
             sums[lane], sent[lane] = report.sums, report.sent
         return state, {name: sums[:, column] for column, name in enumerate(names)}, sent
-
-    def _drops_out(self, round_: int, client: str) -> bool:
-        chance = self.settings.cohort.drop_out
-        return attendance.drops_out(self.settings.seed, round_, self._numbers[client], chance)
 
     def _steps(self, client: str) -> int:
         local, rows = self.settings.client, int(self._rows[self._numbers[client]])

@@ -102,13 +102,17 @@ class TffRuntime:
 
     def __init__(self, program: Program, initial: Weights, worker: Worker) -> None:
         self.context = execution_context(worker)
-        with tff.framework.get_context_stack().install(self.context):
+        with self.installed():
             self.process = build_process(program, initial)
+
+    def installed(self) -> Any:
+        """Returns a context manager inside which TFF's computations run in the worker."""
+        return tff.framework.get_context_stack().install(self.context)
 
     def next(self, state: Nest, facts: RoundFacts, lanes: Sequence[Work]) -> tuple[Nest, list[Reports]]:
         """Runs one round; returns the new state, as NumPy arrays, and each lane's reports."""
         facts = RoundFacts(*(np.float32(fact) for fact in facts))
-        with tff.framework.get_context_stack().install(self.context), _tensorflows_errors():
+        with self.installed(), _tensorflows_errors():
             after, reports = self.process.next(state, facts, list(lanes))
         told = tf.nest.pack_sequence_as(state, [np.asarray(value) for value in tf.nest.flatten(after)])
         return told, [Reports(np.asarray(sums), np.asarray(sent)) for sums, sent in reports]
