@@ -1,0 +1,218 @@
+"""What a study found: arms' figures, their differences and what these say to each hospital."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+from fedmed.statistics.verdicts import Outcome
+from fedmed.study.schema.asked import HospitalCounts
+from fedmed.study.schema.shapes import (
+    Arm,
+    ByUnit,
+    ComparisonId,
+    Difference,
+    Estimate,
+    Hospital,
+    MeasureKey,
+    SeededEstimate,
+    Settings,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Performance:
+    """An arm's figures: a ByUnit, and the mean over hospitals beside it.
+
+    Attributes:
+        hospitals: at each hospital; one that has none is left out.
+        all: over all hospitals' test rows together.
+        mean: the plain mean over hospitals, each counting alike; withheld where a hospital has no figure.
+    """
+
+    hospitals: Mapping[Hospital, Mapping[MeasureKey, SeededEstimate]]
+    all: Mapping[MeasureKey, SeededEstimate]
+    mean: Mapping[MeasureKey, Estimate]
+
+
+@dataclasses.dataclass(frozen=True)
+class HospitalComparison:
+    """Two arms at a hospital.
+
+    Attributes:
+        outcome: the verdict, by the primary metric.
+        reason: why there is no figure, or "".
+        p_adjusted: of the primary metric, by Holm's procedure over the hospitals of this comparison.
+        detectable: the smallest difference of the primary metric that could have been found.
+        measures: a positive estimate means that `of` has the larger value, not that it is better.
+    """
+
+    outcome: Outcome
+    reason: str
+    p_adjusted: float | None
+    detectable: float | None
+    measures: Mapping[MeasureKey, Difference]
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparisonOfAll:
+    """Two arms over all hospitals' test rows together.
+
+    Attributes:
+        measures: as at a hospital.
+    """
+
+    measures: Mapping[MeasureKey, Difference]
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Two arms against each other.
+
+    Attributes:
+        id: "OF-AGAINST".
+        of: the arm that is compared.
+        against: the arm that is subtracted.
+        primary: whether it is the one that the answer is about.
+        hospitals: at each hospital.
+        all: over all of them.
+    """
+
+    id: ComparisonId
+    of: Arm
+    against: Arm
+    primary: bool
+    hospitals: Mapping[Hospital, HospitalComparison]
+    all: ComparisonOfAll
+
+
+@dataclasses.dataclass(frozen=True)
+class HospitalAnswer:
+    """The verdict for a hospital.
+
+    Attributes:
+        outcome: the verdict.
+        sentence: in plain words with the numbers, for the page.
+        difference: of the primary metric; null numbers if events are too few.
+        p_adjusted: by Holm's procedure over the hospitals.
+        detectable: the smallest difference that could have been found.
+        of: the compared arm's own value; null where the arm has none here.
+        against: the other arm's own value, likewise.
+    """
+
+    outcome: Outcome
+    sentence: str
+    difference: Difference
+    p_adjusted: float | None
+    detectable: float | None
+    of: SeededEstimate | None
+    against: SeededEstimate | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """The verdicts: the first screen.
+
+    Attributes:
+        comparison: the primary one.
+        summary: one sentence.
+        hospitals: the verdict for each.
+    """
+
+    comparison: ComparisonId
+    summary: str
+    hospitals: Mapping[Hospital, HospitalAnswer]
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedSpread:
+    """How far a hospital's difference depends on the seed.
+
+    Attributes:
+        by_seed: as of the difference.
+        sd: standard deviation.
+        least: of them.
+        greatest: of them.
+        signs_agree: whether all seeds say the same way.
+    """
+
+    by_seed: tuple[float | None, ...]
+    sd: float
+    least: float
+    greatest: float
+    signs_agree: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class SeedSensitivity:
+    """How far answers depend on the seed.
+
+    Attributes:
+        comparison: the primary one.
+        hospitals: those with a difference at two seeds or more.
+        about: a sentence for the page.
+    """
+
+    comparison: ComparisonId
+    hospitals: Mapping[Hospital, SeedSpread]
+    about: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """The same study on other data, in short: the primary metric only.
+
+    Attributes:
+        name: of the arm that changes the data.
+        label: for pages.
+        set: what it changes.
+        hospitals: as of the study.
+        performance: each arm's figure.
+        comparisons: the primary one first.
+    """
+
+    name: str
+    label: str
+    set: Settings
+    hospitals: tuple[HospitalCounts, ...]
+    performance: Mapping[Arm, ByUnit[Mapping[MeasureKey, SeededEstimate]]]
+    comparisons: tuple[Comparison, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class GrowPoint:
+    """One size of the consortium.
+
+    Attributes:
+        name: in words.
+        axis: what grows: along `hospitals` all have all patients; along `patients` all hospitals have a growing share.
+        hospitals: how many take part.
+        share: of everybody's training patients.
+        train_rows: of all who take part, mean over seeds.
+        performance: of the watched hospital, under the kind of arm that was trained.
+        difference: from training alone with all of its patients; null for that point itself.
+    """
+
+    name: str
+    axis: Literal["hospitals", "patients"]
+    hospitals: int
+    share: float
+    train_rows: int
+    performance: Mapping[Literal["local", "federated"], SeededEstimate]
+    difference: Difference | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Grow:
+    """The learning curve over the consortium.
+
+    Attributes:
+        hospital: the one that is watched.
+        metric: the primary one.
+        points: by axis and size.
+        about: a sentence for the page.
+    """
+
+    hospital: Hospital
+    metric: MeasureKey
+    points: tuple[GrowPoint, ...]
+    about: str

@@ -1,0 +1,86 @@
+"""All of study.json."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+from fedmed.data.examples import Task
+from fedmed.study.schema.asked import Data, Design, HospitalCounts, Metric, Reproduce, Scored
+from fedmed.study.schema.cohort import Shift, TableOne
+from fedmed.study.schema.compared import Answer, Comparison, Grow, Performance, Scenario, SeedSensitivity
+from fedmed.study.schema.pictures import Calibration, Curves, Decision, Subgroups, Transfer, Truth
+from fedmed.study.schema.price import Communication
+from fedmed.study.schema.shapes import Arm
+
+
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What `fedmed study` finds, for whoever renders it.
+
+    Aggregates only: no row, no label, no prediction, no patient identifier; a count of 1 to 4 patients is null ("fewer
+    than 5"), and so is whatever one would follow from. The file holds no time of day and no duration, so that the same
+    study gives the same bytes; durations are in `timing.json` beside it.
+
+    Attributes:
+        schema: of this page.
+        name: of the config.
+        question: the config's `study.question`, or "".
+        task: what kind of label.
+        metric: the primary one.
+        level: of all intervals.
+        specificity: at which sensitivity is given; null but for a binary task.
+        minimum_events: below it no figure, no rank, no verdict.
+        minimum_cell: below it no count.
+        seeds: seed s has a split and a training randomness of its own.
+        measures: in display order, the primary metric first.
+        data: the data set.
+        design: how the study was made.
+        hospitals: in the order of the partition.
+        answer: the verdicts: the first screen; null where there are no two arms to compare.
+        table1: characteristics by hospital.
+        shift: how different the hospitals are.
+        performance: each arm's figures.
+        comparisons: the primary one first.
+        curves: learning curves.
+        calibration: curves of risk.
+        decision: decision curves; null but for a binary task.
+        subgroups: by column.
+        truth: scores against the known risk of synthetic data; else null.
+        transfer: of models trained at one hospital; null without local arms.
+        communication: null without a federated arm.
+        seed_sensitivity: null with one seed, or nothing to compare.
+        scenarios: of arms that change the data.
+        grow: the learning curve over the consortium (`--grow`), or null.
+        reproduce: config, versions, checksums, command.
+    """
+
+    schema: Literal[1]
+    name: str
+    question: str
+    task: Task
+    metric: Metric
+    level: float
+    specificity: float | None
+    minimum_events: int
+    minimum_cell: int
+    seeds: tuple[int, ...]
+    measures: tuple[Scored, ...]
+    data: Data
+    design: Design
+    hospitals: tuple[HospitalCounts, ...]
+    answer: Answer | None
+    table1: TableOne
+    shift: Shift
+    performance: Mapping[Arm, Performance]
+    comparisons: tuple[Comparison, ...]
+    curves: Curves
+    calibration: Calibration
+    decision: Decision | None
+    subgroups: tuple[Subgroups, ...]
+    truth: Truth | None
+    transfer: Transfer | None
+    communication: Communication | None
+    seed_sensitivity: SeedSensitivity | None
+    scenarios: tuple[Scenario, ...]
+    grow: Grow | None
+    reproduce: Reproduce
