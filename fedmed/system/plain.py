@@ -50,9 +50,10 @@ def is_inline(field: dataclasses.Field[Any]) -> bool:
 
 @functools.cache
 def hints(kind: Any) -> Mapping[str, Any]:
-    """Returns the type of each field of a dataclass, with what a generic one stands for put in."""
+    """Returns the type of each field of a dataclass; what a generic one is of is put in where it is told."""
     origin = typing.get_origin(kind) or kind
-    names = dict(zip(getattr(origin, "__parameters__", ()), typing.get_args(kind), strict=True))
+    asked = getattr(origin, "__parameters__", ())
+    names = dict(zip(asked, typing.get_args(kind) or asked, strict=True))
     known = typing.get_type_hints(origin, include_extras=True)
     return {field.name: _filled(known[field.name], names) for field in dataclasses.fields(origin)}
 

@@ -50,7 +50,7 @@ def write_study(study: dict[str, Any], folder: pathlib.Path) -> None:
     """Writes report.html and report.md to `folder`.
 
     Args:
-        study: as `fedmed/study/schema.md` says.
+        study: study.json, as docs/results.md says.
         folder: an existing directory.
     """
     render.write(page_of(View(study)), folder)

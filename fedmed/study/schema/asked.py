@@ -2,10 +2,13 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal, TypeAlias
 
+from fedmed.runs.summary import ArrayName, Package
 from fedmed.settings.study import Kind
 from fedmed.study.schema.shapes import Arm, Better, ComparisonId, Hospital, MeasureKey, Settings
+
+Role: TypeAlias = Literal["features", "label", "site", "group", "ignore"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +84,7 @@ class Data:
     synthetic: bool
     test: str
     preprocessing: Literal["federated", "by_site", "none"] | None
-    roles: tuple[Literal["features", "label", "site", "group", "ignore"], ...] | None
+    roles: tuple[Role, ...] | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,12 +175,12 @@ class Reproduce:
         seeds: of the study.
         versions: of the packages that results depend on, and of Python and the platform.
         checksums: the SHA-256 of each array of the data set.
-        weights: null; models are not kept.
+        weights: models are not kept.
     """
 
     config_toml: str
     command: str
     seeds: tuple[int, ...]
-    versions: Mapping[Annotated[str, "PACKAGE"], str]
-    checksums: Mapping[Annotated[str, "ARRAY"], str]
+    versions: Mapping[Package, str]
+    checksums: Mapping[ArrayName, str]
     weights: None

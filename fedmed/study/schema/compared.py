@@ -21,7 +21,7 @@ from fedmed.study.schema.shapes import (
 
 @dataclasses.dataclass(frozen=True)
 class Performance:
-    """An arm's figures: a ByUnit, and the mean over hospitals beside it.
+    """An arm's figures, and beside those of all hospitals together their mean.
 
     Attributes:
         hospitals: at each hospital; one that has none is left out.

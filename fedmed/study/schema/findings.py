@@ -29,8 +29,8 @@ class Findings:
         metric: the primary one.
         level: of all intervals.
         specificity: at which sensitivity is given; null but for a binary task.
-        minimum_events: below it no figure, no rank, no verdict.
-        minimum_cell: below it no count.
+        minimum_events: informative patients below which there is no figure, no rank, no verdict.
+        minimum_cell: patients below which a count is not shown.
         seeds: seed s has a split and a training randomness of its own.
         measures: in display order, the primary metric first.
         data: the data set.

@@ -4,24 +4,14 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
-Hospital: TypeAlias = Annotated[str, "HOSPITAL"]
-"""A client's id."""
-
-Arm: TypeAlias = Annotated[str, "ARM"]
-"""An arm's name."""
-
-ComparisonId: TypeAlias = Annotated[str, "COMPARISON"]
-"""Of two arms, "B-A"; every difference is B minus A."""
-
-MeasureKey: TypeAlias = Annotated[str, "MEASURE"]
-"""E.g. auroc."""
-
-Setting: TypeAlias = Annotated[str, "SETTING"]
-"""A dotted key of a config."""
-
+Hospital: TypeAlias = Annotated[str, "HOSPITAL", "a client's id"]
+Arm: TypeAlias = Annotated[str, "ARM", "an arm's name"]
+ComparisonId: TypeAlias = Annotated[str, "COMPARISON", "two arms as B-A; every difference is B minus A"]
+MeasureKey: TypeAlias = Annotated[
+    str, "MEASURE", "such as auroc; `measures` has what it is called and which way is better"
+]
+Setting: TypeAlias = Annotated[str, "SETTING", "a dotted key of a config"]
 Settings: TypeAlias = Mapping[Setting, Any]
-"""Settings and the values that they are given."""
-
 Better: TypeAlias = Literal["higher", "lower", "target"]
 
 X = TypeVar("X")
@@ -48,11 +38,10 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class SeededEstimate(Estimate):
-    """An Estimate and what its figure is at each seed.
+    """A figure and what it is at each seed.
 
     Attributes:
-        by_seed: the figure at each of `seeds`, in that order; null where it is not defined or few patients stand behind
-            it.
+        by_seed: at each of `seeds`, in that order; null where it is not defined or few patients stand behind it.
     """
 
     by_seed: tuple[float | None, ...]
@@ -60,7 +49,7 @@ class SeededEstimate(Estimate):
 
 @dataclasses.dataclass(frozen=True)
 class TestedDifference(Estimate):
-    """The Estimate of a difference of two arms and a test of it.
+    """A difference of two arms and a test of it.
 
     Attributes:
         p_value: two-sided, of no difference; null where there is no figure or nothing to test it by.
@@ -76,7 +65,7 @@ class Difference(TestedDifference):
     """A tested difference and what it is at each seed.
 
     Attributes:
-        by_seed: as of a SeededEstimate.
+        by_seed: at each of `seeds`, in that order; null as with an arm's figure.
     """
 
     by_seed: tuple[float | None, ...]

@@ -1,0 +1,168 @@
+"""The values that summary.json and the lines of rounds.jsonl are made of; docs/results.md is generated from them."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias
+
+from fedmed.data.examples import Task
+from fedmed.system import plain
+
+Client: TypeAlias = Annotated[str, "CLIENT", "a client's id"]
+MetricKey: TypeAlias = Annotated[str, "METRIC", "such as accuracy, loss or auroc; which there are depends on the task"]
+Package: TypeAlias = Annotated[str, "PACKAGE", "a package, or `python` or `platform`"]
+ArrayName: TypeAlias = Annotated[str, "ARRAY", "an array of the data set, such as `train.x`"]
+
+Scores: TypeAlias = Mapping[MetricKey, float | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClientResult:
+    """A client's part in a result.
+
+    Attributes:
+        train_rows: its training rows.
+        test_rows: its own test rows; 0 where it has none.
+        scores: the metric on its test rows, or on the shared ones weighted by its label mix; null where it is not
+            defined. Without any rows to be scored on there is none.
+        undefined: why a metric is null, in words.
+    """
+
+    train_rows: int
+    test_rows: int
+    scores: Scores = dataclasses.field(metadata=plain.INLINE)
+    undefined: Mapping[MetricKey, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How good the global model is after a round.
+
+    Attributes:
+        round: 0 is before training.
+        pooled: over all test rows.
+        clients: each of them.
+    """
+
+    round: int
+    pooled: Scores
+    clients: Mapping[Client, ClientResult]
+
+
+@dataclasses.dataclass(frozen=True)
+class Traffic:
+    """Bytes over all rounds and clients.
+
+    Attributes:
+        bytes_down: to clients.
+        bytes_up: from clients.
+    """
+
+    bytes_down: int
+    bytes_up: int
+
+
+@dataclasses.dataclass(frozen=True)
+class RunData:
+    """The data set.
+
+    Attributes:
+        name: of the data set.
+        checksums: the SHA-256 of each array.
+    """
+
+    name: str
+    checksums: Mapping[ArrayName, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What `fedmed run` finds. Counts of few patients are shown: it is made for those who hold the rows.
+
+    Attributes:
+        schema: of this page.
+        name: of the config.
+        task: what kind of label.
+        metric: that decides the best round and when to stop.
+        rounds: that were done.
+        stopped: by what: all rounds done, the target reached, or no more improvement.
+        seconds: of the rounds, scoring left out.
+        final: after the last round.
+        best: after the round with the best `metric`; chosen on test rows, so it is optimistic.
+        test: where test rows come from, in words.
+        traffic: what was sent.
+        refused: how many updates of a client were not used since they were not finite; clients without one are left
+            out.
+        parameters: numbers in the model.
+        weights_bytes: of the model, float32.
+        weights_sha256: of the final weights' float32 bytes, in order.
+        seed: of the config.
+        data: the data set.
+        versions: of the packages that results depend on, and of Python and the platform.
+        model_file: the final Keras model, beside this file; null when Keras cannot save it.
+    """
+
+    schema: Literal[1]
+    name: str
+    task: Task
+    metric: MetricKey
+    rounds: int
+    stopped: Literal["rounds", "target", "patience"]
+    seconds: float
+    final: Result
+    best: Result
+    test: str
+    traffic: Traffic
+    refused: Mapping[Client, int]
+    parameters: int
+    weights_bytes: int
+    weights_sha256: str
+    seed: int
+    data: RunData
+    versions: Mapping[Package, str]
+    model_file: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class RoundTest:
+    """Scores after a round.
+
+    Attributes:
+        pooled: over all test rows.
+        clients: on each client's own test rows; null with many clients or a shared test set.
+    """
+
+    pooled: Scores
+    clients: Mapping[Client, Scores] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class RoundRecord:
+    """A round. The first is round 0: the scores before training.
+
+    Attributes:
+        round: its number.
+        learning_rate: of the clients; null at round 0.
+        cohort: who took part.
+        examples: rows trained on by the clients whose update was used, a row counting once an epoch.
+        train: mean loss, and accuracy or mean squared error, over these, before each step; null without any.
+        refused: whose update was not used.
+        test: null in rounds that are not scored.
+        bytes_down: to the cohort.
+        bytes_up: from it.
+        seconds: of training.
+        evaluation_seconds: of scoring.
+        memory_mb: resident, of the process and its children.
+    """
+
+    round: int
+    learning_rate: float | None
+    cohort: tuple[Client, ...]
+    examples: int
+    train: Mapping[MetricKey, float] | None
+    refused: tuple[Client, ...]
+    test: RoundTest | None
+    bytes_down: int
+    bytes_up: int
+    seconds: float
+    evaluation_seconds: float
+    memory_mb: float
