@@ -19,8 +19,9 @@ from fedmed.settings import config
 from fedmed.study import conduct, grow, plan, results
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import Job
+from fedmed.study.schema import Findings
 from fedmed.study.trainer import Trainer
-from fedmed.system import errors
+from fedmed.system import errors, plain
 
 TREE: dict[str, Any] = {
     "name": "tiny",
@@ -142,6 +143,7 @@ def test_study_json_is_strict_and_holds_no_row(study: tuple[pathlib.Path, dict[s
     out, found = study
     text = (out / "study.json").read_text()
     assert json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} in study.json")) == found
+    assert plain.to_plain(plain.from_plain(Findings, found)) == found
     longest = max(len(x) for x in lists(found))
     assert longest <= 100  # nothing is as long as a hospital's test rows
 

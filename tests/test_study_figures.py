@@ -29,6 +29,8 @@ from fedmed.study.estimates import Rules, difference, performance
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.plan import ArmPlan
 from fedmed.study.results import Result
+from fedmed.study.schema import Findings, Reproduce
+from fedmed.system import plain
 
 RULES = Rules(seed=0, level=0.95, draws=200, minimum_events=10)
 HOSPITALS = ("a", "b", "tiny")
@@ -100,6 +102,11 @@ SKLEARN = {
 }  # fmt: skip
 
 
+def numbers(values: Sequence[float | None]) -> np.ndarray:
+    """Returns values with NaN, which compares with nothing, for what is not told."""
+    return np.array([np.nan if value is None else value for value in values])
+
+
 def logit(p: np.ndarray) -> np.ndarray:
     return np.log(p / (1 - p))
 
@@ -117,9 +124,10 @@ def test_a_figure_is_the_mean_over_seeds_of_an_independent_one(name: str, unit: 
         result = found.results["federated", seed, None]
         p = np.concatenate([result.predictions[HOSPITALS.index(h)] for h in hospitals]).astype(float)
         by_seed.append(SKLEARN[name](found.consortium.dataset.examples.y[rows], p))
-    np.testing.assert_allclose(told["by_seed"], by_seed, rtol=1e-6)
-    assert told["estimate"] == pytest.approx(np.mean(by_seed), rel=1e-6)
-    assert told["low"] < told["estimate"] < told["high"]
+    np.testing.assert_allclose(numbers(told.by_seed), by_seed, rtol=1e-6)
+    assert told.estimate == pytest.approx(np.mean(by_seed), rel=1e-6)
+    low, middle, high = numbers((told.low, told.estimate, told.high))
+    assert low < middle < high
 
 
 def test_a_difference_is_b_minus_a_with_everybodys_own_model() -> None:
@@ -129,9 +137,11 @@ def test_a_difference_is_b_minus_a_with_everybodys_own_model() -> None:
     y = [found.consortium.dataset.examples.y[found.consortium.rows(seed)["b"].test] for seed in found.seeds]
     ours = [brier_score_loss(y[s], found.results["federated", s, None].predictions[1]) for s in found.seeds]
     own = [brier_score_loss(y[s], found.results["local", s, "b"].predictions[1]) for s in found.seeds]
-    np.testing.assert_allclose(told["by_seed"], np.subtract(ours, own), rtol=1e-5)
-    assert told["estimate"] < 0
-    assert 0 <= told["p_value"] <= 1
+    np.testing.assert_allclose(numbers(told.by_seed), np.subtract(ours, own), rtol=1e-5)
+    assert told.estimate is not None
+    assert told.estimate < 0
+    assert told.p_value is not None
+    assert 0 <= told.p_value <= 1
 
 
 def test_weighted_measures_are_those_of_repeated_rows() -> None:
@@ -162,33 +172,33 @@ def test_a_hospital_with_too_few_events_gets_no_figure() -> None:
     found = outcomes()
     auroc, accuracy = (measures.by_name(measures.measures("binary", 0.9, "auroc"), n) for n in ("auroc", "accuracy"))
     told = performance(found, "federated", "tiny", auroc, RULES)
-    assert told["estimate"] is None
-    assert told["by_seed"] == [None] * 3
-    assert "too few events" in told["reason"]
-    assert performance(found, "federated", "tiny", accuracy, RULES)["reason"] == suppression.WITHHELD
-    verdict = comparisons.compare(found, "federated", "local", [auroc], RULES, primary=True)["hospitals"]["tiny"]
-    assert verdict["outcome"] == "too few events"
-    assert "tiny" not in risks.calibration(found, RULES)["arms"]["federated"]["hospitals"]
+    assert told.estimate is None
+    assert told.by_seed == (None,) * 3
+    assert "too few events" in told.reason
+    assert performance(found, "federated", "tiny", accuracy, RULES).reason == suppression.WITHHELD
+    verdict = comparisons.compare(found, "federated", "local", [auroc], RULES, primary=True).hospitals["tiny"]
+    assert verdict.outcome == "too few events"
+    assert "tiny" not in risks.calibration(found, RULES).arms["federated"].hospitals
     hospital = report.hospitals(found, 10)[2]
-    assert hospital["events"] is None
-    assert hospital["informative"] is None
-    assert not hospital["enough"]
+    assert hospital.events is None
+    assert hospital.informative is None
+    assert not hospital.enough
 
 
 def test_a_better_arm_gains_and_the_answer_says_so() -> None:
     found = outcomes(seeds=10, better=3.0)
     scored = measures.measures("binary", 0.9, "auroc")[:1]
-    arms = report._performance(found, scored, RULES)
+    arms = report.performances(found, scored, RULES)
     compared = comparisons.compare(found, "federated", "local", scored, RULES, primary=True)
     answer = comparisons.answer(compared, arms, scored[0], 0.95, found.arms)
-    assert answer["hospitals"]["a"]["outcome"] == "gains"
-    assert answer["hospitals"]["a"]["sentence"].startswith("a: gains. AUROC 0.")
-    assert "too few events" in answer["hospitals"]["tiny"]["sentence"]
-    assert "1 has too few events" in answer["summary"]
-    assert "no evidence" not in answer["summary"] or "no evidence of a difference in AUROC" in answer["summary"]
+    assert answer.hospitals["a"].outcome == "gains"
+    assert answer.hospitals["a"].sentence.startswith("a: gains. AUROC 0.")
+    assert "too few events" in answer.hospitals["tiny"].sentence
+    assert "1 has too few events" in answer.summary
+    assert "no evidence" not in answer.summary or "no evidence of a difference in AUROC" in answer.summary
     own = views.seed_sensitivity(answer, found.seeds)
     assert own is not None
-    assert own["hospitals"]["a"]["signs_agree"]
+    assert own.hospitals["a"].signs_agree
 
 
 def test_decision_curves_are_those_of_each_seed() -> None:
@@ -196,13 +206,13 @@ def test_decision_curves_are_those_of_each_seed() -> None:
     told = risks.decision(found, at.tolist(), [("federated", "local")], RULES)
     tests = found.tests("federated", "a")
     expected = np.mean([decision_curve(t.y, t.p, at).model for t in tests], axis=0)
-    curve = told["arms"]["federated"]["hospitals"]["a"]
-    np.testing.assert_allclose(curve["net_benefit"], expected)
+    curve = told.arms["federated"].hospitals["a"]
+    np.testing.assert_allclose(numbers(curve.net_benefit), expected)
     everybody = np.mean([decision_curve(t.y, t.p, at).treat_all for t in tests], axis=0)
-    np.testing.assert_allclose(told["treat_all"]["hospitals"]["a"], everybody)
-    other = told["arms"]["local"]["hospitals"]["a"]["net_benefit"]
-    apart = told["differences"]["federated-local"]["hospitals"]["a"]["net_benefit"]
-    np.testing.assert_allclose(apart, np.subtract(curve["net_benefit"], other))
+    np.testing.assert_allclose(told.treat_all.hospitals["a"], everybody)
+    other = told.arms["local"].hospitals["a"].net_benefit
+    apart = told.differences["federated-local"].hospitals["a"].net_benefit
+    np.testing.assert_allclose(numbers(apart), np.subtract(numbers(curve.net_benefit), numbers(other)))
 
 
 def test_calibration_bins_hold_no_small_cell() -> None:
@@ -211,25 +221,25 @@ def test_calibration_bins_hold_no_small_cell() -> None:
         curve = risks._curve(found, "federated", unit, RULES)
         assert curve is not None
         test = found.test("federated", 0, within)
-        assert sum(b["patients"] for b in curve["bins"]) == len(test.y)
-        for one in curve["bins"]:
-            assert 5 <= round(one["observed"] * one["patients"]) <= one["patients"] - 5
-            assert one["low"] < one["observed"] < one["high"]
+        assert sum(b.patients for b in curve.bins) == len(test.y)
+        for one in curve.bins:
+            assert 5 <= round(one.observed * one.patients) <= one.patients - 5
+            assert one.low < one.observed < one.high
 
 
 def test_table_one_hides_small_cells_and_what_would_betray_them() -> None:
     table = table_one.table_one(outcomes().consortium)
-    outcome = next(row for row in table["rows"] if row["name"] == "outcome")
-    assert outcome["cells"]["tiny"]["text"] == "< 5"
-    assert outcome["all"]["text"] == "hidden"
-    assert outcome["cells"]["a"]["text"].endswith(" %)")
-    age = next(row for row in table["rows"] if row["name"] == "age_years")
-    assert age["cells"]["a"]["missing"] is None  # three patients
-    assert age["all"]["missing"] is None
-    for row in table["rows"]:
-        if row["statistic"] == "n (%)":
-            for cell in row["cells"].values():
-                assert cell["text"] in ("< 5", "hidden") or int(cell["text"].split()[0]) >= 5 or cell["text"][0] == "0"
+    outcome = next(row for row in table.rows if row.name == "outcome")
+    assert outcome.cells["tiny"].text == "< 5"
+    assert outcome.all.text == "hidden"
+    assert outcome.cells["a"].text.endswith(" %)")
+    age = next(row for row in table.rows if row.name == "age_years")
+    assert age.cells["a"].missing is None  # three patients
+    assert age.all.missing is None
+    for row in table.rows:
+        if row.statistic == "n (%)":
+            for cell in row.cells.values():
+                assert cell.text in ("< 5", "hidden") or int(cell.text.split()[0]) >= 5 or cell.text[0] == "0"
 
 
 def test_a_lone_small_level_takes_the_next_one_with_it() -> None:
@@ -243,21 +253,24 @@ def test_subgroups_are_cut_as_asked_and_measured_within() -> None:
     auroc = measures.measures("binary", 0.9, "auroc")[0]
     study = Study(bands={"age_years": [50, 70]}, subgroups=("sex", "age_years", "ward"))
     sex, age, ward = subgroups.subgroups(found, study, auroc, [("federated", "local")], RULES)
-    assert [g["name"] for g in age["groups"]][:3] == [
+    assert [g.name for g in age.groups][:3] == [
         "age_years under 50",
         "age_years 50 to 70",
         "age_years 70 and over",
     ]
-    assert [g["name"] for g in ward["groups"]] == ["ward = x", "ward = y", "ward = z"]
-    assert age["groups"][-1]["suppressed"]
+    assert [g.name for g in ward.groups] == ["ward = x", "ward = y", "ward = z"]
+    assert age.groups[-1].suppressed
     x = np.asarray(found.consortium.dataset.examples.x)
     values = []
     for seed in found.seeds:
         test, rows = found.test("federated", seed, None), found.rows(seed, None)
         values.append(roc_auc_score(test.y[x[rows, 1] == 1], test.p[x[rows, 1] == 1]))
-    assert sex["groups"][1]["performance"]["federated"]["estimate"] == pytest.approx(np.mean(values))
-    assert sex["gap"]["federated"]["estimate"] >= 0
-    assert set(sex["groups"][0]["differences"]) == {"federated-local"}
+    assert sex.groups[1].performance["federated"].estimate == pytest.approx(np.mean(values))
+    gap = sex.gap["federated"]
+    assert gap is not None
+    assert gap.estimate is not None
+    assert gap.estimate >= 0
+    assert set(sex.groups[0].differences) == {"federated-local"}
 
 
 def test_the_truth_is_the_mean_distance_to_it() -> None:
@@ -267,7 +280,7 @@ def test_the_truth_is_the_mean_distance_to_it() -> None:
     rows = found.rows(0, "a")
     p = found.results["federated", 0, None].predictions[0].astype(float)
     distance = np.abs(p - found.consortium.dataset.truth["risk_true"][rows]).mean()
-    assert told["arms"]["federated"]["hospitals"]["a"]["mean_absolute"] == pytest.approx(distance)
+    assert told.arms["federated"].hospitals["a"].mean_absolute == pytest.approx(distance)
 
 
 def test_sending_costs_what_the_weights_weigh() -> None:
@@ -275,11 +288,12 @@ def test_sending_costs_what_the_weights_weigh() -> None:
     auroc = measures.measures("binary", 0.9, "auroc")[0]
     cost = views.communication(found, Study(uplink="1kbit", target=0.4), auroc, {})
     assert cost is not None
-    assert cost["bytes_per_hospital"] == 2 * 40 * 2
-    assert cost["bytes_all"] == 3 * 2 * 40 * 2
-    assert cost["seconds_all"] == pytest.approx(2 * 40 * 8 / 1000)
-    assert cost["target"]["arms"]["federated"]["rounds"] == 0
-    assert cost["pooled_data_bytes"] == 320 * (3 * 8 + 8)
+    assert cost.bytes_per_hospital == 2 * 40 * 2
+    assert cost.bytes_all == 3 * 2 * 40 * 2
+    assert cost.seconds_all == pytest.approx(2 * 40 * 8 / 1000)
+    assert cost.target is not None
+    assert cost.target.arms["federated"].rounds == 0
+    assert cost.pooled_data_bytes == 320 * (3 * 8 + 8)
 
 
 @pytest.mark.parametrize("task", ["regression", "count"])
@@ -287,22 +301,25 @@ def test_amounts_and_counts_are_scored_as_such(task: Task) -> None:
     found = outcomes(task)
     scored = measures.measures(task, 0.9, "loss")
     told = {m.name: performance(found, "federated", "a", m, RULES) for m in scored}
-    assert all(one["estimate"] is not None for one in told.values())
+    assert all(one.estimate is not None for one in told.values())
     tests = found.tests("federated", "a")
     if task == "regression":
-        assert told["loss"]["estimate"] == pytest.approx(
-            np.mean([mean_squared_error(t.y, t.p) for t in tests]), rel=1e-5
-        )
+        assert told["loss"].estimate == pytest.approx(np.mean([mean_squared_error(t.y, t.p) for t in tests]), rel=1e-5)
         lines = [np.polyfit(t.p, t.y, 1)[0] for t in tests]
-        assert told["slope"]["estimate"] == pytest.approx(np.mean(lines), rel=1e-5)
+        assert told["slope"].estimate == pytest.approx(np.mean(lines), rel=1e-5)
     else:
-        assert told["ratio"]["estimate"] == pytest.approx(np.mean([t.y.sum() / t.p.sum() for t in tests]), rel=1e-5)
+        assert told["ratio"].estimate == pytest.approx(np.mean([t.y.sum() / t.p.sum() for t in tests]), rel=1e-5)
 
 
-def test_everything_together_is_strict_json() -> None:
-    found = outcomes()
+REPRODUCE = Reproduce("", "", (0,), {}, {}, None)
+
+
+@pytest.mark.parametrize("task", ["binary", "regression", "count"])
+def test_everything_together_is_strict_json_of_the_types(task: Task) -> None:
+    found, name = outcomes(task), "auroc" if task == "binary" else "loss"
     settings = dataclasses.replace(found.arms[0].settings, study=Study(seeds=3, draws=100))
-    told = report.study_json(settings, found, "auroc")
-    assert metric("binary", told["metric"]["name"]).label == told["metric"]["label"]
-    json.dumps(told, allow_nan=False)
+    told = report.findings(settings, found, name, reproduce=REPRODUCE)
+    assert metric(task, told.metric.name).label == told.metric.label
+    tree = json.loads(json.dumps(plain.checked(told), allow_nan=False))
+    assert plain.from_plain(Findings, tree) == told
     assert isinstance(found.test("local", 0, None), ArmTest)

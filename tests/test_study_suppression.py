@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_study_figures import HOSPITALS, RULES, outcomes
+from test_study_figures import HOSPITALS, REPRODUCE, RULES, outcomes
 
 from fedmed.data.examples import Feature
 from fedmed.settings.study import Study
@@ -24,6 +24,8 @@ from fedmed.study import (
     views,
 )
 from fedmed.study.outcomes import Outcomes
+from fedmed.study.schema import Cell
+from fedmed.system import plain
 
 AUROC = measures.measures("binary", 0.9, "auroc")[0]
 TINY = slice(-40, None)
@@ -50,9 +52,8 @@ def events(count: int, seeds: int = 3) -> Outcomes:
 
 def told(found: Outcomes) -> str:
     """Returns whatever is shown that counts patients by outcome or value, as text."""
-    everything = report.study_json(
-        dataclasses.replace(found.arms[0].settings, study=Study(draws=100, thresholds=(0.1, 0.3))), found, "auroc"
-    )
+    settings = dataclasses.replace(found.arms[0].settings, study=Study(draws=100, thresholds=(0.1, 0.3)))
+    everything = plain.to_plain(report.findings(settings, found, "auroc", reproduce=REPRODUCE))
     kept = ("hospitals", "table1", "shift", "calibration", "decision", "curves")
     counts = [[{k: g[k] for k in ("name", "patients", "events")} for g in c["groups"]] for c in everything["subgroups"]]
     tiny = {arm: own["hospitals"]["tiny"] for arm, own in everything["performance"].items()}
@@ -85,11 +86,12 @@ def test_a_small_count_of_a_level_does_not_follow_from_tables_by_level(
     consortia = [changed(column=(feature, np.repeat(values, counts))).consortium for counts in (few, more)]
     assert table_one.table_one(consortia[0]) == table_one.table_one(consortia[1])
     assert distances.shift(consortia[0], 0.95) == distances.shift(consortia[1], 0.95)
-    own = distances.shift(consortia[0], 0.95)["features"]["hospitals"]
+    shift = distances.shift(consortia[0], 0.95).features
+    assert shift is not None
     for name in HOSPITALS:
-        assert own[name]["difference"][2] is None
-        assert own[name]["reason"][2] == suppression.WITHHELD
-        assert own[name]["difference"][0] is not None
+        assert shift.hospitals[name].difference[2] is None
+        assert shift.hospitals[name].reason[2] == suppression.WITHHELD
+        assert shift.hospitals[name].difference[0] is not None
 
 
 def test_a_number_of_two_values_is_counted_as_levels() -> None:
@@ -105,18 +107,19 @@ def test_the_pooled_curve_is_that_of_the_hospitals_that_are_shown() -> None:
     told_ = risks.decision(found, [at], [("federated", "local")], RULES)
     y = found.consortium.dataset.examples.y
     shares = [y[found.rows(seed, ("a", "b"))].mean() for seed in found.seeds]
-    assert told_["treat_all"]["all"][0] == pytest.approx(np.mean(shares) - (1 - np.mean(shares)) * at / (1 - at))
-    assert "without tiny" in told_["about"]
-    assert "without tiny" in risks.calibration(found, RULES)["about"]
-    assert "without tiny" not in risks.calibration(events(15), RULES)["about"]
+    assert told_.treat_all.all is not None
+    assert told_.treat_all.all[0] == pytest.approx(np.mean(shares) - (1 - np.mean(shares)) * at / (1 - at))
+    assert "without tiny" in told_.about
+    assert "without tiny" in risks.calibration(found, RULES).about
+    assert "without tiny" not in risks.calibration(events(15), RULES).about
 
 
 def test_a_category_of_many_levels_has_one_row_with_what_is_missing() -> None:
     many = Feature("code", levels=tuple(map(str, range(30))))
     consortium = changed(column=(many, np.append(np.arange(30), np.full(10, np.nan)))).consortium
-    row = next(row for row in table_one.table_one(consortium)["rows"] if row["name"] == "code")
-    assert row["level"] == "30 levels, not listed"
-    assert row["cells"]["tiny"] == {"text": "-", "missing": 25.0}
+    row = next(row for row in table_one.table_one(consortium).rows if row.name == "code")
+    assert row.level == "30 levels, not listed"
+    assert row.cells["tiny"] == Cell("-", 25.0)
 
 
 @pytest.mark.parametrize("name", ["Age (years)", "age_years", "SEX", "Patient sex", "sex=male", "Gender"])
@@ -133,13 +136,13 @@ def test_two_models_that_are_the_same_get_no_interval_and_no_claim() -> None:
     twins = {key: found.results["federated", key[1], None] for key in found.results}
     alike = dataclasses.replace(found, results=twins)
     compared = report.compare_all(alike, [AUROC], RULES)
-    own = compared[0]["hospitals"]["a"]["measures"]["auroc"]
-    assert (own["estimate"], own["low"], own["high"], own["method"]) == (0.0, None, None, estimates.ALIKE)
-    arms = report._performance(alike, [AUROC], RULES)
+    own = compared[0].hospitals["a"].measures["auroc"]
+    assert (own.estimate, own.low, own.high, own.method) == (0.0, None, None, estimates.ALIKE)
+    arms = report.performances(alike, [AUROC], RULES)
     answer = comparisons.answer(compared[0], arms, AUROC, 0.95, alike.arms)
-    assert "rank these test patients exactly alike" in answer["hospitals"]["a"]["sentence"]
-    assert "interval" not in answer["hospitals"]["a"]["sentence"]
-    assert "for 2 there is no evidence of a difference in AUROC" in answer["summary"]
+    assert "rank these test patients exactly alike" in answer.hospitals["a"].sentence
+    assert "interval" not in answer.hospitals["a"].sentence
+    assert "for 2 there is no evidence of a difference in AUROC" in answer.summary
     seeds = views.seed_sensitivity(answer, alike.seeds)
     assert seeds is not None
-    assert seeds["hospitals"]["a"]["least"] == seeds["hospitals"]["a"]["greatest"] == 0
+    assert seeds.hospitals["a"].least == seeds.hospitals["a"].greatest == 0

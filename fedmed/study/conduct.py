@@ -19,8 +19,9 @@ from fedmed.study.outcomes import Outcomes, gather
 from fedmed.study.plan import Job, Scenario
 from fedmed.study.progress import JobProgress
 from fedmed.study.results import Result
+from fedmed.study.schema import Findings, Reproduce
 from fedmed.study.session import Assignment
-from fedmed.system import errors, files, machine
+from fedmed.system import errors, files, machine, plain
 
 _DEFAULT_METRIC: Mapping[Task, str] = {"binary": "auroc", "multiclass": "accuracy"}
 
@@ -37,7 +38,7 @@ class _Part:
 def run(
     settings: config.RunConfig, out: pathlib.Path, *, command: str = "", quiet: bool = False, here: bool = False
 ) -> dict[str, Any]:
-    """Runs a study, or goes on with it, and returns what study.json holds (see schema.md).
+    """Runs a study, or goes on with it, and returns what study.json holds (see docs/results.md).
 
     Args:
         settings: with the tables [study] and [[arms]].
@@ -59,8 +60,7 @@ def run(
         _train(tasks, out, quiet, here)
         trained = time.monotonic()
         found = {task.job.name: _read(task) for task in tasks}
-        study = _analysed(settings, parts, found, metric)
-        study["reproduce"] = _reproduce(settings, parts[0].consortium, command)
+        study = plain.checked(_analysed(settings, parts, found, metric, command))
         files.write_atomically(out / "study.json", json.dumps(study, indent=1, allow_nan=False) + "\n")
         _write_timing(out, found, trained - began, time.monotonic() - trained)
     return study
@@ -136,25 +136,26 @@ def _read(task: Assignment) -> Result:
 
 
 def _analysed(
-    settings: config.RunConfig, parts: Sequence[_Part], found: Mapping[str, Result], metric: str
-) -> dict[str, Any]:
+    settings: config.RunConfig, parts: Sequence[_Part], found: Mapping[str, Result], metric: str, command: str
+) -> Findings:
     main, *others = parts
-    study = report.study_json(settings, _outcomes(main, found), metric)
-    study["scenarios"] = [
-        report.scenario_json(
+    scenarios = [
+        report.scenario(
             part.scenario.settings, _outcomes(part, found), metric, part.scenario.name, part.scenario.changes
         )
         for part in others
         if part.scenario.name != grow.NAME
     ]
-    study["grow"] = None
+    grown = None
     for part in others:
         if part.scenario.name == grow.NAME:
             primary = report.scored(settings, part.consortium, metric)[0]
             hospital = grow.watched(settings, main.consortium)
             rules = report.rules_of(settings)
-            study["grow"] = grow.grow_json(part.scenario.settings, _outcomes(part, found), hospital, primary, rules)
-    return study
+            grown = grow.curve(part.scenario.settings, _outcomes(part, found), hospital, primary, rules)
+    told = _reproduce(settings, main.consortium, command)
+    outcomes = _outcomes(main, found)
+    return report.findings(settings, outcomes, metric, reproduce=told, scenarios=scenarios, grow=grown)
 
 
 def _outcomes(part: _Part, found: Mapping[str, Result]) -> Outcomes:
@@ -165,15 +166,15 @@ def _outcomes(part: _Part, found: Mapping[str, Result]) -> Outcomes:
     return gather(part.consortium, seeds, arms, [(job, found[job.name]) for job in part.jobs])
 
 
-def _reproduce(settings: config.RunConfig, consortium: Consortium, command: str) -> dict[str, Any]:
-    return {
-        "config_toml": config.dumps(settings),
-        "command": command,
-        "seeds": plan.seeds_of(settings),
-        "versions": machine.versions(),
-        "checksums": consortium.dataset.checksums(),
-        "weights": None,
-    }
+def _reproduce(settings: config.RunConfig, consortium: Consortium, command: str) -> Reproduce:
+    return Reproduce(
+        config_toml=config.dumps(settings),
+        command=command,
+        seeds=tuple(plan.seeds_of(settings)),
+        versions=machine.versions(),
+        checksums=consortium.dataset.checksums(),
+        weights=None,
+    )
 
 
 def _write_timing(out: pathlib.Path, found: Mapping[str, Result], training: float, analysis: float) -> None:

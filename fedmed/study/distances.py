@@ -1,13 +1,12 @@
 """How far the hospitals are from each other in outcome and columns, where no small count would follow from it."""
 
-from typing import Any
-
 import numpy as np
 
 from fedmed.data.examples import Array
 from fedmed.statistics import feature_shift, label_shift
 from fedmed.study.consortium import Consortium
 from fedmed.study.estimates import estimate, number
+from fedmed.study.schema import ColumnShifts, FeatureShift, LabelShift, Shift
 from fedmed.study.suppression import MINIMUM_CELL, WITHHELD, coded, hidden_levels, is_small
 
 _LARGEST = 9.99
@@ -15,7 +14,7 @@ _FEW = f"fewer than {MINIMUM_CELL} values"
 _UNDEFINED = "it is not defined"
 
 
-def shift(consortium: Consortium, level: float) -> dict[str, Any]:
+def shift(consortium: Consortium, level: float) -> Shift:
     """Returns how far each hospital's labels and columns are from those of all others."""
     dataset = consortium.dataset
     site = np.empty(len(dataset.examples), dtype=object)
@@ -23,32 +22,32 @@ def shift(consortium: Consortium, level: float) -> dict[str, Any]:
         site[rows] = name
     site = site.astype(str)
     label = _classes(consortium, site, level) if dataset.classes else _means(consortium)
-    return {"label": label, "features": _features(consortium, site) if dataset.is_table else None}
+    return Shift(label, _features(consortium, site) if dataset.is_table else None)
 
 
-def _classes(consortium: Consortium, site: Array, level: float) -> dict[str, Any]:
+def _classes(consortium: Consortium, site: Array, level: float) -> dict[str, LabelShift]:
     """Returns shares and distances; from the others' distances the mix of the one that is hidden would follow."""
     dataset = consortium.dataset
     kept_back = hidden_levels(consortium, dataset.examples.y.astype(np.float64), dataset.classes)
     betrayed = any(own.any() for own in kept_back.values())
     found = {}
     for name, own in label_shift(dataset.examples.y, site, dataset.classes, level=level).items():
-        shares = None if kept_back[name].any() else [estimate(share) for share in own.prevalence]
+        shares = None if kept_back[name].any() else tuple(map(estimate, own.prevalence))
         distance = None if betrayed else number(own.distance)
         reason = WITHHELD if betrayed else "" if distance is not None else _UNDEFINED
-        found[name] = {"shares": shares, "mean": None, "distance": distance, "reason": reason}
+        found[name] = LabelShift(shares, None, distance, reason)
     return found
 
 
-def _means(consortium: Consortium) -> dict[str, Any]:
+def _means(consortium: Consortium) -> dict[str, LabelShift]:
     y, found = consortium.dataset.examples.y, {}
     for name, rows in consortium.held.items():
         mean = number(float(y[rows].mean())) if len(rows) >= MINIMUM_CELL else None
-        found[name] = {"shares": None, "mean": mean, "distance": None, "reason": "" if mean is not None else _FEW}
+        found[name] = LabelShift(None, mean, None, "" if mean is not None else _FEW)
     return found
 
 
-def _features(consortium: Consortium, site: Array) -> dict[str, Any]:
+def _features(consortium: Consortium, site: Array) -> FeatureShift:
     features, x = consortium.dataset.features, np.asarray(consortium.dataset.examples.x)
     categories = [place for place, feature in enumerate(features) if feature.is_category]
     betrayed = [_betrayed(consortium, place) for place in range(len(features))]
@@ -59,13 +58,13 @@ def _features(consortium: Consortium, site: Array) -> dict[str, Any]:
             _difference(column.difference, int(count), values)
             for column, count, (values, _) in zip(columns, present, betrayed, strict=True)
         ]
-        hospitals[name] = {
-            "difference": [difference for difference, _ in told],
-            "reason": [reason for _, reason in told],
-            "missing": [None if b[1] else number(c.missing) for c, b in zip(columns, betrayed, strict=True)],
-            "kind": ["category" if feature.is_category else "number" for feature in features],
-        }
-    return {"columns": [feature.name for feature in features], "hospitals": hospitals}
+        hospitals[name] = ColumnShifts(
+            difference=tuple(difference for difference, _ in told),
+            reason=tuple(reason for _, reason in told),
+            missing=tuple(None if b[1] else number(c.missing) for c, b in zip(columns, betrayed, strict=True)),
+            kind=tuple("category" if feature.is_category else "number" for feature in features),
+        )
+    return FeatureShift(tuple(feature.name for feature in features), hospitals)
 
 
 def _difference(value: float, present: int, betrayed: bool) -> tuple[float | None, str]:

@@ -4,7 +4,6 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from fedmed.statistics.intervals import student, wilson
 from fedmed.statistics.resampling import bootstrap
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes, Unit
+from fedmed.study.schema import Difference, Estimate, SeededEstimate
 from fedmed.study.suppression import MINIMUM_CELL, WITHHELD, tests_betray
 from fedmed.system import seeds
 
@@ -50,38 +50,32 @@ def number(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else float(value)
 
 
-def estimate(interval: Interval | None, reason: str = "") -> dict[str, Any]:
-    """Returns an Estimate of schema.md."""
+def estimate(interval: Interval | None, reason: str = "") -> Estimate:
+    """Returns a figure as study.json tells it, or the reason for none."""
     if interval is None or not math.isfinite(interval.estimate):
-        return {"estimate": None, "low": None, "high": None, "method": "", "reason": reason or "it is not defined"}
-    return {
-        "estimate": float(interval.estimate),
-        "low": number(interval.low),
-        "high": number(interval.high),
-        "method": interval.method,
-        "reason": "",
-    }
+        return Estimate(None, None, None, "", reason or "it is not defined")
+    return Estimate(float(interval.estimate), number(interval.low), number(interval.high), interval.method, "")
 
 
-def estimate_difference(interval: Interval | None, reason: str = "") -> dict[str, Any]:
+def estimate_difference(interval: Interval | None, reason: str = "") -> Estimate:
     """Returns an Estimate of a difference; one that is 0 in every draw has no interval: 0 to 0 would claim too much."""
     told = estimate(interval, reason)
-    if told["estimate"] == told["low"] == told["high"] == 0:
-        told |= {"low": None, "high": None, "method": ALIKE}
+    if told.estimate == told.low == told.high == 0:
+        return dataclasses.replace(told, low=None, high=None, method=ALIKE)
     return told
 
 
-def performance(outcomes: Outcomes, arm: str, unit: Unit, measure: Measure, rules: Rules) -> dict[str, Any]:
+def performance(outcomes: Outcomes, arm: str, unit: Unit, measure: Measure, rules: Rules) -> SeededEstimate:
     """Returns an arm's Estimate of a measure at a unit, with its value at each seed."""
     tests = outcomes.tests(arm, unit)
     why = withheld(outcomes, tests, measure, rules)
     found = None if why else _interval(outcomes, tests, measure, rules, rules.rng(arm, unit, measure.name))
-    by_seed = [_value(outcomes, outcomes.test(arm, seed, unit), measure) for seed in outcomes.seeds]
+    by_seed = tuple(_value(outcomes, outcomes.test(arm, seed, unit), measure) for seed in outcomes.seeds)
     few = bool(why) or informative_patients(outcomes.task, tests) < MINIMUM_CELL
-    return {**estimate(found, why), "by_seed": [None] * len(by_seed) if few else by_seed}
+    return SeededEstimate(**vars(estimate(found, why)), by_seed=(None,) * len(by_seed) if few else by_seed)
 
 
-def mean_performance(outcomes: Outcomes, arm: str, measure: Measure, rules: Rules) -> dict[str, Any]:
+def mean_performance(outcomes: Outcomes, arm: str, measure: Measure, rules: Rules) -> Estimate:
     """Returns an arm's Estimate of a measure's plain mean over hospitals, where every hospital has a figure."""
     without = [name for name in outcomes.hospitals if withheld(outcomes, outcomes.tests(arm, name), measure, rules)]
     if without:
@@ -103,7 +97,7 @@ def _mean_over(outcomes: Outcomes, seed: int, test: ArmTest, measure: Measure) -
     return lambda w: np.mean([measure.score(test.y[part], test.p[part], w[..., part]) for part in parts], axis=0)
 
 
-def difference(outcomes: Outcomes, of: str, against: str, unit: Unit, measure: Measure, rules: Rules) -> dict[str, Any]:
+def difference(outcomes: Outcomes, of: str, against: str, unit: Unit, measure: Measure, rules: Rules) -> Difference:
     """Returns the Estimate of `of` minus `against` at a unit, with its value at each seed and the p-value."""
     pairs = outcomes.pairs(of, against, unit)
     why = withheld(outcomes, pairs, measure, rules)
@@ -114,7 +108,7 @@ def difference(outcomes: Outcomes, of: str, against: str, unit: Unit, measure: M
 
 def told_difference(
     outcomes: Outcomes, of: str, against: str, unit: Unit, measure: Measure, found: Interval | None, why: str
-) -> dict[str, Any]:
+) -> Difference:
     """Returns the Estimate of a difference whose interval is at hand."""
     by_seed: list[float | None] = [None] * len(outcomes.seeds)
     if found is not None and informative_patients(outcomes.task, outcomes.tests(of, unit)) >= MINIMUM_CELL:
@@ -123,7 +117,7 @@ def told_difference(
             b = _value(outcomes, outcomes.test(of, seed, unit), measure)
             by_seed[place] = None if a is None or b is None else b - a
     p = None if found is None or found.error is None else p_value(found)
-    return {**estimate_difference(found, why), "p_value": number(p), "by_seed": by_seed}
+    return Difference(**vars(estimate_difference(found, why)), p_value=number(p), by_seed=tuple(by_seed))
 
 
 def withheld(

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from fedmed.study.estimates import Rules
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.plan import ArmPlan, Job, Scenario, job_name, seeds_of
+from fedmed.study.schema import Grow, GrowPoint
 from fedmed.system import errors, seeds
 
 NAME = "grow"
@@ -90,33 +91,30 @@ def arms(settings: config.RunConfig, available: int) -> tuple[ArmPlan, ...]:
     )
 
 
-def grow_json(
-    settings: config.RunConfig, outcomes: Outcomes, hospital: str, metric: Measure, rules: Rules
-) -> dict[str, Any]:
-    """Returns the curve as schema.md has it."""
+def curve(settings: config.RunConfig, outcomes: Outcomes, hospital: str, metric: Measure, rules: Rules) -> Grow:
+    """Returns the curve of the watched hospital."""
     found = []
     for point in points(settings, len(outcomes.hospitals)):
         figure = estimates.performance(outcomes, point.name, hospital, metric, rules)
         gain = None
         if point.name != ALONE:
             gain = estimates.difference(outcomes, point.name, ALONE, hospital, metric, rules)
-        arm = "local" if point.hospitals == 1 else "federated"
-        told = {**point._asdict(), "train_rows": _train_rows(outcomes, hospital, point)}
-        found.append({**told, "performance": {arm: figure}, "difference": gain})
+        arm: Literal["local", "federated"] = "local" if point.hospitals == 1 else "federated"
+        rows = _train_rows(outcomes, hospital, point)
+        found.append(GrowPoint(*point, train_rows=rows, performance={arm: figure}, difference=gain))
     about = (
         f"{hospital} is tested, on its own test rows, by models of a growing consortium; which hospitals join is "
         "drawn anew at each seed. Differences are from training alone with all of its patients."
     )
-    return {"hospital": hospital, "metric": metric.name, "points": _with_full_share(found), "about": about}
+    return Grow(hospital, metric.name, _with_full_share(found), about)
 
 
-def _with_full_share(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _with_full_share(found: Sequence[GrowPoint]) -> tuple[GrowPoint, ...]:
     """Adds the end of the curve over patients: the whole consortium with all patients, which is trained once."""
-    patients = [point for point in found if point["axis"] == "patients"]
-    if not patients:
-        return list(found)
-    whole = [point for point in found if point["axis"] == "hospitals"][-1]
-    return [*found, {**whole, "name": "100 % of patients", "axis": "patients"}]
+    if not any(point.axis == "patients" for point in found):
+        return tuple(found)
+    whole = [point for point in found if point.axis == "hospitals"][-1]
+    return (*found, dataclasses.replace(whole, name="100 % of patients", axis="patients"))
 
 
 def _train_rows(outcomes: Outcomes, hospital: str, point: Point) -> int:

@@ -1,21 +1,24 @@
 """Pictures of risk as numbers: calibration curves and decision curves, from all seeds' test predictions together."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from fedmed.data.examples import Array
-from fedmed.statistics import ArmTest, informative_patients, smooth_calibration, wilson
+from fedmed.statistics import ArmTest, PairedTest, informative_patients, smooth_calibration, wilson
 from fedmed.study.estimates import Rules, number
 from fedmed.study.outcomes import Outcomes, Unit
+from fedmed.study.schema import BenefitCurve, Bin, ByUnit, Calibration, CalibrationCurve, Decision, Smooth
 from fedmed.study.suppression import MINIMUM_CELL, left_out, pooled
 
 _BINS, _SMOOTH_POINTS, _SMOOTH_ROWS = 10, 41, 5000
 _THRESHOLDS = 20
 
+X = TypeVar("X")
 
-def calibration(outcomes: Outcomes, rules: Rules) -> dict[str, Any]:
+
+def calibration(outcomes: Outcomes, rules: Rules) -> Calibration:
     """Returns the calibration curves of each arm at each unit."""
     arms = {arm.name: by_unit(outcomes, lambda unit, a=arm.name: _curve(outcomes, a, unit, rules))
             for arm in outcomes.arms}  # fmt: skip
@@ -23,30 +26,30 @@ def calibration(outcomes: Outcomes, rules: Rules) -> dict[str, Any]:
         "Predictions of all seeds' test rows, in bins of similar prediction that hold at least 5 patients with and 5 "
         "without the event; Wilson's interval of the share, counting each patient once. The smooth curve is lowess."
     ) + left_out(outcomes)
-    return {"about": about, "arms": arms}
+    return Calibration(about, arms)
 
 
-def by_unit(outcomes: Outcomes, make: Callable[[Unit], Any]) -> dict[str, Any]:
-    """Returns a ByUnit of schema.md; what is None is left out at a hospital."""
+def by_unit(outcomes: Outcomes, make: Callable[[Unit], X | None]) -> ByUnit[X]:
+    """Returns what there is for each unit; what is None is left out at a hospital."""
     found = {name: make(name) for name in outcomes.hospitals}
-    return {"hospitals": {name: x for name, x in found.items() if x is not None}, "all": make(None)}
+    return ByUnit({name: x for name, x in found.items() if x is not None}, make(None))
 
 
-def _curve(outcomes: Outcomes, arm: str, unit: Unit, rules: Rules) -> dict[str, Any] | None:
+def _curve(outcomes: Outcomes, arm: str, unit: Unit, rules: Rules) -> CalibrationCurve | None:
     tests = outcomes.tests(arm, pooled(outcomes, unit))
     if not tests or informative_patients(outcomes.task, tests) < rules.minimum_events:
         return None
     y, p = _together(outcomes, tests)
     patient = np.concatenate([test.patient for test in tests])
     is_share = outcomes.task in ("binary", "multiclass")
-    bins = [_bin(y[rows], p[rows], patient[rows], rules.level, is_share) for rows in _bins(y, p, patient, is_share)]
-    smooth: dict[str, list[float]] = {"predicted": [], "observed": []}
+    bins = (_bin(y[rows], p[rows], patient[rows], rules.level, is_share) for rows in _bins(y, p, patient, is_share))
+    smooth = Smooth((), ())
     if is_share and len(np.unique(p)) > 10:
         at = np.linspace(np.quantile(p, 0.01), np.quantile(p, 0.99), _SMOOTH_POINTS)
         kept = np.linspace(0, len(p) - 1, min(len(p), _SMOOTH_ROWS)).round().astype(int)
         order = np.argsort(p, kind="stable")[kept]  # lowess looks at every row for every point
-        smooth = {"predicted": at.tolist(), "observed": smooth_calibration(y[order], p[order], at).tolist()}
-    return {"bins": bins, "smooth": smooth}
+        smooth = Smooth(tuple(at.tolist()), tuple(smooth_calibration(y[order], p[order], at).tolist()))
+    return CalibrationCurve(tuple(bins), smooth)
 
 
 def _together(outcomes: Outcomes, tests: Sequence[ArmTest]) -> tuple[Array, Array]:
@@ -78,7 +81,7 @@ def _is_large(y: Array, patient: Array, is_share: bool) -> bool:
     return all(len(np.unique(part)) >= MINIMUM_CELL for part in parts)
 
 
-def _bin(y: Array, p: Array, patient: Array, level: float, is_share: bool) -> dict[str, Any]:
+def _bin(y: Array, p: Array, patient: Array, level: float, is_share: bool) -> Bin:
     patients = len(np.unique(patient))
     if is_share:
         share = wilson(round(float(y.mean()) * patients), patients, level)
@@ -86,8 +89,7 @@ def _bin(y: Array, p: Array, patient: Array, level: float, is_share: bool) -> di
     else:
         half = 1.96 * float(y.std()) / np.sqrt(patients)
         low, high = float(y.mean()) - half, float(y.mean()) + half
-    found = {"predicted": float(p.mean()), "observed": float(y.mean()), "low": low, "high": high}
-    return {**found, "patients": patients}
+    return Bin(float(p.mean()), float(y.mean()), low, high, patients)
 
 
 def thresholds(outcomes: Outcomes, asked: Sequence[float]) -> Array:
@@ -101,7 +103,7 @@ def thresholds(outcomes: Outcomes, asked: Sequence[float]) -> Array:
 
 def decision(
     outcomes: Outcomes, asked: Sequence[float], comparisons: Sequence[tuple[str, str]], rules: Rules
-) -> dict[str, Any]:
+) -> Decision:
     """Returns decision curves of each arm, and how far two arms are apart."""
     at = thresholds(outcomes, asked)
     about = (
@@ -109,31 +111,33 @@ def decision(
         "patients' contributions with the models held fixed. Treating nobody has a net benefit of 0."
     ) + left_out(outcomes)
 
-    def of_arm(arm: str, unit: Unit) -> dict[str, Any] | None:
+    def of_arm(arm: str, unit: Unit) -> BenefitCurve | None:
         return _net_benefit([(t.y, t.patient, _values(t.y, t.p, at)) for t in known(arm, unit)], rules)
 
-    def of_pair(of: str, against: str, unit: Unit) -> dict[str, Any] | None:
-        found = enough(outcomes.pairs(of, against, pooled(outcomes, unit)))
+    def of_pair(of: str, against: str, unit: Unit) -> BenefitCurve | None:
+        found = outcomes.pairs(of, against, pooled(outcomes, unit))
+        found = found if enough(found) else []
         return _net_benefit([(t.y, t.patient, _values(t.y, t.b, at) - _values(t.y, t.a, at)) for t in found], rules)
 
-    def everybody(unit: Unit) -> list[float] | None:
+    def everybody(unit: Unit) -> tuple[float, ...] | None:
         found = known(outcomes.arms[0].name, unit)
         parts = [_values(t.y, np.ones(len(t.y)), at).mean(axis=0) for t in found]
-        return np.mean(parts, axis=0).tolist() if parts else None
+        return tuple(np.mean(parts, axis=0).tolist()) if parts else None
 
-    def known(arm: str, unit: Unit) -> Sequence[Any]:
-        return enough(outcomes.tests(arm, pooled(outcomes, unit)))
+    def known(arm: str, unit: Unit) -> Sequence[ArmTest]:
+        found = outcomes.tests(arm, pooled(outcomes, unit))
+        return found if enough(found) else ()
 
-    def enough(tests: Sequence[Any]) -> Sequence[Any]:
-        return tests if informative_patients("binary", tests) >= rules.minimum_events else ()
+    def enough(tests: Sequence[ArmTest] | Sequence[PairedTest]) -> bool:
+        return informative_patients("binary", tests) >= rules.minimum_events
 
-    return {
-        "thresholds": at.tolist(),
-        "arms": {arm.name: by_unit(outcomes, lambda u, a=arm.name: of_arm(a, u)) for arm in outcomes.arms},
-        "treat_all": by_unit(outcomes, everybody),
-        "differences": {f"{b}-{a}": by_unit(outcomes, lambda u, b=b, a=a: of_pair(b, a, u)) for b, a in comparisons},
-        "about": about,
-    }
+    return Decision(
+        thresholds=tuple(at.tolist()),
+        arms={arm.name: by_unit(outcomes, lambda u, a=arm.name: of_arm(a, u)) for arm in outcomes.arms},
+        treat_all=by_unit(outcomes, everybody),
+        differences={f"{b}-{a}": by_unit(outcomes, lambda u, b=b, a=a: of_pair(b, a, u)) for b, a in comparisons},
+        about=about,
+    )
 
 
 def _values(y: Array, p: Array, at: Array) -> Array:
@@ -142,7 +146,7 @@ def _values(y: Array, p: Array, at: Array) -> Array:
     return treated * np.where(events, 1.0, -at / (1 - at))
 
 
-def _net_benefit(tests: Sequence[tuple[Array, Array, Array]], rules: Rules) -> dict[str, Any] | None:
+def _net_benefit(tests: Sequence[tuple[Array, Array, Array]], rules: Rules) -> BenefitCurve | None:
     """Returns mean net benefit over seeds with a normal interval, a patient's rows at all seeds taken together."""
     from statistics import NormalDist
 
@@ -154,5 +158,4 @@ def _net_benefit(tests: Sequence[tuple[Array, Array, Array]], rules: Rules) -> d
     np.add.at(sums, place, np.concatenate(parts))
     mean = np.mean([v.mean(axis=0) for _, _, v in tests], axis=0)
     half = NormalDist().inv_cdf(0.5 + rules.level / 2) * np.sqrt(np.square(sums).sum(axis=0))
-    curves = {"net_benefit": mean, "low": mean - half, "high": mean + half}
-    return {name: [number(x) for x in values] for name, values in curves.items()}
+    return BenefitCurve(*(tuple(map(number, values)) for values in (mean, mean - half, mean + half)))

@@ -16,6 +16,7 @@ from fedmed.statistics.verdicts import p_value
 from fedmed.study.estimates import Rules, estimate, estimate_difference, number
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
+from fedmed.study.schema import Estimate, Gap, Subgroup, Subgroups, TestedDifference
 from fedmed.study.suppression import MINIMUM_CELL, coded, hidden_levels, small_hospitals
 from fedmed.system import errors
 
@@ -85,20 +86,20 @@ class _Grouped:
 
 def subgroups(
     outcomes: Outcomes, study: Study, metric: Measure, comparisons: Sequence[tuple[str, str]], rules: Rules
-) -> list[dict[str, Any]]:
-    """Returns the subgroup view of each column, as schema.md has it."""
+) -> tuple[Subgroups, ...]:
+    """Returns whom arms serve worse, by each column."""
     dataset, found = outcomes.consortium.dataset, []
     for name in columns(dataset, study):
         place = next(k for k, feature in enumerate(dataset.features) if feature.name == name)
         values = np.asarray(dataset.examples.x)[:, place]
         grouped = _Grouped(dataset.features[place], *labels(dataset.features[place], values, study.bands))
         found.append(_column(outcomes, grouped, metric, comparisons, rules))
-    return found
+    return tuple(found)
 
 
 def _column(
     outcomes: Outcomes, grouped: _Grouped, metric: Measure, comparisons: Sequence[tuple[str, str]], rules: Rules
-) -> dict[str, Any]:
+) -> Subgroups:
     rows = np.concatenate([outcomes.rows(seed, None) for seed in outcomes.seeds])
     y, patient = outcomes.consortium.dataset.examples.y[rows], outcomes.consortium.patient[rows]
     group = grouped.of_row[rows]
@@ -108,20 +109,19 @@ def _column(
     told_patients = {} if _betrayed(outcomes, grouped.feature) else shown
     groups = []
     for name in (name for name in grouped.names if name in set(group.tolist())):
-        told = {
-            "name": name,
-            "patients": told_patients.get(name),
-            "events": events.get(name),
-            "suppressed": name not in shown,
-        }
-        if name in shown:
-            figures = _figures(outcomes, grouped, name, metric, comparisons, rules)
-        else:
-            figures = {"reason": f"fewer than {MINIMUM_CELL} patients", "performance": {}, "differences": {}}
-        groups.append({**told, **figures})
+        told = Subgroup(
+            name=name,
+            patients=told_patients.get(name),
+            events=events.get(name),
+            suppressed=name not in shown,
+            reason="" if name in shown else f"fewer than {MINIMUM_CELL} patients",
+            performance=_performance(outcomes, grouped, name, metric, rules) if name in shown else {},
+            differences=_differences(outcomes, grouped, name, metric, comparisons, rules) if name in shown else {},
+        )
+        groups.append(told)
     gap = {arm.name: _gap(outcomes, arm.name, grouped, metric, rules) for arm in outcomes.arms}
     feature = grouped.feature
-    return {"column": feature.name, "label": feature.name, "unit": feature.unit, "groups": groups, "gap": gap}
+    return Subgroups(feature.name, feature.name, feature.unit, tuple(groups), gap)
 
 
 def _betrayed(outcomes: Outcomes, feature: Feature) -> bool:
@@ -146,33 +146,46 @@ def _events(outcomes: Outcomes, y: Array, group: Array, patient: Array, shown: S
     return {name: None if name in hidden else count for name, count in counts.items()}
 
 
-def _figures(
+def _too_few(metric: Measure, rules: Rules) -> str:
+    return f"{metric.label}: fewer than {rules.minimum_events} informative patients"
+
+
+def _performance(
+    outcomes: Outcomes, grouped: _Grouped, name: str, metric: Measure, rules: Rules
+) -> dict[str, Estimate]:
+    task, found = outcomes.task, {}
+    for arm in outcomes.arms:
+        tests = [_only(outcomes.test(arm.name, seed, None), grouped, outcomes, seed, name) for seed in outcomes.seeds]
+        tests = [test for test in tests if len(test.y)]
+        enough = informative_patients(task, tests) >= rules.minimum_events
+        interval = None
+        if enough:
+            rng = rules.rng("subgroup", grouped.feature.name, name, arm.name)
+            interval = metric_interval(task, metric.name, tests, rng=rng, level=rules.level, draws=rules.draws)
+        found[arm.name] = estimate(interval, "" if enough else _too_few(metric, rules))
+    return found
+
+
+def _differences(
     outcomes: Outcomes,
     grouped: _Grouped,
     name: str,
     metric: Measure,
     comparisons: Sequence[tuple[str, str]],
     rules: Rules,
-) -> dict[str, Any]:
-    task, column = outcomes.task, grouped.feature.name
-    why = f"{metric.label}: fewer than {rules.minimum_events} informative patients"
-    drawing: dict[str, Any] = {"level": rules.level, "draws": rules.draws}
-    performance, differences = {}, {}
-    for arm in outcomes.arms:
-        tests = [_only(outcomes.test(arm.name, seed, None), grouped, outcomes, seed, name) for seed in outcomes.seeds]
-        tests = [test for test in tests if len(test.y)]
-        enough = informative_patients(task, tests) >= rules.minimum_events
-        rng = rules.rng("subgroup", column, name, arm.name)
-        found = metric_interval(task, metric.name, tests, rng=rng, **drawing) if enough else None
-        performance[arm.name] = estimate(found, "" if enough else why)
+) -> dict[str, TestedDifference]:
+    task, found = outcomes.task, {}
     for of, against in comparisons:
         pairs = _pairs(outcomes, grouped, name, of, against)
         enough = informative_patients(task, pairs) >= rules.minimum_events
-        rng = rules.rng("subgroup", column, name, of, against)
-        found = paired_difference(task, metric.name, pairs, rng=rng, **drawing) if enough else None
-        p = None if found is None else number(p_value(found))
-        differences[f"{of}-{against}"] = {**estimate_difference(found, "" if enough else why), "p_value": p}
-    return {"reason": "", "performance": performance, "differences": differences}
+        interval = None
+        if enough:
+            rng = rules.rng("subgroup", grouped.feature.name, name, of, against)
+            interval = paired_difference(task, metric.name, pairs, rng=rng, level=rules.level, draws=rules.draws)
+        p = None if interval is None else number(p_value(interval))
+        told = estimate_difference(interval, "" if enough else _too_few(metric, rules))
+        found[f"{of}-{against}"] = TestedDifference(**vars(told), p_value=p)
+    return found
 
 
 def _only(test: ArmTest, grouped: _Grouped, outcomes: Outcomes, seed: int, name: str) -> ArmTest:
@@ -189,7 +202,7 @@ def _pairs(outcomes: Outcomes, grouped: _Grouped, name: str, of: str, against: s
     return found
 
 
-def _gap(outcomes: Outcomes, arm: str, grouped: _Grouped, metric: Measure, rules: Rules) -> dict[str, Any] | None:
+def _gap(outcomes: Outcomes, arm: str, grouped: _Grouped, metric: Measure, rules: Rules) -> Gap | None:
     """Returns how far the worst served group is behind, at the first seed: the test of it deals labels to patients."""
     seed = outcomes.seeds[0]
     test, group = outcomes.test(arm, seed, None), grouped.of_row[outcomes.rows(seed, None)]
@@ -207,6 +220,6 @@ def _gap(outcomes: Outcomes, arm: str, grouped: _Grouped, metric: Measure, rules
     )
     if found is None:
         return None
-    told = {name: value for name, value in estimate(found.interval).items() if name != "reason"}
-    told["method"] = f"{told['method']}, first seed"
-    return {"worst": found.worst, "best": found.best, **told, "p_value": number(found.p_value)}
+    told = estimate(found.interval)
+    method = f"{told.method}, first seed"
+    return Gap(found.worst, found.best, told.estimate, told.low, told.high, method, number(found.p_value))

@@ -1,22 +1,23 @@
 """Table 1: who the patients of each hospital are, and how far hospitals differ, with small cells hidden."""
 
-from collections.abc import Mapping
-from typing import Any
+import dataclasses
 
 import numpy as np
 
 from fedmed.data.examples import Array, Feature
 from fedmed.study.consortium import Consortium
+from fedmed.study.schema import Cell, TableOne, TableRow
 from fedmed.study.suppression import MINIMUM_CELL, coded, hidden, is_small, level_counts
 
 _SKEWED, _QUARTILES_FROM, _MOST_LEVELS = 1.0, 20, 16
 _HIDDEN, _SMALL = "hidden", f"< {MINIMUM_CELL}"
 
 
-def table_one(consortium: Consortium) -> dict[str, Any]:
+def table_one(consortium: Consortium) -> TableOne:
     """Returns the characteristics of each hospital's patients, training and test rows together."""
     dataset, held = consortium.dataset, consortium.held
-    rows = [_counts("rows", "", "n", {name: str(len(own)) for name, own in held.items()}, str(len(dataset.examples)))]
+    counts = {name: Cell(str(len(own)), 0.0) for name, own in held.items()}
+    rows = [TableRow("rows", "", "", "n", counts, Cell(str(len(dataset.examples)), 0.0))]
     y = dataset.examples.y.astype(np.float64)
     if dataset.classes:
         names = dataset.class_names or tuple(map(str, range(dataset.classes)))
@@ -41,16 +42,10 @@ def table_one(consortium: Consortium) -> dict[str, Any]:
         f"Training and test rows together. Counts of fewer than {MINIMUM_CELL} patients are shown as {_SMALL}; a count "
         f"from which one of them would follow is {_HIDDEN}. Median and quartiles where a column is skewed."
     )
-    return {"hospitals": list(consortium.hospitals), "rows": rows, "note": note}
+    return TableOne(tuple(consortium.hospitals), tuple(rows), note)
 
 
-def _counts(name: str, unit: str, statistic: str, texts: Mapping[str, str], everyone: str) -> dict[str, Any]:
-    cells = {hospital: {"text": text, "missing": 0.0} for hospital, text in texts.items()}
-    return {"name": name, "level": "", "unit": unit, "statistic": statistic, "cells": cells,
-            "all": {"text": everyone, "missing": 0.0}}  # fmt: skip
-
-
-def _amount(consortium: Consortium, feature: Feature, values: Array) -> dict[str, Any]:
+def _amount(consortium: Consortium, feature: Feature, values: Array) -> TableRow:
     """Returns a number's row: mean (SD), or median [IQR] where it is skewed over all hospitals."""
     present = values[~np.isnan(values)]
     spread = float(present.std()) if len(present) else 0.0
@@ -58,31 +53,24 @@ def _amount(consortium: Consortium, feature: Feature, values: Array) -> dict[str
     quartiles = abs(skew) > _SKEWED
     cells = {name: _amount_cell(values[rows], quartiles) for name, rows in consortium.held.items()}
     everyone = _amount_cell(values, quartiles)
-    if any(cell["missing"] is None for cell in cells.values()):
-        everyone["missing"] = None
-    return {
-        "name": feature.name,
-        "level": "",
-        "unit": feature.unit,
-        "statistic": "median [IQR]" if quartiles else "mean (SD)",
-        "cells": cells,
-        "all": everyone,
-    }
+    if any(cell.missing is None for cell in cells.values()):
+        everyone = dataclasses.replace(everyone, missing=None)
+    return TableRow(feature.name, "", feature.unit, "median [IQR]" if quartiles else "mean (SD)", cells, everyone)
 
 
-def _amount_cell(values: Array, quartiles: bool) -> dict[str, Any]:
+def _amount_cell(values: Array, quartiles: bool) -> Cell:
     present = values[~np.isnan(values)]
     absent = len(values) - len(present)
     missing = None if is_small(absent) or is_small(len(present)) else round(100 * absent / max(1, len(values)), 1)
     if len(present) < (_QUARTILES_FROM if quartiles else MINIMUM_CELL):
-        return {"text": "-" if not len(present) else _HIDDEN, "missing": missing}
+        return Cell("-" if not len(present) else _HIDDEN, missing)
     if quartiles:
         low, middle, high = np.quantile(present, [0.25, 0.5, 0.75])
-        return {"text": f"{middle:.3g} [{low:.3g}, {high:.3g}]", "missing": missing}
-    return {"text": f"{present.mean():.3g} ({present.std(ddof=1):.3g})", "missing": missing}
+        return Cell(f"{middle:.3g} [{low:.3g}, {high:.3g}]", missing)
+    return Cell(f"{present.mean():.3g} ({present.std(ddof=1):.3g})", missing)
 
 
-def _category(consortium: Consortium, feature: Feature, values: Array, *, only: int | None) -> list[dict[str, Any]]:
+def _category(consortium: Consortium, feature: Feature, values: Array, *, only: int | None) -> list[TableRow]:
     """Returns a row a level (or of one level only): n (%) of the rows in which it is known."""
     counts = _counts_by_hospital(consortium, feature, values)
     everyone = level_counts(consortium, values, np.arange(len(values)), len(feature.levels))
@@ -91,47 +79,36 @@ def _category(consortium: Consortium, feature: Feature, values: Array, *, only: 
     found = []
     for level in range(len(feature.levels)) if only is None else (only,):
         named = only is None or feature.name == "outcome" or feature.levels != ("0", "1")
+        cells = {name: _share_cell(counts[name], kept_back[name], level) for name in counts}
+        whole = _share_cell(everyone, some | hidden(everyone[1]), level)
         found.append(
-            {
-                "name": feature.name,
-                "level": feature.levels[level] if named else "",
-                "unit": feature.unit,
-                "statistic": "n (%)",
-                "cells": {name: _share_cell(counts[name], kept_back[name], level) for name in counts},
-                "all": _share_cell(everyone, some | hidden(everyone[1]), level),
-            }
+            TableRow(feature.name, feature.levels[level] if named else "", feature.unit, "n (%)", cells, whole)
         )
     return found
 
 
-def _many_levels(consortium: Consortium, feature: Feature, values: Array) -> dict[str, Any]:
+def _many_levels(consortium: Consortium, feature: Feature, values: Array) -> TableRow:
     """Returns the one row of a category of too many levels to list: how often it is missing."""
     counts = _counts_by_hospital(consortium, feature, values)
     kept_back = {name: hidden(own[1])[-1] for name, own in counts.items()}
-    cells = {name: {"text": "-", "missing": _missing(own[0], kept_back[name])} for name, own in counts.items()}
+    cells = {name: Cell("-", _missing(own[0], kept_back[name])) for name, own in counts.items()}
     everyone, _ = level_counts(consortium, values, np.arange(len(values)), len(feature.levels))
-    return {
-        "name": feature.name,
-        "level": f"{len(feature.levels)} levels, not listed",
-        "unit": feature.unit,
-        "statistic": "",
-        "cells": cells,
-        "all": {"text": "-", "missing": _missing(everyone, any(kept_back.values()))},
-    }
+    whole = Cell("-", _missing(everyone, any(kept_back.values())))
+    return TableRow(feature.name, f"{len(feature.levels)} levels, not listed", feature.unit, "", cells, whole)
 
 
 def _counts_by_hospital(consortium: Consortium, feature: Feature, values: Array) -> dict[str, tuple[Array, Array]]:
     return {name: level_counts(consortium, values, rows, len(feature.levels)) for name, rows in consortium.held.items()}
 
 
-def _share_cell(counts: tuple[Array, Array], kept_back: Array, level: int) -> dict[str, Any]:
+def _share_cell(counts: tuple[Array, Array], kept_back: Array, level: int) -> Cell:
     rows, patients = counts
     missing = _missing(rows, kept_back[-1])
     if kept_back[level]:
-        return {"text": _SMALL if is_small(patients[level]) else _HIDDEN, "missing": missing}
+        return Cell(_SMALL if is_small(patients[level]) else _HIDDEN, missing)
     if kept_back[-1]:  # the share would tell in how many rows it is known, and so how many lack it
-        return {"text": f"{rows[level]}", "missing": None}
-    return {"text": f"{rows[level]} ({100 * rows[level] / max(1, int(rows[:-1].sum())):.1f} %)", "missing": missing}
+        return Cell(f"{rows[level]}", None)
+    return Cell(f"{rows[level]} ({100 * rows[level] / max(1, int(rows[:-1].sum())):.1f} %)", missing)
 
 
 def _missing(rows: Array, kept_back: bool) -> float | None:

@@ -1,7 +1,7 @@
 """Further views of a scenario: learning curves, price, known truth, transfer and the part that seeds play."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -13,20 +13,35 @@ from fedmed.study.estimates import Rules, number
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes, Unit
 from fedmed.study.risks import by_unit
+from fedmed.study.schema import (
+    Answer,
+    ArmCurves,
+    Communication,
+    Curves,
+    Performance,
+    Reached,
+    SeedSensitivity,
+    SeedSpread,
+    Spread,
+    Target,
+    Transfer,
+    TrueDistance,
+    Truth,
+)
 from fedmed.study.suppression import small_hospitals
 
 _NEAR = 0.01  # of pooled training's value: near enough to be called as good
 
 
-def curves(outcomes: Outcomes, metric: str) -> dict[str, Any]:
+def curves(outcomes: Outcomes, metric: str) -> Curves:
     """Returns each arm's metric by round: mean, least and greatest over seeds."""
     arms = {arm.name: _arm_curves(outcomes, arm.name) for arm in outcomes.arms}
-    for own in arms.values() if small_hospitals(outcomes) and metric == "accuracy" else ():
-        own["all"] = None  # a model that is not trained yet calls everybody alike
-    return {"metric": metric, "arms": arms}
+    if small_hospitals(outcomes) and metric == "accuracy":  # a model that is not trained yet calls everybody alike
+        arms = {name: dataclasses.replace(own, all=None) for name, own in arms.items()}
+    return Curves(metric, arms)
 
 
-def _arm_curves(outcomes: Outcomes, arm: str) -> dict[str, Any]:
+def _arm_curves(outcomes: Outcomes, arm: str) -> ArmCurves:
     found = [(key, result) for key, result in outcomes.results.items() if key[0] == arm]
     rounds = found[0][1].rounds
     places: dict[int, list[Array]] = {}
@@ -38,18 +53,17 @@ def _arm_curves(outcomes: Outcomes, arm: str) -> dict[str, Any]:
     small = small_hospitals(outcomes)
     shown = [(place, name) for place, name in enumerate(outcomes.hospitals) if name not in small]
     hospitals = {name: told[place] for place, name in shown if place in told}
-    return {"rounds": rounds.tolist(), "hospitals": hospitals, "all": told.get(len(outcomes.hospitals))}
+    return ArmCurves(tuple(rounds.tolist()), hospitals, told.get(len(outcomes.hospitals)))
 
 
-def _spread(values: Array) -> dict[str, list[float | None]]:
+def _spread(values: Array) -> Spread:
     """Returns mean, least and greatest of [seeds, rounds], None where a seed has no value."""
-    parts = {"mean": values.mean(axis=0), "low": values.min(axis=0), "high": values.max(axis=0)}
-    return {name: [number(float(x)) for x in part] for name, part in parts.items()}
+    return Spread(*(tuple(map(number, part)) for part in (values.mean(axis=0), values.min(axis=0), values.max(axis=0))))
 
 
 def communication(
-    outcomes: Outcomes, study: Study, metric: Measure, performance: Mapping[str, Any]
-) -> dict[str, Any] | None:
+    outcomes: Outcomes, study: Study, metric: Measure, performance: Mapping[str, Performance]
+) -> Communication | None:
     """Returns what federated training sends, until which round, for how long; None without a federated arm."""
     federated = [arm for arm in outcomes.arms if arm.kind == "federated"]
     if not federated:
@@ -61,21 +75,21 @@ def communication(
     taking = cohort.size or max(1, round((cohort.fraction or 1.0) * hospitals))
     seconds = 8 * size / bits
     pooled = [outcomes.consortium.rows(seed)[name].train for seed in outcomes.seeds[:1] for name in outcomes.hospitals]
-    return {
-        "weights_bytes": size,
-        "rounds": rounds,
-        "bytes_per_round": 2 * size,
-        "bytes_per_hospital": round(2 * size * rounds * taking / hospitals),
-        "bytes_all": 2 * size * rounds * taking,
-        "uplink": study.uplink,
-        "uplink_bits": bits,
-        "seconds_per_round": seconds,
-        "seconds_all": seconds * rounds,
-        "target": _target(outcomes, study, metric, performance, size, seconds),
-        "pooled_data_bytes": _bytes_of(outcomes, sum(map(len, pooled))),
-        "about": "Weights as 32-bit numbers, down and up, without compression or protocol; seconds are of sending up. "
+    return Communication(
+        weights_bytes=size,
+        rounds=rounds,
+        bytes_per_round=2 * size,
+        bytes_per_hospital=round(2 * size * rounds * taking / hospitals),
+        bytes_all=2 * size * rounds * taking,
+        uplink=study.uplink,
+        uplink_bits=bits,
+        seconds_per_round=seconds,
+        seconds_all=seconds * rounds,
+        target=_target(outcomes, study, metric, performance, size, seconds),
+        pooled_data_bytes=_bytes_of(outcomes, sum(map(len, pooled))),
+        about="Weights as 32-bit numbers, down and up, without compression or protocol; seconds are of sending up. "
         "Pooled data: all hospitals' training rows as they are stored in memory, sent once.",
-    }
+    )
 
 
 def _bytes_of(outcomes: Outcomes, rows: int) -> int:
@@ -85,10 +99,15 @@ def _bytes_of(outcomes: Outcomes, rows: int) -> int:
 
 
 def _target(
-    outcomes: Outcomes, study: Study, metric: Measure, performance: Mapping[str, Any], size: int, seconds: float
-) -> dict[str, Any] | None:
+    outcomes: Outcomes,
+    study: Study,
+    metric: Measure,
+    performance: Mapping[str, Performance],
+    size: int,
+    seconds: float,
+) -> Target | None:
     sign = 1.0 if metric.better == "higher" else -1.0
-    ceiling = performance.get("pooled", {}).get("all", {}).get(metric.name, {}).get("estimate")
+    ceiling = performance["pooled"].all[metric.name].estimate if "pooled" in performance else None
     if study.target is not None:
         value, why = study.target, "the config's study.target"
     elif ceiling is not None:
@@ -100,45 +119,46 @@ def _target(
     for arm in outcomes.arms:
         if arm.kind == "federated":
             curve = _arm_curves(outcomes, arm.name)
-            mean = (curve["all"] or {"mean": []})["mean"]
-            reached = next((r for r, x in zip(curve["rounds"], mean, strict=False)
+            mean = curve.all.mean if curve.all is not None else ()
+            reached = next((r for r, x in zip(curve.rounds, mean, strict=False)
                             if x is not None and sign * x >= sign * value), None)  # fmt: skip
-            arms[arm.name] = {
-                "rounds": reached,
-                "bytes_per_hospital": None if reached is None else 2 * size * reached,
-                "seconds": None if reached is None else seconds * reached,
-            }
-    return {"value": value, "why": why, "arms": arms}
+            arms[arm.name] = Reached(
+                rounds=reached,
+                bytes_per_hospital=None if reached is None else 2 * size * reached,
+                seconds=None if reached is None else seconds * reached,
+            )
+    return Target(value, why, arms)
 
 
-def truth(outcomes: Outcomes) -> dict[str, Any] | None:
+def truth(outcomes: Outcomes) -> Truth | None:
     """Returns each arm's distances to the true risk, mean over seeds; None where it is not known."""
     known = outcomes.consortium.dataset.truth.get("risk_true")
     if known is None or outcomes.task != "binary":
         return None
 
-    def distances(arm: str, unit: Unit) -> dict[str, float | None] | None:
+    def distances(arm: str, unit: Unit) -> TrueDistance | None:
         found = [
             against_truth(outcomes.predictions(arm, seed, unit), known[outcomes.rows(seed, unit)])
             for seed in outcomes.seeds
         ]
         told = [one for one in found if one is not None]
-        names = ("mean_absolute", "root_mean_square", "loss_regret", "brier_regret", "auroc_regret")
-        return {name: number(float(np.mean([getattr(one, name) for one in told]))) for name in names} if told else None
+        if not told:
+            return None
+        names = [field.name for field in dataclasses.fields(TrueDistance)]
+        return TrueDistance(**{n: number(float(np.mean([getattr(one, n) for one in told]))) for n in names})
 
     arms = {arm.name: by_unit(outcomes, lambda unit, a=arm.name: distances(a, unit)) for arm in outcomes.arms}
     about = "Distances to the patients' true risks, known since the data are synthetic; mean over seeds, 0 is perfect."
-    return {"about": about, "arms": arms}
+    return Truth(about, arms)
 
 
-def transfer(outcomes: Outcomes, metric: Measure, rules: Rules) -> dict[str, Any] | None:
+def transfer(outcomes: Outcomes, metric: Measure, rules: Rules) -> Transfer | None:
     """Returns the metric of each hospital's own model at each hospital, mean over seeds; None without local arms."""
     if not any(arm.name == "local" for arm in outcomes.arms):
         return None
-    values = [[_transferred(outcomes, at, there, metric, rules) for there in outcomes.hospitals]
-              for at in outcomes.hospitals]  # fmt: skip
-    names = list(outcomes.hospitals)
-    return {"metric": metric.name, "trained_at": names, "tested_at": names, "values": values}
+    names = tuple(outcomes.hospitals)
+    values = (tuple(_transferred(outcomes, at, there, metric, rules) for there in names) for at in names)
+    return Transfer(metric.name, trained_at=names, tested_at=names, values=tuple(values))
 
 
 def _transferred(outcomes: Outcomes, at: str, there: str, metric: Measure, rules: Rules) -> float | None:
@@ -154,20 +174,20 @@ def _transferred(outcomes: Outcomes, at: str, there: str, metric: Measure, rules
     return number(float(np.nanmean(found))) if np.isfinite(found).any() else None
 
 
-def seed_sensitivity(answer: Mapping[str, Any] | None, seeds: Sequence[int]) -> dict[str, Any] | None:
+def seed_sensitivity(answer: Answer | None, seeds: Sequence[int]) -> SeedSensitivity | None:
     """Returns how far each hospital's difference depends on the seed."""
     if answer is None or len(seeds) < 2:
         return None
     hospitals = {}
-    for name, own in answer["hospitals"].items():
-        values = [value for value in own["difference"]["by_seed"] if value is not None]
+    for name, own in answer.hospitals.items():
+        values = [value for value in own.difference.by_seed if value is not None]
         if len(values) > 1:
-            hospitals[name] = {
-                "by_seed": own["difference"]["by_seed"],
-                "sd": float(np.std(values, ddof=1)),
-                "least": min(values),
-                "greatest": max(values),
-                "signs_agree": bool(min(values) > 0 or max(values) < 0),
-            }
+            hospitals[name] = SeedSpread(
+                by_seed=own.difference.by_seed,
+                sd=float(np.std(values, ddof=1)),
+                least=min(values),
+                greatest=max(values),
+                signs_agree=bool(min(values) > 0 or max(values) < 0),
+            )
     about = "A seed draws the split of the patients and the training's randomness anew."
-    return {"comparison": answer["comparison"], "hospitals": hospitals, "about": about}
+    return SeedSensitivity(answer.comparison, hospitals, about)

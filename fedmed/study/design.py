@@ -1,0 +1,101 @@
+"""What a study's data are and how it is made, in words for the page."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+import numpy as np
+
+from fedmed.settings import config
+from fedmed.study import suppression
+from fedmed.study.consortium import Consortium
+from fedmed.study.plan import ABOUT, LABELS, ArmPlan
+from fedmed.study.schema import ArmDesign, Column, Data, Design, Role
+
+_ROLES: tuple[Role, ...] = get_args(Role)
+
+_ESTIMAND = (
+    "The expected difference, on new patients of a hospital, between the models that two arms train on as many "
+    "patients as here, over training seeds."
+)
+_VERDICT_RULE = (
+    "A hospital gains (or is harmed) when the Holm-adjusted p-value of its difference over all hospitals is at most "
+    "{alpha:g}; so the chance that any hospital for which nothing differs is told otherwise is at most {alpha:g}. With "
+    "fewer than {events} informative tested patients there is no figure and no verdict."
+)
+_ONE_SEED = "One seed cannot show how much the answer depends on the split and on the training's randomness."
+_INTERVALS_OF_ONE = f"Patients are drawn with replacement, with the models held fixed. {_ONE_SEED}"
+_INTERVALS = (
+    "Patients are drawn with replacement once for all seeds, with the models held fixed; what seeds add beyond their "
+    "test patients is added to the variance; quantiles are Student's (fedmed.statistics.paired_difference)."
+)
+
+
+def data(settings: config.RunConfig, consortium: Consortium) -> Data:
+    """Returns what the study's data are."""
+    dataset = consortium.dataset
+    own = "Each hospital's own test rows, split anew at each seed; a patient's rows stay on one side."
+    aside = " The data set's own test set is not used." if not consortium.own_test else ""
+    return Data(
+        name=dataset.name,
+        rows=len(dataset.examples),
+        patients=len(np.unique(consortium.patient)),
+        classes=dataset.classes,
+        class_names=tuple(dataset.class_names),
+        features=tuple(Column(f.name, f.unit, tuple(f.levels)) for f in dataset.features),
+        synthetic="risk_true" in dataset.truth,
+        test=own + aside,
+        preprocessing=settings.data.preprocessing if dataset.is_table else None,
+        roles=_roles(settings),
+    )
+
+
+def _roles(settings: config.RunConfig) -> tuple[Role, ...] | None:
+    """Returns which settings say what a user's own table's columns are; None for any other data set."""
+    if settings.data.name != "table":
+        return None
+    return tuple(role for role in _ROLES if settings.data.args.get(role))
+
+
+def design(
+    settings: config.RunConfig, arms: Sequence[ArmPlan], pairs: Sequence[tuple[str, str]], consortium: Consortium
+) -> Design:
+    """Returns how the study is made: its arms, and the sentences on its method."""
+    study = settings.study
+    return Design(
+        arms=tuple(_arm(arm) for arm in arms),
+        comparisons=tuple(f"{of}-{against}" for of, against in pairs),
+        estimand=_ESTIMAND,
+        splits=_splits(study.seeds),
+        verdict_rule=_VERDICT_RULE.format(alpha=round(1 - study.level, 6), events=study.minimum_events),
+        interval_method=_INTERVALS if study.seeds > 1 else _INTERVALS_OF_ONE,
+        suppression=suppression.RULE,
+        subgroups_asked=study.subgroups is not None,
+        not_done=_not_done(settings, consortium),
+    )
+
+
+def _arm(arm: ArmPlan) -> ArmDesign:
+    label = LABELS[arm.kind] if arm.name == arm.kind else arm.name
+    return ArmDesign(arm.name, arm.kind, label, ABOUT[arm.kind], set=arm.changes)
+
+
+def _splits(seeds: int) -> str:
+    if seeds == 1:
+        return f"One random split of the patients, the same for all arms. {_ONE_SEED}"
+    return f"{seeds} random splits of the same patients, one a seed, the same for all arms."
+
+
+def _not_done(settings: config.RunConfig, consortium: Consortium) -> tuple[str, ...]:
+    said = [
+        "Settings such as learning rate and rounds were not tuned for each arm; all arms have the config's.",
+        "No model was chosen by its test results: each is the one after the last round.",
+        "Patients come from the same hospitals and time as those trained on; later patients were not tested.",
+        "What training sets of one hospital have in common is not in the intervals; no method sees it from splits.",
+    ]
+    if "leave_one_out" not in settings.study.arms and not settings.study.leave_one_out:
+        said.append("No model was tested at a hospital that took no part (leave_one_out).")
+    if "risk_true" in consortium.dataset.truth:
+        said.append("The patients are synthetic: what is found holds for hospitals such as these, not for yours.")
+    if settings.stop.target is not None or settings.stop.patience is not None:
+        said.append("The config's early stopping was left out, as it looks at test rows.")
+    return tuple(said)
