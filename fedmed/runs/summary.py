@@ -9,7 +9,7 @@ from fedmed.system import plain
 
 Client: TypeAlias = Annotated[str, "CLIENT", "a client's id"]
 MetricKey: TypeAlias = Annotated[str, "METRIC", "such as accuracy, loss or auroc; which there are depends on the task"]
-Package: TypeAlias = Annotated[str, "PACKAGE", "a package, or `python` or `platform`"]
+Package: TypeAlias = Annotated[str, "PACKAGE", "a package, or `python`, `architecture` or `platform`"]
 ArrayName: TypeAlias = Annotated[str, "ARRAY", "an array of the data set, such as `train.x`"]
 
 Scores: TypeAlias = Mapping[MetricKey, float | None]
@@ -97,7 +97,7 @@ class Summary:
         weights_sha256: of the final weights' float32 bytes, in order.
         seed: of the config.
         data: the data set.
-        versions: of the packages that results depend on, and of Python and the platform.
+        versions: of what results depend on, and the platform.
         model_file: the final Keras model, beside this file; null when Keras cannot save it.
     """
 
@@ -142,13 +142,14 @@ class RoundRecord:
     Attributes:
         round: its number.
         learning_rate: of the clients; null at round 0.
-        cohort: who took part.
+        cohort: who was asked to take part.
+        absent: those of the cohort who dropped out.
         examples: rows trained on by the clients whose update was used, a row counting once an epoch.
         train: mean loss, and accuracy or mean squared error, over these, before each step; null without any.
-        refused: whose update was not used.
+        refused: those of the cohort whose update was not finite and so not used.
         test: null in rounds that are not scored.
         bytes_down: to the cohort.
-        bytes_up: from it.
+        bytes_up: from those of it who were there.
         seconds: of training.
         evaluation_seconds: of scoring.
         memory_mb: resident, of the process and its children.
@@ -157,6 +158,7 @@ class RoundRecord:
     round: int
     learning_rate: float | None
     cohort: tuple[Client, ...]
+    absent: tuple[Client, ...]
     examples: int
     train: Mapping[MetricKey, float] | None
     refused: tuple[Client, ...]

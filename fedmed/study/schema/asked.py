@@ -173,7 +173,7 @@ class Reproduce:
         config_toml: the whole config as it was.
         command: the command line; "" from Python.
         seeds: of the study.
-        versions: of the packages that results depend on, and of Python and the platform.
+        versions: of what results depend on, and the platform.
         checksums: the SHA-256 of each array of the data set.
         weights: models are not kept.
     """
