@@ -40,7 +40,7 @@ def _guarded(argv: list[str]) -> int:
         sys.stdout.flush()
         return status
     except errors.UserError as error:
-        return _complain(str(error), _WRONG_USE)
+        return _complain(error.on_command_line(), _WRONG_USE)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:  # `fedmed list | head`: whoever reads has gone, and Python must not complain at its end

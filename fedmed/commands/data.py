@@ -14,6 +14,7 @@ from fedmed.commands.command import Command, UsageError, define_set
 from fedmed.data import clients, datasheet, overview, registries
 from fedmed.data.examples import Array, Dataset
 from fedmed.settings import config, registry
+from fedmed.settings.overrides import apply_overrides
 from fedmed.system import errors
 
 _WIDTH = 120
@@ -65,8 +66,7 @@ def _settings_of(name: str, overrides: Sequence[str]) -> config.RunConfig:
     if name not in registries.datasets:
         raise errors.ConfigError(f"data: {name!r} is neither a data set nor a config{_nearest(name)}")
     tree: dict[str, Any] = {"name": name, "data": {"name": name}, "rounds": 1}
-    for override in overrides:
-        config.apply_override(tree, override)
+    apply_overrides(tree, overrides)
     tree["data"].setdefault("args", {})
     if "download" in registry.settable(registries.datasets.get(name)):
         tree["data"]["args"].setdefault("download", False)  # looking at a datasheet is no reason to fetch the data

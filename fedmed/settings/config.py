@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from fedmed.settings import registry
 from fedmed.settings import study as studies
+from fedmed.settings.overrides import apply_overrides, set_value
 from fedmed.settings.ranges import check_range, setting
 from fedmed.system import errors
 
@@ -179,8 +180,7 @@ def load(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> RunConfig:
     file = pathlib.Path(path)
     tree = read(file)
     _anchor_data_path(tree, file.parent)
-    for override in overrides:
-        apply_override(tree, override)
+    apply_overrides(tree, overrides)
     _anchor_data_path(tree, pathlib.Path.cwd())
     tree.setdefault("name", file.stem)
     return parse(tree)
@@ -196,31 +196,6 @@ def read(file: pathlib.Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise errors.ConfigError(f"{file}: not valid TOML: {error}") from None
-
-
-def apply_override(tree: dict[str, Any], override: str) -> None:
-    """Sets one "key.path=value" in the tables; the value is read as TOML, else taken as a string; "none" unsets it."""
-    path, equals, text = override.partition("=")
-    if not equals or not all(key.strip() for key in path.split(".")):
-        raise errors.ConfigError(f"--set {override!r}: expected key.path=value, such as client.learning_rate=0.1")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    set_value(tree, path, None if text.strip() == "none" else value, f"--set {override!r}")
-
-
-def set_value(tree: dict[str, Any], path: str, value: Any, where: str) -> None:
-    """Sets a dotted key in the tables, or unsets it for None; tables on its way are made where there are none."""
-    keys = [key.strip() for key in path.split(".")]
-    for depth, key in enumerate(keys[:-1]):
-        tree = tree.setdefault(key, {})
-        if not isinstance(tree, dict):
-            raise errors.ConfigError(f"{where}: {'.'.join(keys[: depth + 1])} is a value, not a table")
-    if value is None:
-        tree.pop(keys[-1], None)
-    else:
-        tree[keys[-1]] = value
 
 
 def _anchor_data_path(tree: dict[str, Any], folder: pathlib.Path) -> None:

@@ -1,11 +1,43 @@
-"""Errors that are the user's to mend: each is one line, and the command line ends with status 2."""
+"""Errors that are the user's to mend: each is one line, and the command line ends with status 2.
+
+The same message is read by who calls fedmed from Python and by who types a command. What is an argument to the one is
+a flag to the other, so a message names it by `argument`, or by one of the constants made of it:
+
+    raise errors.UserError(f"{folder}: holds a run already; add {errors.RESUME} to go on with it")
+
+Python then says "add resume=True", the command line "add --resume". Settings have one name for both (`cohort.size`) and
+are written as they are.
+"""
 
 import difflib
+import re
 from collections.abc import Iterable
+
+# Three characters that Unicode leaves without meaning, so that they are in no file name or column of a user's.
+_BEGIN, _OR, _END = "\ue000", "\ue001", "\ue002"
+_ARGUMENT = re.compile(f"{_BEGIN}(.*?){_OR}(.*?){_END}", re.DOTALL)
+
+
+def argument(python: str, flag: str) -> str:
+    """Returns text for the message of a UserError that reads as `python` there, and as `flag` on the command line."""
+    return f"{_BEGIN}{python}{_OR}{flag}{_END}"
+
+
+RESUME = argument("resume=True", "--resume")
+OVERWRITE = argument("overwrite=True", "--overwrite")
+OUT = argument("out", "--out")
 
 
 class UserError(ValueError):
     """Something the user gave cannot be used; the message says where, what was got and what is allowed."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_ARGUMENT.sub(r"\1", message))
+        self._message = message
+
+    def on_command_line(self) -> str:
+        """Returns the message with its arguments spelled as flags; str() spells them as Python."""
+        return _ARGUMENT.sub(r"\2", self._message)
 
 
 class ConfigError(UserError):

@@ -1,0 +1,72 @@
+"""fedmed from Python: errors that speak of arguments, progress, results that show themselves, and data of TFF's."""
+
+import pathlib
+import pickle
+
+import pytest
+
+import fedmed
+from fedmed import cli
+from fedmed.settings.overrides import apply_overrides
+from fedmed.system import errors
+
+CONFIG = """
+rounds = 2
+[data]
+name = "diabetes_ehr"
+args = { patients = 0.05 }
+[model]
+name = "logistic_regression"
+[client]
+learning_rate = 0.1
+[runtime]
+lanes = 1
+[study]
+seeds = 1
+draws = 100
+minimum_events = 2
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    (tmp_path / "config.toml").write_text(CONFIG)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_message_names_arguments_to_python_and_flags_on_the_command_line() -> None:
+    error = errors.UserError(f"x: holds a run; add {errors.RESUME}, {errors.OVERWRITE}, or choose another {errors.OUT}")
+    assert str(error) == "x: holds a run; add resume=True, overwrite=True, or choose another out"
+    assert error.on_command_line() == "x: holds a run; add --resume, --overwrite, or choose another --out"
+    assert pickle.loads(pickle.dumps(error)).on_command_line() == error.on_command_line()
+    assert repr(error) == f"UserError({str(error)!r})"
+
+
+def test_what_the_user_typed_stays_as_it_is_in_a_message() -> None:
+    typed = r"a\1{out}%s --out"
+    for told in (str(error := errors.UserError(f"{typed}: {errors.argument(typed, typed)}")), error.on_command_line()):
+        assert told == f"{typed}: {typed}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "python", "flag"),
+    [
+        (["rounds=1", "0.1"], "overrides[1], '0.1': expected key.path=value", "--set '0.1': expected key.path=value"),
+        (["rounds.x=1"], "overrides[0], 'rounds.x=1': rounds is a value", "--set 'rounds.x=1': rounds is a value"),
+    ],
+)
+def test_an_override_is_an_item_to_python_and_a_flag_on_the_command_line(
+    overrides: list[str], python: str, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(fedmed.ConfigError) as caught:
+        fedmed.run("config.toml", overrides=overrides)
+    assert str(caught.value).startswith(python)
+    assert cli.main(["run", "config.toml", *(word for text in overrides for word in ("--set", text))]) == 2
+    assert capsys.readouterr().err.startswith(f"fedmed: {flag}")
+
+
+def test_overrides_are_applied_in_order() -> None:
+    tree = {"rounds": 1, "cohort": {"size": 3}}
+    apply_overrides(tree, ["rounds=2", "rounds=5", "cohort.size=none", "data.name=digits"])
+    assert tree == {"rounds": 5, "cohort": {}, "data": {"name": "digits"}}
