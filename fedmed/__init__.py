@@ -41,6 +41,7 @@ def run(
     overrides: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     """Runs an experiment and returns its summary, what `summary.json` holds.
 
@@ -50,22 +51,25 @@ def run(
         overrides: "key.path=value", applied to the file's settings in order; only with a path.
         resume: go on with the run in the directory.
         overwrite: replace the run in the directory.
+        quiet: show no progress.
 
     Raises:
         UserError: a setting, the data or the model cannot be used; one line says where and what is allowed.
     """
+    from fedmed.reporting.progress import Progress
     from fedmed.runs import experiment
     from fedmed.settings import config as settings
-    from fedmed.system import quiet
+    from fedmed.system.quiet import silence
 
-    quiet.silence()
+    silence()
     if isinstance(config, str | pathlib.Path):
         config = settings.load(config, overrides)
     elif overrides:
         raise ConfigError("overrides: they go with the path of a config; change the given settings instead")
     parsed = config if isinstance(config, RunConfig) else settings.parse(config)
     folder = pathlib.Path(out) if out is not None else pathlib.Path("runs") / parsed.name
-    return experiment.run(parsed, folder, resume=resume, overwrite=overwrite)
+    observers = [Progress(parsed.stop.metric, quiet=quiet)]
+    return experiment.run(parsed, folder, resume=resume, overwrite=overwrite, observers=observers)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,13 +1,19 @@
 """fedmed from Python: errors that speak of arguments, progress, results that show themselves, and data of TFF's."""
 
+import io
 import pathlib
 import pickle
+import sys
+import types
 
 import pytest
 
 import fedmed
 from fedmed import cli
+from fedmed.reporting import bars
+from fedmed.reporting.progress import Progress
 from fedmed.settings.overrides import apply_overrides
+from fedmed.study.progress import JobProgress
 from fedmed.system import errors
 
 CONFIG = """
@@ -24,7 +30,7 @@ lanes = 1
 [study]
 seeds = 1
 draws = 100
-minimum_events = 2
+minimum_events = 5
 """
 
 
@@ -70,3 +76,57 @@ def test_overrides_are_applied_in_order() -> None:
     tree = {"rounds": 1, "cohort": {"size": 3}}
     apply_overrides(tree, ["rounds=2", "rounds=5", "cohort.size=none", "data.name=digits"])
     assert tree == {"rounds": 5, "cohort": {}, "data": {"name": "digits"}}
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the test run as if in a kernel of Jupyter's without widgets, which fedmed does not depend on."""
+    shell = types.SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+
+
+def test_a_notebook_is_a_shell_with_a_kernel(kernel: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bars.in_notebook()
+    for shell in (None, types.SimpleNamespace()):  # no shell, and IPython on a terminal
+        monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda shell=shell: shell))
+        assert not bars.in_notebook()
+    monkeypatch.delitem(sys.modules, "IPython")
+    assert not bars.in_notebook()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_notebook_without_widgets_has_a_bar_of_characters(kernel: None, capsys: pytest.CaptureFixture[str]) -> None:
+    run, study = Progress("auroc"), JobProgress(3, 0)
+    run.start(2)
+    run.round({"round": 1, "test": {"pooled": {"auroc": 0.8}}})
+    study.step("a")
+    run.close()
+    study.close()
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "rounds 1/2 |" in shown.err
+    assert "auroc 0.8000" in shown.err
+    assert "models 1/3 |" in shown.err
+
+
+def test_a_stream_that_is_given_is_written_to_also_in_a_notebook(kernel: None) -> None:
+    assert bars.bar("rounds", 2, 0, io.StringIO()) is None
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_run_shows_its_progress_on_a_terminal_unless_it_is_to_be_quiet(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown, silent = Terminal(), Terminal()
+    monkeypatch.setattr(sys, "stderr", shown)
+    fedmed.run("config.toml", "shown")
+    monkeypatch.setattr(sys, "stderr", silent)
+    fedmed.run("config.toml", "silent", quiet=True)
+    assert "rounds 2/2 |" in shown.getvalue()
+    assert silent.getvalue() == ""
+    assert capsys.readouterr().out == ""

@@ -1,6 +1,5 @@
-"""How far a run is: a bar on a terminal, elsewhere a plain line now and then."""
+"""How far a run is: a bar on a terminal and in a notebook, elsewhere a plain line now and then."""
 
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -8,12 +7,15 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from fedmed.reporting.bars import bar
+
 SECONDS_BETWEEN_LINES = 30.0
-_WIDTH = 80
 
 
 class Progress:
-    """Shows rounds done, the metric and the time left on `stream`; on one that is no terminal, a line every 30 s.
+    """Shows rounds done, the metric and the time left; where there is nothing to draw a bar on, in a line every 30 s.
+
+    Without `stream` it is standard error, or the notebook that the program runs in.
 
     Without `metric` it is AUROC for a binary task, else the first one (accuracy, loss).
     """
@@ -28,7 +30,7 @@ class Progress:
     ) -> None:
         self._metric = metric
         self._quiet = quiet
-        self._stream = sys.stderr if stream is None else stream
+        self._stream = stream
         self._clock = clock
         self._bar: tqdm | None = None
         self._value: float | None = None
@@ -39,17 +41,8 @@ class Progress:
         """Begins at round `done` of `total_rounds`; a resumed run has done some already."""
         self._total, self._first = total_rounds, done
         self._started = self._told = self._clock()
-        if not self._quiet and self._stream.isatty():
-            self._bar = tqdm(
-                total=total_rounds,
-                initial=done,
-                desc="rounds",
-                unit="round",
-                file=self._stream,
-                dynamic_ncols=_has_width(self._stream),
-                ncols=None if _has_width(self._stream) else _WIDTH,
-                bar_format="{desc} {n_fmt}/{total_fmt} |{bar}| {elapsed} gone, {remaining} left{postfix}",
-            )
+        if not self._quiet:
+            self._bar = bar("rounds", total_rounds, done, self._stream)
 
     def round(self, record: Mapping[str, Any]) -> None:
         """Shows a record of rounds.jsonl; round 0 is the evaluation before training."""
@@ -63,7 +56,7 @@ class Progress:
             self._bar.refresh()
         elif not self._quiet and self._clock() - self._told >= SECONDS_BETWEEN_LINES:
             self._told = self._clock()
-            print(self._line(record["round"]), file=self._stream, flush=True)
+            print(self._line(record["round"]), file=self._stream or sys.stderr, flush=True)
 
     def close(self) -> None:
         """Ends the bar and leaves it on the screen; may be called twice."""
@@ -79,14 +72,6 @@ class Progress:
         each = (self._clock() - self._started) / done if done > 0 else None
         left = "" if each is None else f"{duration(each * (self._total - round_))} left"
         return ", ".join(part for part in (f"round {round_} of {self._total}", self._metric_text(), left) if part)
-
-
-def _has_width(stream: TextIO) -> bool:
-    """Tells whether the terminal knows its width; on one that says 0, tqdm would show nothing."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns > 0
-    except OSError:
-        return False
 
 
 def duration(seconds: float) -> str:

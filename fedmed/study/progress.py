@@ -1,4 +1,4 @@
-"""How far a study is: a bar over all jobs on a terminal, elsewhere a plain line now and then."""
+"""How far a study is: a bar over all jobs on a terminal and in a notebook, elsewhere a plain line now and then."""
 
 import sys
 import time
@@ -7,11 +7,12 @@ from typing import TextIO
 
 from tqdm import tqdm
 
+from fedmed.reporting.bars import bar
 from fedmed.reporting.progress import SECONDS_BETWEEN_LINES
 
 
 class JobProgress:
-    """Shows how many models are trained; nothing at all when quiet, and on no terminal a line every 30 s."""
+    """Shows how many models are trained; nothing at all when quiet, and a line every 30 s where there is no bar."""
 
     def __init__(
         self,
@@ -22,19 +23,10 @@ class JobProgress:
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stream = sys.stderr if stream is None else stream
+        self._stream = stream
         self._total, self._done, self._quiet, self._clock = total, done, quiet, clock
         self._told = clock()
-        self._bar: tqdm | None = None
-        if not quiet and self._stream.isatty():
-            self._bar = tqdm(
-                total=total,
-                initial=done,
-                desc="models",
-                file=self._stream,
-                dynamic_ncols=True,
-                bar_format="{desc} {n_fmt}/{total_fmt} |{bar}| {elapsed} gone, {remaining} left{postfix}",
-            )
+        self._bar: tqdm | None = None if quiet else bar("models", total, done, stream)
 
     def step(self, name: str) -> None:
         """Counts a model."""
@@ -44,7 +36,7 @@ class JobProgress:
             self._bar.update()
         elif not self._quiet and self._clock() - self._told >= SECONDS_BETWEEN_LINES:
             self._told = self._clock()
-            print(f"model {self._done} of {self._total}", file=self._stream, flush=True)
+            print(f"model {self._done} of {self._total}", file=self._stream or sys.stderr, flush=True)
 
     def close(self) -> None:
         """Ends the bar and leaves it on the screen; may be called twice."""
