@@ -2,7 +2,9 @@
 
     import fedmed
 
-    summary = fedmed.run("configs/diabetes_three_hospitals.toml", out="runs/mine", overrides=["rounds=10"])
+    result = fedmed.run("configs/diabetes_three_hospitals.toml", out="runs/mine", overrides=["rounds=10"])
+    print(result)  # a line for each hospital; in a notebook, `result` alone also shows the learning curves
+    result["final"]["pooled"]
 
 The names below are the public ones. They are imported when first used, so that `import fedmed` is quick.
 """
@@ -10,16 +12,20 @@ The names below are the public ones. They are imported when first used, so that 
 import importlib
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedmed.settings.config import RunConfig
 from fedmed.system.errors import ConfigError, DataError, ModelError, UserError
+
+if TYPE_CHECKING:
+    from fedmed.reporting.display import RunResult
 
 _LAZY = {
     "Dataset": "fedmed.data.examples",
     "Examples": "fedmed.data.examples",
     "Feature": "fedmed.data.examples",
     "Partition": "fedmed.data.examples",
+    "RunResult": "fedmed.reporting.display",
     "Spec": "fedmed.models",
     "algorithms": "fedmed.learning.algorithms",
     "datasets": "fedmed.data.registries",
@@ -42,8 +48,10 @@ def run(
     resume: bool = False,
     overwrite: bool = False,
     quiet: bool = False,
-) -> dict[str, Any]:
-    """Runs an experiment and returns its summary, what `summary.json` holds.
+) -> "RunResult":
+    """Runs an experiment and returns its summary, what `summary.json` holds, as a mapping that shows itself.
+
+    Progress is shown on a terminal and in a notebook, never on standard output.
 
     Args:
         config: settings, the same as plain tables (then with a "name"), or the path of a TOML file.
@@ -56,20 +64,30 @@ def run(
     Raises:
         UserError: a setting, the data or the model cannot be used; one line says where and what is allowed.
     """
+    from fedmed.reporting.display import RunResult
     from fedmed.reporting.progress import Progress
     from fedmed.runs import experiment
-    from fedmed.settings import config as settings
     from fedmed.system.quiet import silence
 
     silence()
+    settings = _settings(config, overrides)
+    folder = pathlib.Path(out) if out is not None else pathlib.Path("runs") / settings.name
+    observers = [Progress(settings.stop.metric, quiet=quiet)]
+    summary = experiment.run(settings, folder, resume=resume, overwrite=overwrite, observers=observers)
+    return RunResult(summary, folder)
+
+
+def _settings(config: RunConfig | Mapping[str, Any] | str | pathlib.Path, overrides: Sequence[str]) -> RunConfig:
+    """Returns the settings that a caller gave in one of three ways."""
+    from fedmed.settings.config import load, parse
+
+    if isinstance(overrides, str):
+        raise ConfigError(f"overrides: expected a list of texts, such as ['rounds=10'], got {overrides!r}")
     if isinstance(config, str | pathlib.Path):
-        config = settings.load(config, overrides)
-    elif overrides:
+        return load(config, overrides)
+    if overrides:
         raise ConfigError("overrides: they go with the path of a config; change the given settings instead")
-    parsed = config if isinstance(config, RunConfig) else settings.parse(config)
-    folder = pathlib.Path(out) if out is not None else pathlib.Path("runs") / parsed.name
-    observers = [Progress(parsed.stop.metric, quiet=quiet)]
-    return experiment.run(parsed, folder, resume=resume, overwrite=overwrite, observers=observers)
+    return config if isinstance(config, RunConfig) else parse(config)
 
 
 def __getattr__(name: str) -> Any:

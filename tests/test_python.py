@@ -1,16 +1,20 @@
 """fedmed from Python: errors that speak of arguments, progress, results that show themselves, and data of TFF's."""
 
+import base64
 import io
+import json
 import pathlib
 import pickle
+import re
 import sys
 import types
+from xml.etree import ElementTree
 
 import pytest
 
 import fedmed
 from fedmed import cli
-from fedmed.reporting import bars
+from fedmed.reporting import bars, display
 from fedmed.reporting.progress import Progress
 from fedmed.settings.overrides import apply_overrides
 from fedmed.study.progress import JobProgress
@@ -130,3 +134,73 @@ def test_a_run_shows_its_progress_on_a_terminal_unless_it_is_to_be_quiet(
     assert "rounds 2/2 |" in shown.getvalue()
     assert silent.getvalue() == ""
     assert capsys.readouterr().out == ""
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The directory of a finished run."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "config.toml").write_text(CONFIG)
+    fedmed.run(folder / "config.toml", folder / "run", quiet=True)
+    return folder / "run"
+
+
+def result_of(folder: pathlib.Path) -> fedmed.RunResult:
+    return fedmed.RunResult(json.loads((folder / "summary.json").read_text()), folder)
+
+
+def test_what_a_run_returns_reads_as_its_summary(folder: pathlib.Path) -> None:
+    result = fedmed.run("config.toml", "here", quiet=True)
+    stored = json.loads((folder / "here" / "summary.json").read_text())
+    assert result == stored
+    assert stored == result
+    assert json.loads(json.dumps(dict(result))) == stored
+    assert result["final"]["round"] == 2
+    assert {**result} == stored
+    assert result.folder == folder / "here"
+    with pytest.raises(TypeError):
+        result["name"] = "another"  # pyright: ignore[reportIndexIssue]
+
+
+def test_a_run_shows_itself_as_the_table_of_the_command(run_folder: pathlib.Path) -> None:
+    shown = repr(result_of(run_folder))
+    assert all(f"\n{name}" in shown for name in ("urban_teaching", "safety_net", "small_rural", "all, pooled"))
+    assert shown.endswith(f"Results: {run_folder}")
+
+
+def test_a_notebook_shows_a_run_with_its_curves_and_its_page(
+    run_folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run_folder.parent)
+    shown = result_of(run_folder)._repr_html_()
+    assert ElementTree.fromstring(shown).tag == "div"  # it is well-formed
+    assert "urban_teaching</th>" in shown
+    assert '<a href="run/report.html"' in shown
+    picture = re.search(r'<img [^>]*src="data:image/svg\+xml;base64,([^"]*)"', shown)
+    assert picture is not None
+    assert base64.b64decode(picture[1]) == (run_folder / "learning_curves.svg").read_bytes()
+    monkeypatch.chdir("/")
+    elsewhere = fedmed.RunResult(dict(result_of(run_folder)), pathlib.Path("/no/such"))
+    assert "<img" not in elsewhere._repr_html_()
+    assert "<a " not in elsewhere._repr_html_()
+
+
+NASTY = "<script>alert('x')</script> & $a_b$"
+
+
+def test_a_hospitals_name_is_no_html(run_folder: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    summary = json.loads((run_folder / "summary.json").read_text().replace("small_rural", "<b>&\\u001b"))
+    shown = fedmed.RunResult(summary | {"name": NASTY}, tmp_path)._repr_html_()
+    assert "<script>" not in shown
+    assert "&lt;script&gt;" in shown
+    assert "&lt;b&gt;&amp;?</th>" in shown
+    study = {"answer": {"summary": f"Of 1: {NASTY}", "hospitals": {NASTY: {"sentence": f"{NASTY}: harmed. Yes."}}}}
+    shown = display.StudyResult(study, tmp_path)
+    assert "<script>" not in shown._repr_html_()
+    assert "harmed. Yes.</td>" in shown._repr_html_()
+    assert f"{NASTY}: harmed. Yes." in repr(shown)
+
+
+def test_overrides_are_a_list() -> None:
+    with pytest.raises(fedmed.ConfigError, match="expected a list of texts"):
+        fedmed.run("config.toml", overrides="rounds=1")

@@ -56,11 +56,12 @@ def _overrides(values: flags.FlagValues) -> list[str]:
 
 def _answer(settings: config.RunConfig, out: pathlib.Path, values: flags.FlagValues, command: str) -> None:
     """Runs the study, tells the verdicts and writes the page."""
+    from fedmed.reporting.display import verdicts
     from fedmed.study import conduct
 
     study = conduct.run(settings, out, command=command, quiet=values.quiet)
     if not values.quiet:
-        print("\n".join([*_verdicts(study), ""]), flush=True)
+        print("\n".join([*verdicts(study), ""]), flush=True)
     page = _page(study, out)
     if not values.quiet:
         print(f"Page: {page}")
@@ -83,14 +84,6 @@ def _page(study: dict[str, Any], out: pathlib.Path) -> pathlib.Path:
         return out / "study.json"
     write_study(study, out)
     return out / "report.html"
-
-
-def _verdicts(study: dict[str, Any]) -> list[str]:
-    """Returns the verdict for each hospital, in a sentence each."""
-    answer = study["answer"]
-    if answer is None:
-        return ["There is one arm only, so nothing to compare."]
-    return [answer["summary"], "", *(own["sentence"] for own in answer["hospitals"].values())]
 
 
 COMMAND = Command("study", "CONFIG", "Is federation worth it, and for whom? Leaves a page.", _define, _execute)

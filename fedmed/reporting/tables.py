@@ -39,14 +39,19 @@ def final_table(summary: Mapping[str, Any], width: int | None = None) -> list[st
     """
     if width is None:
         width = shutil.get_terminal_size((_WIDTH, 24)).columns if sys.stdout.isatty() else _WIDTH
-    clients = [_printable(client) for client in summary["final"]["clients"]]
+    return [title(summary), "", *_fitted(cells(summary), width), "", *notes(summary)]
+
+
+def cells(summary: Mapping[str, Any]) -> list[list[str]]:
+    """Returns the table by columns: each a header, a cell for each client or quantile, and one for all."""
+    clients = [printable(client) for client in summary["final"]["clients"]]
     many = len(clients) > MOST_CLIENTS
     names = [name for name, _ in _QUANTILES] if many else [_cut(client) for client in clients]
-    cells = [["client", *names, "all, pooled"]]
+    columns = [["client", *names, "all, pooled"]]
     for column in _columns(summary):
         values = _quantiles(column.clients) if many else column.clients
-        cells.append([column.header, *map(column.write, values), column.write(column.pooled)])
-    return [_title(summary), "", *_fitted(cells, width), "", *_notes(summary)]
+        columns.append([column.header, *map(column.write, values), column.write(column.pooled)])
+    return columns
 
 
 def _columns(summary: Mapping[str, Any]) -> list[Column]:
@@ -80,31 +85,33 @@ def _quantiles(values: Iterable[float | None]) -> list[float | None]:
     return [float(value) for value in np.percentile(defined, [share for _, share in _QUANTILES])]
 
 
-def _title(summary: Mapping[str, Any]) -> str:
+def title(summary: Mapping[str, Any]) -> str:
+    """Returns the line above the table: what was run, how long, and why it ended early if it did."""
     reasons = {"target": ", its target reached", "patience": ", no longer getting better"}
-    return f"{_printable(summary['name'])} after round {summary['final']['round']}{reasons.get(summary['stopped'], '')}"
+    return f"{printable(summary['name'])} after round {summary['final']['round']}{reasons.get(summary['stopped'], '')}"
 
 
-def _notes(summary: Mapping[str, Any]) -> list[str]:
+def notes(summary: Mapping[str, Any]) -> list[str]:
+    """Returns the lines below the table: on which rows it was scored, and what is missing and why."""
     final, best, clients = summary["final"], summary["best"], summary["final"]["clients"]
-    notes = [f"Scored on {summary['test']}."]
+    lines = [f"Scored on {summary['test']}."]
     if len(clients) > MOST_CLIENTS:
-        notes.append(f"Over {len(clients)} clients, each column by itself; summary.json has every client's numbers.")
+        lines.append(f"Over {len(clients)} clients, each column by itself; summary.json has every client's numbers.")
     if best["round"] != final["round"]:
-        notes.append(f"Best over all test rows: round {best['round']}.")
+        lines.append(f"Best over all test rows: round {best['round']}.")
     reasons: dict[str, list[str]] = {}
     for client, own in clients.items():
         for reason in own.get("undefined", {}).values():
             reasons.setdefault(reason, []).append(client)
-    notes += [f"Undefined at {_listed(named)}: {reason}." for reason, named in reasons.items()]
+    lines += [f"Undefined at {_listed(named)}: {reason}." for reason, named in reasons.items()]
     refused = [f"{client} ({count}x)" for client, count in summary.get("refused", {}).items()]
     if refused:
-        notes.append(f"Not averaged, since the update was not finite: {_listed(refused)}.")
-    return notes
+        lines.append(f"Not averaged, since the update was not finite: {_listed(refused)}.")
+    return lines
 
 
 def _listed(names: Sequence[str]) -> str:
-    names = [_printable(name) for name in names]
+    names = [printable(name) for name in names]
     named = names if len(names) <= _NAMED + 1 else [*names[:_NAMED], f"{len(names) - _NAMED} more"]
     return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
 
@@ -133,7 +140,7 @@ def _width(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """Returns a name from the user's data without what would move the cursor or colour the terminal."""
     return "".join(c if c.isprintable() else "?" for c in name)
 
