@@ -6,11 +6,14 @@
     print(result)  # a line for each hospital; in a notebook, `result` alone also shows the learning curves
     result["final"]["pooled"]
 
+    print(fedmed.study("configs/diabetes_three_hospitals.toml"))  # the verdict for each hospital
+
 The names below are the public ones. They are imported when first used, so that `import fedmed` is quick.
 """
 
 import importlib
 import pathlib
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +21,12 @@ from fedmed.settings.config import RunConfig
 from fedmed.system.errors import ConfigError, DataError, ModelError, UserError
 
 if TYPE_CHECKING:
-    from fedmed.reporting.display import RunResult
+    from fedmed.reporting.display import RunResult, StudyResult
+
+# Python binds a package to its name in the package above when it is first imported. Were that to happen later, the
+# package `fedmed.study` would take the place of the function `study` below. What is in it is reached by
+# `from fedmed.study import ...` as ever.
+importlib.import_module("fedmed.study")
 
 _LAZY = {
     "Dataset": "fedmed.data.examples",
@@ -27,6 +35,7 @@ _LAZY = {
     "Partition": "fedmed.data.examples",
     "RunResult": "fedmed.reporting.display",
     "Spec": "fedmed.models",
+    "StudyResult": "fedmed.reporting.display",
     "algorithms": "fedmed.learning.algorithms",
     "datasets": "fedmed.data.registries",
     "load_config": "fedmed.settings.config",
@@ -36,7 +45,7 @@ _LAZY = {
 }
 
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
-    "ConfigError", "DataError", "ModelError", "RunConfig", "UserError", "run", *_LAZY
+    "ConfigError", "DataError", "ModelError", "RunConfig", "UserError", "run", "study", *_LAZY
 ]  # fmt: skip
 
 
@@ -75,6 +84,49 @@ def run(
     observers = [Progress(settings.stop.metric, quiet=quiet)]
     summary = experiment.run(settings, folder, resume=resume, overwrite=overwrite, observers=observers)
     return RunResult(summary, folder)
+
+
+def study(
+    config: RunConfig | Mapping[str, Any] | str | pathlib.Path,
+    out: str | pathlib.Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    quiet: bool = False,
+) -> "StudyResult":
+    """Runs a study, or goes on with it, writes its page, and returns what `study.json` holds, showing itself.
+
+    Models are trained by several processes at a time. What is registered in the program itself, in a notebook's cell,
+    say, those do not know; then all are trained in this process, one after another. A plugin is faster.
+
+    Args:
+        config: settings, the same as plain tables (then with a "name"), or the path of a TOML file.
+        out: the study's directory; default studies/NAME. Models that it holds already are not trained again.
+        overrides: "key.path=value", applied to the file's settings in order; only with a path.
+        quiet: show no progress.
+
+    Raises:
+        UserError: a setting, the data or the model cannot be used; one line says where and what is allowed.
+    """
+    from fedmed.reporting.display import StudyResult
+    from fedmed.reporting.page import write_study
+    from fedmed.study import conduct, reach
+    from fedmed.system.quiet import silence
+
+    silence()
+    settings = _settings(config, overrides)
+    folder = pathlib.Path(out) if out is not None else pathlib.Path("studies") / settings.name
+    here = reach.is_only_here(settings)
+    command = "" if here else _command(config, overrides)
+    found = conduct.run(settings, folder, command=command, quiet=quiet, here=here)
+    write_study(found, folder)
+    return StudyResult(found, folder)
+
+
+def _command(config: RunConfig | Mapping[str, Any] | str | pathlib.Path, overrides: Sequence[str]) -> str:
+    """Returns the command that does the same study, "" where the settings are in no file."""
+    if not isinstance(config, str | pathlib.Path):
+        return ""
+    return shlex.join(["fedmed", "study", str(config), *(word for text in overrides for word in ("--set", text))])
 
 
 def _settings(config: RunConfig | Mapping[str, Any] | str | pathlib.Path, overrides: Sequence[str]) -> RunConfig:

@@ -6,17 +6,24 @@ import json
 import pathlib
 import pickle
 import re
+import shlex
+import subprocess
 import sys
+import tomllib
 import types
+from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 import fedmed
 from fedmed import cli
 from fedmed.reporting import bars, display
 from fedmed.reporting.progress import Progress
+from fedmed.settings import config
 from fedmed.settings.overrides import apply_overrides
+from fedmed.study import reach
 from fedmed.study.progress import JobProgress
 from fedmed.system import errors
 
@@ -204,3 +211,65 @@ def test_a_hospitals_name_is_no_html(run_folder: pathlib.Path, tmp_path: pathlib
 def test_overrides_are_a_list() -> None:
     with pytest.raises(fedmed.ConfigError, match="expected a list of texts"):
         fedmed.run("config.toml", overrides="rounds=1")
+
+
+def tree(**data: object) -> dict[str, Any]:
+    """Returns settings of the smallest study there is, as plain tables."""
+    own = tomllib.loads(CONFIG)
+    study = {**own["study"], "arms": ["federated", "local"]}
+    return {**own, "name": "own", "rounds": 1, "study": study, "data": data or own["data"]}
+
+
+def test_a_study_from_python_is_that_of_the_command(folder: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
+    overrides = ["rounds=1", "study.arms=['federated', 'local']"]
+    result = fedmed.study("config.toml", overrides=overrides)
+    assert capfd.readouterr().out == ""
+    assert result.folder == folder / "studies" / "config"
+    kept = (result.folder / "study.json").read_bytes()
+    assert result == json.loads(kept)
+    again = ["study", "config.toml", "--set", overrides[0], "--set", overrides[1]]
+    assert shlex.split(result["reproduce"]["command"]) == ["fedmed", *again]
+    assert cli.main(again) == 0
+    assert (result.folder / "study.json").read_bytes() == kept
+    shown = capfd.readouterr().out
+    assert all(f"\n{line}\n" in f"\n{shown}" for line in repr(result).splitlines()[:5])
+    page = result._repr_html_()
+    assert '<a href="studies/config/report.html"' in page
+    assert all(f"{name}</th>" in page for name in result["answer"]["hospitals"])
+
+
+def test_data_registered_in_the_program_are_studied_in_it(folder: pathlib.Path) -> None:
+    @fedmed.datasets.register("registered_here")
+    def registered_here(*, rows: int = 120) -> fedmed.Dataset:
+        rng = np.random.default_rng(0)
+        examples = fedmed.Examples(rng.normal(size=(rows, 3)), np.arange(rows) % 2, np.repeat(["a", "b"], rows // 2))
+        features = tuple(fedmed.Feature(name) for name in "xyz")
+        return fedmed.Dataset("registered_here", examples, "binary", 2, features=features)
+
+    result = fedmed.study(tree(name="registered_here"), "mine", quiet=True)
+    assert set(result["answer"]["hospitals"]) == {"a", "b"}
+    assert result["reproduce"]["command"] == ""
+    assert "<h4>Command" not in (folder / "mine" / "report.html").read_text()
+
+
+def test_only_what_other_processes_cannot_find_keeps_a_study_in_this_one(
+    folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @fedmed.partitions.register("partition_here")
+    def partition_here() -> fedmed.Partition:
+        raise NotImplementedError
+
+    (folder / "plugin_of_test_python.py").write_text(
+        "import fedmed\n\n@fedmed.partitions.register('partition_of_a_plugin')\ndef own():\n    ...\n"
+    )
+    arm = {"name": "own", "set": {"partition.name": "partition_here"}}
+    plugin = {"plugins": ["plugin_of_test_python"], "partition": {"name": "partition_of_a_plugin"}}
+    for changes, only_here in (({}, False), (plugin, False), ({"arms": [arm]}, True), (plugin | {"arms": [arm]}, True)):
+        assert reach.is_only_here(config.parse({**tree(), **changes})) is only_here
+
+
+def test_the_function_study_keeps_its_name_whatever_is_imported() -> None:
+    script = "import fedmed; from fedmed.study import conduct; import fedmed.study.plan; assert callable(fedmed.study)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+    script = "import fedmed.study.plan, fedmed; assert callable(fedmed.study)"
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -75,7 +75,7 @@ def again(view: View) -> Section:
     told = view.study["reproduce"]
     blocks: list[Block] = [
         Text("The same config, data and versions give the same study.json, byte for byte."),
-        Code("Command", told["command"]),
+        *([Code("Command", told["command"])] if told["command"] else []),  # Python's settings may be in no file
         Text(", ".join(map(str, told["seeds"])), "Seeds."),
         Code("Config, with every default", told["config_toml"]),
         facts("Versions", "package", "version", told["versions"]),
