@@ -155,6 +155,12 @@ def test_no_rows_no_weight_or_a_diverged_model_give_none_with_a_reason(task: Tas
 
 
 @pytest.mark.parametrize("task", METRICS)
+def test_no_predictions_have_no_classes(task: Task) -> None:
+    nothing = np.zeros(0)
+    assert evaluate(task, nothing, nothing) == dict.fromkeys((m.name for m in METRICS[task]), None)
+
+
+@pytest.mark.parametrize("task", METRICS)
 def test_a_metric_is_none_exactly_where_there_is_a_reason(task: Task) -> None:
     y = np.array([1, 1, 1, 1])
     p = np.full((4, 3) if task == "multiclass" else 4, 1 / 3)

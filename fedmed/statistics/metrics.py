@@ -240,7 +240,9 @@ def _no_ranking(task: Task, y: Array, p: Array | None, minimum_events: int) -> s
 
 
 def _check(task: Task, y: Array, p: Array, weights: Array | None) -> None:
-    if y.ndim != 1 or p.ndim != (2 if task == "multiclass" else 1) or len(p) != len(y):
+    dimensions = 2 if task == "multiclass" else 1
+    # No predictions are an empty array, whatever the task: nobody knows how many classes they would have had.
+    if y.ndim != 1 or len(p) != len(y) or (len(y) and p.ndim != dimensions):
         raise ValueError(f"{task}: expected one prediction a row, got y of shape {y.shape} and p of shape {p.shape}")
     if weights is not None and (np.shape(weights) != y.shape or np.min(weights, initial=0.0) < 0):
         raise ValueError(f"weights: expected {len(y)} numbers, none negative, got shape {np.shape(weights)}")
