@@ -106,7 +106,7 @@ def test_a_value_refused_in_training_is_told_in_one_line_without_it(runtime: str
 
 @pytest.mark.parametrize(
     ("when", "expected"),
-    [("training", "KeyError: no such head"), ("evaluation", "RuntimeError: ten rows")],
+    [("training", "KeyError: 'no such head"), ("evaluation", "RuntimeError: ten rows")],
 )
 def test_what_a_models_own_code_raises_later_is_told_in_one_line(when: str, expected: str) -> None:
     changes = tiny.settings("tiny_models:falling", model={"args": {"when": when}}, evaluation={"batch_size": 10})
@@ -261,6 +261,19 @@ def test_an_embeddings_rows_that_are_not_looked_up_do_not_move() -> None:
     done = tiny.one_round(tiny.settings("tiny_models:embedding"), tiny.clients_of({"a": codes}))
     moved = np.abs(done.updates[0]).sum(1) > 0
     assert np.flatnonzero(moved).tolist() == [1, 2, 5]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_layer_may_branch_on_a_tensor(sign: int) -> None:
+    own = tiny.rows(8, seed=0)
+    x = sign * np.abs(np.asarray(own.x))
+    seen = 2 * x if sign > 0 else -x
+    one, two = (
+        tiny.one_round(tiny.settings(f"tiny_models:{model}"), tiny.clients_of({"a": Examples(rows, own.y)}))
+        for model, rows in (("branching", x), ("linear", seen))
+    )
+    assert_same(one.before.trainable, two.before.trainable)
+    assert_close(one.after.trainable, two.after.trainable)
 
 
 def test_frozen_layers_stay_as_they_are() -> None:

@@ -5,11 +5,13 @@ its own in place of the model's: TFF serialises it for its worker, and each lane
 (Building a Keras model again inside TFF's graph would switch Keras to its TensorFlow 1 layers, process-wide.)
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.autograph.core import ag_ctx  # the one way to undo what autograph=False means for Keras
 from tensorflow.python.ops import handle_data_util  # the one way to a handle's dtype
 
 from fedmed.system import errors
@@ -62,7 +64,7 @@ def record(function: Callable[..., Any], *specs: Any) -> Recording:
     Raises:
         ModelError: the model uses a resource that is no variable (a lookup table), which cannot be copied.
     """
-    concrete = tf.function(function, autograph=False).get_concrete_function(*specs)
+    concrete = tf.function(layers_converted(function), autograph=False).get_concrete_function(*specs)
     graph = concrete.graph
     slots, constants = [], []
     for outside, inside in graph.captures:
@@ -79,6 +81,21 @@ def record(function: Callable[..., Any], *specs: Any) -> Recording:
         outputs=[tensor.name for tensor in tf.nest.flatten(graph.structured_outputs)],
         structure=graph.structured_outputs,
     )
+
+
+def layers_converted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns a function for `tf.function(..., autograph=False)` in which Keras converts the code of layers and models.
+
+    A layer may branch or loop on a tensor: Keras, given a free hand, lets AutoGraph make graph operations of that, as
+    it does in `fit`. Our own code needs none of it, so that its errors and its speed stay as they are.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any) -> Any:
+        with ag_ctx.ControlStatusCtx(ag_ctx.Status.UNSPECIFIED):
+            return function(*args)
+
+    return call
 
 
 def _value(handle: Any) -> np.ndarray:

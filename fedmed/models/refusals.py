@@ -41,6 +41,8 @@ def cause(error: Exception) -> str:
         return _hidden(raised[-1])
     told = first_line(error)
     kind = type(error).__name__
+    if _RAISED.match(told):  # an error that Keras cannot raise again it tells of in a RuntimeError
+        return told
     return told if isinstance(error, ValueError | tf.errors.OpError) or told == kind else f"{kind}: {told}"
 
 
