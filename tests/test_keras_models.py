@@ -93,6 +93,16 @@ def test_a_model_that_does_not_fit_is_told_so_in_one_line(model: str, expected: 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_a_model_of_two_outputs_is_told_that_one_is_needed(named: bool, tmp_path: pathlib.Path) -> None:
+    expected = (
+        r"^model: it returns 2 outputs, and one tensor is needed, \[rows, 1\]; let it return the prediction of .*"
+    )
+    with pytest.raises(errors.ModelError, match=expected) as caught:
+        run(tmp_path, "tiny_models:two_outputs", model={"args": {"named": named}})
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("runtime", ["local", "tff"])
 def test_a_value_refused_in_training_is_told_in_one_line_without_it(runtime: str, worker: Worker) -> None:
     changes = tiny.settings("tiny_models:refusing", runtime={"name": runtime})

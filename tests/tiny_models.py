@@ -195,6 +195,13 @@ class _Branches(layers.Layer):
         return -x
 
 
+def two_outputs(spec: Spec, *, named: bool = False) -> tf.keras.Model:
+    """A model with a second head, in a list or by name."""
+    start = layers.Input(_shape(spec))
+    heads = {"risk": layers.Dense(spec.outputs)(start), "days": layers.Dense(1)(start)}
+    return tf.keras.Model(start, heads if named else list(heads.values()))
+
+
 def no_model(spec: Spec) -> Any:
     """Returns a layer's name."""
     return "dense"

@@ -91,12 +91,19 @@ def build_checked(build: Builder, spec: Spec, sample: Any, seed: int) -> KerasMo
 
 def _output_shape(model: KerasModel, spec: Spec, sample: Any) -> tuple[int, ...]:
     try:
-        return tuple(model(sample, training=False).shape)
+        output = model(sample, training=False)
     except Exception as error:
         # Not `from error`: a traceback would quote what TensorFlow refused.
         raise errors.ModelError(
             f"model: it does not take the data's inputs {spec.inputs}: {refusals.cause(error)}"
         ) from None
+    if not tf.is_tensor(output):
+        got = f"{len(output)} outputs" if isinstance(output, list | tuple | Mapping) else type(output).__name__
+        raise errors.ModelError(
+            f"model: it returns {got}, and one tensor is needed, [rows, {spec.outputs}]; let it return the prediction "
+            "of the label alone"
+        )
+    return tuple(output.shape)
 
 
 _MEANS = {"binary": ("sigmoid",), "multiclass": ("softmax",), "count": ("exponential", "softplus", "relu")}
