@@ -83,6 +83,8 @@ def test_a_users_model_trains_and_is_saved(model: str, kind: str, tmp_path: path
         ("tiny_models:too_wide", r"model: task 'binary' needs outputs \[rows, 1\], the model returns \[rows, 7\].*"),
         ("tiny_models:other_inputs", r"model: it does not take the data's inputs \(4,\): .*99.*"),
         ("tiny_models:raising", r"model.name: building failed: a layer of -1 units"),
+        ("tiny_models:own_step", r"model: OwnStep has a train_step of its own, which fedmed does not call: .*"),
+        ("tiny_models:own_loss", r"model: OwnLoss has a compute_loss of its own, .* layers without compute_loss"),
         ("tiny_models:no_model", r"model.name: expected a tf.keras.Model, got str"),
     ],
 )
@@ -284,6 +286,19 @@ def test_a_layer_may_branch_on_a_tensor(sign: int) -> None:
     )
     assert_same(one.before.trainable, two.before.trainable)
     assert_close(one.after.trainable, two.after.trainable)
+
+
+def test_a_stock_model_with_a_step_of_its_own_is_taken() -> None:
+    spec, x = Spec((3,), "binary", 2), np.zeros((2, 3), np.float32)
+    model = building.build_checked(lambda: tiny_models.wide_deep(spec), spec, x, seed=0)
+    assert type(model).train_step is not tf.keras.Model.train_step
+
+
+def test_a_stock_model_that_is_a_way_to_train_is_refused() -> None:
+    spec, x = Spec((3,), "binary", 2), np.zeros((2, 3), np.float32)
+    wrapped = tf.keras.models.experimental.SharpnessAwareMinimization(tiny_models.linear(spec))
+    with pytest.raises(errors.ModelError, match="SharpnessAwareMinimization has a train_step of its own"):
+        building.build_checked(lambda: wrapped, spec, x, seed=0)
 
 
 def test_frozen_layers_stay_as_they_are() -> None:

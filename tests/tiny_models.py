@@ -202,6 +202,38 @@ def two_outputs(spec: Spec, *, named: bool = False) -> tf.keras.Model:
     return tf.keras.Model(start, heads if named else list(heads.values()))
 
 
+class OwnStep(Subclassed):
+    """A model with training of its own."""
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """Does not train."""
+        return {}
+
+
+class OwnLoss(Subclassed):
+    """A model with a loss of its own."""
+
+    def compute_loss(self, *arguments: Any, **named: Any) -> tf.Tensor:
+        """Returns no loss."""
+        return tf.zeros([])
+
+
+def own_step(spec: Spec) -> tf.keras.Model:
+    """A model that would train itself."""
+    return OwnStep(spec.outputs)
+
+
+def own_loss(spec: Spec) -> tf.keras.Model:
+    """A model that would weigh its errors itself."""
+    return OwnLoss(spec.outputs)
+
+
+def wide_deep(spec: Spec) -> tf.keras.Model:
+    """A stock model whose train_step is Keras's own."""
+    linear_part = tf.keras.experimental.LinearModel(spec.outputs)
+    return tf.keras.experimental.WideDeepModel(linear_part, tf.keras.Sequential([layers.Dense(spec.outputs)]))
+
+
 def no_model(spec: Spec) -> Any:
     """Returns a layer's name."""
     return "dense"

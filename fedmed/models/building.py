@@ -79,6 +79,7 @@ def build_checked(build: Builder, spec: Spec, sample: Any, seed: int) -> KerasMo
             raise errors.ModelError(f"model.name: building failed: {refusals.first_line(error)}") from error
         if not isinstance(model, tf.keras.Model):
             raise errors.ModelError(f"model.name: expected a tf.keras.Model, got {type(model).__name__}")
+        _check_trained_by_fedmed(model)
         shape = _output_shape(model, spec, sample)
     if len(shape) != 2 or shape[1] != spec.outputs:
         hint = '; set model.task = "multiclass" for one output a class' if spec.task == "binary" else ""
@@ -87,6 +88,22 @@ def build_checked(build: Builder, spec: Spec, sample: Any, seed: int) -> KerasMo
             f"[rows, {', '.join(map(str, shape[1:]))}]{hint}"
         )
     return model
+
+
+def _check_trained_by_fedmed(model: KerasModel) -> None:
+    """Refuses a class with training of its own: it would be left out in silence, and the result would be another's.
+
+    Keras's WideDeepModel may: what it has of its own are two optimizers. SharpnessAwareMinimization is nothing but a
+    train_step.
+    """
+    for name in ("train_step", "compute_loss"):
+        own = getattr(type(model), name)
+        if not own.__module__.startswith(("keras.src.engine.", "keras.src.premade_models.")):
+            raise errors.ModelError(
+                f"model: {type(model).__name__} has a {name} of its own, which fedmed does not call: it trains by its "
+                "own loop, on the task's loss and what the layers add by add_loss; return a tf.keras.Model of the same "
+                f"layers without {name}"
+            )
 
 
 def _output_shape(model: KerasModel, spec: Spec, sample: Any) -> tuple[int, ...]:
