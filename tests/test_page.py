@@ -195,6 +195,14 @@ def test_a_hospital_of_few_patients_does_not_follow_from_the_sum(tmp_path: pathl
     assert "4,000" not in (tmp_path / "report.md").read_text()
 
 
+def test_a_run_says_where_there_is_no_saved_model(tmp_path: pathlib.Path) -> None:
+    summary, records = page_sample.run()
+    for file, told in (("model.keras", False), (None, True)):
+        write_run(summary | {"model_file": file}, records, tmp_path)
+        for name in ("report.md", "report.html"):
+            assert ("Keras cannot save a model of this kind" in (tmp_path / name).read_text()) is told
+
+
 def test_the_mean_over_hospitals_is_shown_where_there_is_one(tmp_path: pathlib.Path) -> None:
     study = page_sample.study()
     for own in study["performance"].values():

@@ -129,6 +129,12 @@ def test_what_is_undefined_is_said_to_be_with_the_reason_below() -> None:
     assert "Undefined at switzerland: AUROC: only 0 rows of a class among 16." in lines
 
 
+def test_a_model_that_keras_cannot_save_is_said_to_be_missing() -> None:
+    said = f"No model.keras: {tables.NOT_SAVED}."
+    assert said in tables.final_table(summary(["a", "b"]) | {"model_file": None}, width=120)
+    assert said not in tables.final_table(summary(["a", "b"]) | {"model_file": "model.keras"}, width=120)
+
+
 @pytest.mark.parametrize("width", [50, 70, 90, 200])
 def test_the_table_fits_the_terminal_and_keeps_the_primary_metric(width: int) -> None:
     lines = tables.final_table(summary(["a", "b", "hospital of a rather long name, in the north"]), width=width)

@@ -13,6 +13,8 @@ from fedmed.statistics.metrics import METRICS
 MOST_CLIENTS = 20
 """Beyond these the table shows quantiles over clients; each client's numbers are in summary.json."""
 
+NOT_SAVED = "Keras cannot save a model of this kind, so weights.npz has its weights and your code its layers"
+
 _WIDTH = 100
 _LONGEST_NAME = 28
 _NAMED = 3
@@ -104,6 +106,8 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
         for reason in own.get("undefined", {}).values():
             reasons.setdefault(reason, []).append(client)
     lines += [f"Undefined at {_listed(named)}: {reason}." for reason, named in reasons.items()]
+    if "model_file" in summary and summary["model_file"] is None:
+        lines.append(f"No model.keras: {NOT_SAVED}.")
     refused = [f"{client} ({count}x)" for client, count in summary.get("refused", {}).items()]
     if refused:
         lines.append(f"Not averaged, since the update was not finite: {_listed(refused)}.")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fedmed.reporting import tables
 from fedmed.reporting.page import limits, plots, render, words
 from fedmed.reporting.page.blocks import Block, Code, Figure, Finding, Items, Key, Page, Panel, Section, Table, Text
 from fedmed.reporting.page.drawing import Look
@@ -173,6 +174,8 @@ def _cost(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> S
 def _again(summary: Mapping[str, Any], folder: pathlib.Path) -> Section:
     config = folder / "config.toml"
     blocks: list[Block] = [Text(f"{summary['seed']}", "Seed.")]
+    if "model_file" in summary and summary["model_file"] is None:
+        blocks.append(Text(words.sentence(tables.NOT_SAVED), "There is no model.keras."))
     if config.is_file():
         blocks.append(Code("Config, with every default", config.read_text()))
     checksums = {**summary["data"]["checksums"], "weights": summary["weights_sha256"]}
