@@ -87,3 +87,10 @@ def test_every_row_is_as_likely_to_come_first() -> None:
 def test_the_order_in_a_graph_is_the_order_outside() -> None:
     outside = batches.epoch_order(SEED, tf.constant(1), tf.constant(7)).numpy().tolist()
     assert joined(batches_of(7, batch_size=3, epochs=2)[3:]) == outside
+
+
+@pytest.mark.parametrize(
+    "settings", [{"batch_size": 4}, {"batch_size": "full"}, {"batch_size": 4, "steps": 3}], ids=str
+)
+def test_without_rows_there_are_no_batches(settings: dict[str, object]) -> None:
+    assert batches_of(0, **{"batch_size": 4, **settings}) == []

@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Callable
 
+from fedmed.system import quiet
+
 _BEGAN = time.perf_counter()
 
 
 def main(contender: str, workload: str) -> None:
     """Speaks JSON lines on a copy of standard output; whatever a library prints goes to standard error."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    quiet.silence()  # for every contender, so that all of TensorFlow's get the same kernels
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     module = importlib.import_module(f"experiments.speed.{contender}")

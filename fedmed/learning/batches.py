@@ -25,10 +25,13 @@ class Plan(NamedTuple):
 
     @classmethod
     def of(cls, settings: config.Client, rows: tf.Tensor) -> "Plan":
-        """Plans `steps` batches when they are fixed, else `epochs` passes over the rows."""
-        batch = rows if settings.batch_size == "full" else tf.constant(settings.batch_size, tf.int32)
+        """Plans `steps` batches when they are fixed, else `epochs` passes over the rows; none where there are no rows.
+
+        An empty batch must not be: its loss is no number, and oneDNN's kernel of a max-pool's gradient aborts on it.
+        """
+        batch = tf.maximum(rows, 1) if settings.batch_size == "full" else tf.constant(settings.batch_size, tf.int32)
         per_epoch = (rows + batch - 1) // batch
-        total = tf.constant(settings.steps, tf.int32) if settings.steps else settings.epochs * per_epoch
+        total = settings.steps * tf.sign(rows) if settings.steps else settings.epochs * per_epoch
         return cls(rows, batch, per_epoch, total)
 
 
