@@ -18,14 +18,22 @@ def estimate(value: float | None, half: float = 0.03, reason: str = WITHHELD) ->
     if value is None:
         return {"estimate": None, "low": None, "high": None, "method": "", "reason": reason}
     ends = {"low": round(value - half, 4), "high": round(value + half, 4)}
-    return {
-        "estimate": round(value, 4),
-        **ends,
-        "method": "bootstrap",
-        "reason": "",
-        "by_seed": [value],
-        "p_value": 0.2,
-    }
+    return {"estimate": round(value, 4), **ends, "method": "bootstrap", "reason": ""}
+
+
+def figure(value: float | None) -> dict[str, Any]:
+    """Returns an estimate with its value at each seed."""
+    return {**estimate(value), "by_seed": [value]}
+
+
+def tested(value: float | None) -> dict[str, Any]:
+    """Returns the estimate of a difference."""
+    return {**estimate(value), "p_value": None if value is None else 0.2}
+
+
+def difference(value: float | None) -> dict[str, Any]:
+    """Returns the estimate of a difference with its value at each seed."""
+    return {**tested(value), "by_seed": [value]}
 
 
 def study(
@@ -66,12 +74,13 @@ class _Maker:
             ],
             "data": {"name": "made up", "rows": 5000, "patients": 4000, "classes": 2, "class_names": ["no", "stroke"],
                      "features": [{"name": self.column, "unit": "years", "levels": []}], "synthetic": True,
-                     "test": "each hospital's own patients", "preprocessing": "federated"},
+                     "test": "each hospital's own patients", "preprocessing": "federated", "roles": None},
             "design": {"arms": arms, "comparisons": [c["id"] for c in compared], **sentences,
-                       "not_done": ["No tuning."]},
+                       "subgroups_asked": False, "not_done": ["No tuning."]},
             "hospitals": [self.hospital(name) for name in self.names],
             "answer": self.answer(compared[0]), "table1": self.table_one(), "shift": self.shift(),
-            "performance": {arm: self.by(self.measures) for arm in ARMS}, "comparisons": compared,
+            "performance": {arm: {**self.by(self.measures), "mean": self.mean()} for arm in ARMS},
+            "comparisons": compared,
             "curves": {"metric": "auroc", "arms": {arm: self.curve() for arm in ARMS}},
             "calibration": {"about": "Bins.", "arms": {arm: self.by(self.bins) for arm in ARMS}},
             "decision": self.decision(), "subgroups": [self.subgroup()], "truth": self.truth(),
@@ -94,12 +103,15 @@ class _Maker:
 
     def measures(self, name: str | None) -> dict[str, Any]:
         middles = {"auroc": 0.78, "brier": 0.12, "slope": 0.95}
-        return {measure: estimate(self.value(name, middle)) for measure, middle in middles.items()}
+        return {measure: figure(self.value(name, middle)) for measure, middle in middles.items()}
+
+    def mean(self) -> dict[str, Any]:
+        return {measure: estimate(None, reason=f"no figure at {self.names[-1]}") for measure in ("auroc", "brier")}
 
     def comparison(self, of: str, against: str, primary: bool) -> dict[str, Any]:
         def told(name: str | None) -> dict[str, Any]:
             middle = {"gains": 0.05, "harmed": -0.05}.get(self.outcomes.get(name or "", ""), 0.002)
-            return {m: estimate(self.value(name, middle, 0.004)) for m in ("auroc", "brier")}
+            return {m: difference(self.value(name, middle, 0.004)) for m in ("auroc", "brier")}
 
         hospitals = {}
         for name, outcome in self.outcomes.items():
@@ -114,7 +126,7 @@ class _Maker:
         hospitals = {
             name: {"outcome": own["outcome"], "sentence": f"{name}: as it is.", "difference": own["measures"]["auroc"],
                    "p_adjusted": own["p_adjusted"], "detectable": own["detectable"],
-                   "of": estimate(self.value(name, 0.8)), "against": estimate(self.value(name, 0.75))}
+                   "of": figure(self.value(name, 0.8)), "against": figure(self.value(name, 0.75))}
             for name, own in comparison["hospitals"].items()
         }  # fmt: skip
         return {"comparison": comparison["id"], "summary": "It helps some.", "hospitals": hospitals}
@@ -130,10 +142,15 @@ class _Maker:
 
     def shift(self) -> dict[str, Any]:
         label = {
-            n: {"shares": [estimate(0.8), estimate(0.2 * self.rng.random())], "mean": None, "distance": 0.1}
+            n: {
+                "shares": [estimate(0.8), estimate(0.2 * self.rng.random())],
+                "mean": None,
+                "distance": 0.1,
+                "reason": "",
+            }
             for n in self.names
         }
-        features = {n: {"difference": [float(self.rng.normal()), None], "missing": [0.02, 0.0],
+        features = {n: {"difference": [float(self.rng.normal()), None], "reason": ["", "few"], "missing": [0.02, 0.0],
                         "kind": ["number", "category"]}
                     for n in self.names}  # fmt: skip
         return {"label": label, "features": {"columns": [self.column, "sex"], "hospitals": features}}
@@ -168,7 +185,7 @@ class _Maker:
             return {"name": name, "patients": None if hidden else 120, "events": None if hidden else 30,
                     "suppressed": hidden, "reason": "fewer than 5 patients" if hidden else "",
                     "performance": performance,
-                    "differences": {} if hidden else {"federated-local": estimate(0.02)}}  # fmt: skip
+                    "differences": {} if hidden else {"federated-local": tested(0.02)}}  # fmt: skip
 
         gap = {
             "worst": "under 45",
@@ -208,10 +225,10 @@ class _Maker:
 
     def grow(self) -> dict[str, Any]:
         def point(axis: str, hospitals: int, share: float) -> dict[str, Any]:
-            performance = {"federated": estimate(0.7 + 0.02 * hospitals * share), "local": estimate(0.7)}
+            performance = {"federated": figure(0.7 + 0.02 * hospitals * share), "local": figure(0.7)}
             return {"name": f"{hospitals}", "axis": axis, "hospitals": hospitals, "share": share,
                     "train_rows": 300 * hospitals,
-                    "performance": performance, "difference": estimate(0.02)}  # fmt: skip
+                    "performance": performance, "difference": difference(0.02)}  # fmt: skip
 
         points = [point("hospitals", n, 1.0) for n in (1, 2, 3)] + [point("patients", 3, s) for s in (0.25, 0.5, 1.0)]
         return {"hospital": self.names[0], "metric": "auroc", "points": points, "about": "Watched."}
@@ -228,8 +245,11 @@ def run(names: Sequence[str] = ("north", "south", "east")) -> tuple[dict[str, An
     result = {"round": 4, "pooled": good, "clients": clients}
     shown = {name: {key: own.get(key) for key in good} for name, own in clients.items()}
     records = [
-        {"round": k, "cohort": list(names) if k else [], "refused": [],
-         "test": {"pooled": {**good, "auroc": 0.7 + 0.02 * k}, "clients": shown}}
+        {"round": k, "learning_rate": 0.1 if k else None, "cohort": list(names) if k else [], "absent": [],
+         "examples": 360 if k else 0, "train": {"loss": 0.3, "accuracy": 0.9} if k else None, "refused": [],
+         "test": {"pooled": {**good, "auroc": 0.7 + 0.02 * k}, "clients": shown},
+         "bytes_down": 12000 if k else 0, "bytes_up": 12000 if k else 0, "seconds": 0.1, "evaluation_seconds": 0.1,
+         "memory_mb": 500.0}
         for k in range(5)
     ]  # fmt: skip
     summary = {
@@ -239,6 +259,6 @@ def run(names: Sequence[str] = ("north", "south", "east")) -> tuple[dict[str, An
         "traffic": {"bytes_down": 48000, "bytes_up": 48000}, "refused": {names[0]: 2}, "parameters": 1000,
         "weights_bytes": 4000, "weights_sha256": "f" * 64, "seed": 0,
         "data": {"name": "made up", "checksums": {"x": "0" * 64}},
-        "versions": {"fedmed": "0.1.0"},
+        "versions": {"fedmed": "0.1.0"}, "model_file": "model.keras",
     }  # fmt: skip
     return summary, records

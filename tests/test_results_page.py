@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 
+import page_sample
 import pytest
 
 import fedmed
@@ -12,7 +13,7 @@ from fedmed.reporting import reference
 from fedmed.runs import experiment
 from fedmed.runs.summary import RoundRecord, Summary
 from fedmed.settings import config
-from fedmed.study.schema import page
+from fedmed.study.schema import Findings, page
 from fedmed.system import plain
 
 PAGE = pathlib.Path(fedmed.__file__).parent.parent / "docs" / "results.md"
@@ -64,3 +65,11 @@ def test_a_run_leaves_what_the_page_says(tmp_path: pathlib.Path) -> None:
     for tree in map(json.loads, lines):
         assert plain.to_plain(plain.from_plain(RoundRecord, tree)) == tree
     assert [json.loads(line)["test"] is None for line in lines] == [False, True, False]
+
+
+def test_the_pages_are_tested_on_what_the_types_allow() -> None:
+    plain.from_plain(Findings, page_sample.study())
+    summary, records = page_sample.run()
+    plain.from_plain(Summary, summary)
+    for record in records:
+        plain.from_plain(RoundRecord, record)
