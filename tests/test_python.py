@@ -201,7 +201,10 @@ def test_a_hospitals_name_is_no_html(run_folder: pathlib.Path, tmp_path: pathlib
     assert "<script>" not in shown
     assert "&lt;script&gt;" in shown
     assert "&lt;b&gt;&amp;?</th>" in shown
-    study = {"answer": {"summary": f"Of 1: {NASTY}", "hospitals": {NASTY: {"sentence": f"{NASTY}: harmed. Yes."}}}}
+    study = {
+        "warnings": [NASTY],
+        "answer": {"summary": f"Of 1: {NASTY}", "hospitals": {NASTY: {"sentence": f"{NASTY}: harmed. Yes."}}},
+    }
     shown = display.StudyResult(study, tmp_path)
     assert "<script>" not in shown._repr_html_()
     assert "harmed. Yes.</td>" in shown._repr_html_()

@@ -51,6 +51,8 @@ def summary(clients: list[str], best_round: int = 3) -> dict[str, Any]:
         "best": outcome(best_round, 0.75),
         "test": "each client's own rows",
         "refused": {},
+        "nothing_learned": False,
+        "warnings": [],
     }
 
 

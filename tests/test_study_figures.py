@@ -23,7 +23,7 @@ from fedmed.settings import config
 from fedmed.settings.study import Study
 from fedmed.statistics import ArmTest, calibration_intercept, calibration_slope, decision_curve, metric
 from fedmed.statistics import sensitivity_at_specificity as known_sensitivity
-from fedmed.study import comparisons, measures, report, risks, subgroups, suppression, table_one, views
+from fedmed.study import comparisons, measures, price, report, risks, subgroups, suppression, table_one, views
 from fedmed.study.consortium import Consortium
 from fedmed.study.estimates import Rules, difference, performance
 from fedmed.study.outcomes import Outcomes
@@ -79,7 +79,7 @@ def outcomes(task: Task = "binary", seeds: int = 3, better: float = 1.0) -> Outc
     for seed in range(seeds):
         rng = np.random.default_rng([9, seed])
         tests = [own.test for own in consortium.rows(seed).values()]
-        curve, sent = np.full((2, 4), 0.5), np.array([[0, 0], [120, 120]])
+        curve, sent = np.full((2, 4), 0.5), np.array([[0, 0], [240, 240]])
 
         def noisy(noise: float, tests: Sequence[Any] = tests, rng: np.random.Generator = rng) -> list[np.ndarray]:
             logits = [np.log(consortium.risk[rows] / (1 - consortium.risk[rows])) for rows in tests]
@@ -286,7 +286,7 @@ def test_the_truth_is_the_mean_distance_to_it() -> None:
 def test_sending_costs_what_the_weights_weigh() -> None:
     found = outcomes()
     auroc = measures.measures("binary", 0.9, "auroc")[0]
-    cost = views.communication(found, Study(uplink="1kbit", target=0.4), auroc, {})
+    cost = price.communication(found, Study(uplink="1kbit", target=0.4), auroc, {})
     assert cost is not None
     assert cost.bytes_per_hospital == 2 * 40 * 2
     assert cost.bytes_all == 3 * 2 * 40 * 2

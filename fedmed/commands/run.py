@@ -21,6 +21,9 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean("quiet", False, "Print nothing but errors.", flag_values=values)
 
 
+_NOTHING_LEARNED = 1
+
+
 def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
     if values.resume and values.overwrite:
         raise UsageError("run: --resume goes on with the run that --overwrite would remove; give one of them")
@@ -40,6 +43,9 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
 
         print("\n".join(tables.final_table(summary)))
         print(f"Results: {out}")
+    if summary["nothing_learned"]:
+        print(f"fedmed: {summary['warnings'][0]}", file=sys.stderr)
+        return _NOTHING_LEARNED
     return 0
 
 

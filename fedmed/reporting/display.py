@@ -55,13 +55,21 @@ class StudyResult(Result):
     def _repr_html_(self) -> str:
         summary, rows = _said(self)
         verdict = [_table([("hospital", "verdict"), *rows], "left")] if rows else []
-        return _whole([f"<p><b>{_text(summary)}</b></p>", *verdict, *_link(self.folder / "report.html")])
+        warned = [f"<p><b>Warning.</b> {_text(text)}</p>" for text in self["warnings"]]
+        return _whole([*warned, f"<p><b>{_text(summary)}</b></p>", *verdict, *_link(self.folder / "report.html")])
 
 
 def verdicts(study: Mapping[str, Any]) -> list[str]:
     """Returns a study's answer in lines of text: the summary, then a sentence for each hospital."""
     summary, rows = _said(study)
-    return [summary, *([""] if rows else []), *(f"{hospital}: {sentence}" for hospital, sentence in rows)]
+    warned = [f"Warning. {tables.printable(text)}" for text in study["warnings"]]
+    return [
+        *warned,
+        *([""] if warned else []),
+        summary,
+        *([""] if rows else []),
+        *(f"{hospital}: {sentence}" for hospital, sentence in rows),
+    ]
 
 
 def _said(study: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]:

@@ -96,7 +96,7 @@ def title(summary: Mapping[str, Any]) -> str:
 def notes(summary: Mapping[str, Any]) -> list[str]:
     """Returns the lines below the table: on which rows it was scored, and what is missing and why."""
     final, best, clients = summary["final"], summary["best"], summary["final"]["clients"]
-    lines = [f"Scored on {summary['test']}."]
+    lines = [*(f"Warning. {text}" for text in summary["warnings"]), f"Scored on {summary['test']}."]
     if len(clients) > MOST_CLIENTS:
         lines.append(f"Over {len(clients)} clients, each column by itself; summary.json has every client's numbers.")
     if best["round"] != final["round"]:

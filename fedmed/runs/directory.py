@@ -31,7 +31,9 @@ class RunDirectory:
 
     def __init__(self, folder: pathlib.Path, settings: config.RunConfig, *, resume: bool, overwrite: bool) -> None:
         if resume and overwrite:
-            raise errors.UserError("resume, overwrite: a run is either gone on with or replaced; give one of them")
+            raise errors.UserError(
+                f"{errors.RESUME}, {errors.OVERWRITE}: a run is gone on with or replaced; give one of them"
+            )
         self.folder = folder
         self._settings, self._resume, self._claimed = settings, resume, False
         self._made: list[pathlib.Path] = []
@@ -41,12 +43,12 @@ class RunDirectory:
         except OSError as error:
             self._unmake()
             why = "is not a directory" if isinstance(error, FileExistsError) else f"cannot be written: {error.strerror}"
-            raise errors.UserError(f"{folder}: {why}; choose another --out") from None
+            raise errors.UserError(f"{folder}: {why}; choose another {errors.OUT}") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._lock.close()
-            raise errors.UserError(f"{folder}: another run is writing here; choose another --out") from None
+            raise errors.UserError(f"{folder}: another run is writing here; choose another {errors.OUT}") from None
         try:
             self._check(overwrite)
         except BaseException:
@@ -66,11 +68,13 @@ class RunDirectory:
             _check_same(config.load(earlier), self._settings, self.folder)
         elif earlier.exists() and not overwrite:
             raise errors.UserError(
-                f"{self.folder}: holds a run already; add --resume to go on with it, --overwrite to replace it, "
-                "or choose another --out"
+                f"{self.folder}: holds a run already; add {errors.RESUME} to go on with it, {errors.OVERWRITE} to "
+                f"replace it, or choose another {errors.OUT}"
             )
         elif not earlier.exists() and not self._is_fresh and any(p.name not in _OURS for p in self.folder.iterdir()):
-            raise errors.UserError(f"{self.folder}: is not empty and holds no run of fedmed; choose another --out")
+            raise errors.UserError(
+                f"{self.folder}: is not empty and holds no run of fedmed; choose another {errors.OUT}"
+            )
 
     def claim(self) -> None:
         """Makes the directory this run's: an earlier run in it is removed unless it is resumed."""

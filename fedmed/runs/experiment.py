@@ -1,22 +1,28 @@
 """A run from settings to a run directory: rounds of a federation, scored, logged and saved as they are done."""
 
+from __future__ import annotations
+
 import contextlib
+import dataclasses
 import pathlib
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from fedmed.data.clients import Clients
 from fedmed.engine import attendance, checks, identity
 from fedmed.engine.runtimes.worker import working
-from fedmed.runs.directory import RunDirectory, checksum
+from fedmed.runs import account
+from fedmed.runs.best import Best
+from fedmed.runs.directory import RunDirectory
+from fedmed.runs.summary import RoundRecord, RoundTest
 from fedmed.settings import config
 from fedmed.statistics import metrics
-from fedmed.system import errors, machine
+from fedmed.system import errors, plain
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from fedmed.engine.federation import Done, Position
+
 _CLIENTS_IN_EVERY_ROUND = 50  # with more clients than this, their scores are kept for the final and best rounds only
 
 
@@ -63,14 +69,16 @@ class _Run:
 
         task = clients.dataset.task
         self.settings, self.clients, self.directory, self.resume = settings, clients, directory, resume
-        self.metric = metrics.metric(task, primary_metric(settings, task))
-        folder = directory.folder
-        told = identity.settings_of(settings, stop={"metric": self.metric.name})
+        metric = metrics.metric(task, primary_metric(settings, task))
+        self.best = Best(metric, settings.stop)
+        told = identity.settings_of(settings, stop={"metric": metric.name})
         whole = identity.completed(told, clients.dataset.checksums(), identity.code_of(settings))
+        folder = directory.folder
         self.checkpoints = Checkpoints(folder / "checkpoint.bin", whole)
         self.federation = Federation(settings, clients.dataset, clients.train, worker=worker, folder=folder / "kept")
         self.evaluator = Evaluator(self.federation, clients)
-        self.facts: dict[str, Any] = {"best_round": 0, "best_value": None, "stale": 0, "refused": {}, "seconds": 0.0}
+        self.best_position = self.federation.start()
+        self.facts: dict[str, Any] = {"refused": {}, "seconds": 0.0}
         self.records: list[dict[str, Any]] = []
 
     def complete(self, observers: Sequence[Observer]) -> dict[str, Any]:
@@ -79,202 +87,121 @@ class _Run:
             stack.callback(self.federation.close)
             for observer in observers:
                 stack.callback(observer.close)
-            start = self.federation.start()
-            saved = self._saved(start.state) if self.resume else None
+            position = self._saved() if self.resume else None
+            is_new = position is None
             self.directory.claim()
-            position = self._begin(start) if saved is None else saved
+            self.directory.keep_rounds(self.records)
+            position = self._begun() if position is None else position
             for observer in observers:
                 observer.start(self.settings.rounds, position.round)
-                for record in self.records if saved is None else []:
+                for record in self.records if is_new else []:
                     observer.round(record)
             return self._finish(self._rounds(position, observers))
 
-    def _begin(self, position: Any) -> Any:
-        self.best = position
-        self.directory.keep_rounds([])
-        record = _record(0)
-        self._score(record, position)
-        self._log(record)
-        return position
+    def _begun(self) -> Position:
+        """Returns the start, scored and on record."""
+        self._log(self._scored(account.untrained(), self.best_position))
+        return self.best_position
 
-    def _saved(self, like: Any) -> Any:
+    def _saved(self) -> Position | None:
         """Returns the position of the newest checkpoint of which all rounds are on record; None where none was saved.
 
         Raises:
             UserError: there is a run to go on with, but it cannot be gone on with.
         """
-        records = self.directory.records()
-        for saved in self.checkpoints.saved(like):
-            position = saved.positions["last"]
+        records, undamaged = self.directory.records(), 0
+        for saved in self.checkpoints.saved(self.best_position.state):
+            position, undamaged = saved.positions["last"], undamaged + 1
             if len(records) > position.round:
                 self.federation.check(position)
-                self.facts, self.best = saved.facts, saved.positions["best"]
-                self.records = records[: position.round + 1]
-                self.directory.keep_rounds(self.records)
+                self.best_position = saved.positions["best"]
+                self.best.restore(saved.facts.pop("best"))
+                self.facts, self.records = saved.facts, records[: position.round + 1]
                 return position
-        lost = self.checkpoints.files() or len(records) > self.settings.checkpoint.every
-        if lost:
-            what = "rounds.jsonl lacks rounds or is damaged" if self.checkpoints.files() else "its checkpoint is gone"
-            if self.checkpoints.files() and not list(self.checkpoints.saved(like)):
-                what = "its checkpoints are damaged"
-            raise errors.UserError(f"{self.directory.folder}: cannot resume: {what}; --overwrite starts anew")
-        return None
+        if self.checkpoints.files():
+            why = "rounds.jsonl lacks rounds or is damaged" if undamaged else "its checkpoints are damaged"
+        elif len(records) > self.settings.checkpoint.every:
+            why = "its checkpoint is gone"
+        else:
+            return None
+        where = self.directory.folder
+        raise errors.UserError(f"{where}: cannot resume: {why}; {errors.OVERWRITE} starts anew")
 
-    def _rounds(self, position: Any, observers: Sequence[Observer]) -> Any:
-        if self._stopped():
-            return position
-        for done in self.federation.rounds(position):
+    def _rounds(self, position: Position, observers: Sequence[Observer]) -> Position:
+        for done in self.federation.rounds(position) if not self.best.stopped else ():
             position, number = done.position, done.position.round
-            record = self._told(done)
+            self._count(done)
+            record = account.record(done, self.clients.dataset.classes)
             last = number == self.settings.rounds
             if number % self.settings.evaluation.every == 0 or last:
-                self._score(record, position)
+                record = self._scored(record, position)
             self._log(record)
-            stopped = self._stopped()
+            stopped = self.best.stopped
             if number % self.settings.checkpoint.every == 0 or last or stopped:
                 self._save(position)
             for observer in observers:
-                observer.round(record)
+                observer.round(self.records[-1])
             if stopped:
                 break
         return position
 
-    def _told(self, done: Any) -> dict[str, Any]:
-        """Makes a line of rounds.jsonl; sums become means only here, over the clients whose update was used."""
+    def _count(self, done: Done) -> None:
         self.facts["seconds"] += done.seconds
         for client in done.refused:
             self.facts["refused"][client] = self.facts["refused"].get(client, 0) + 1
-        train, examples = None, 0
-        if done.sums:
-            used = done.sums["accepted"] > 0
-            examples = int(done.sums["examples"][used].sum())
-            hits = "accuracy" if self.clients.dataset.classes else "mse"
-            loss, right = (done.sums[name][used].sum(dtype=np.float64) for name in ("loss", "hits"))
-            train = {"loss": loss / examples, hits: right / examples} if examples else None
-        return _record(done.position.round) | {
-            "learning_rate": done.learning_rate,
-            "cohort": list(done.cohort),
-            "absent": list(done.absent),
-            "examples": examples,
-            "train": train,
-            "refused": list(done.refused),
-            "bytes_down": done.bytes_down,
-            "bytes_up": done.bytes_up,
-            "seconds": done.seconds,
-            "memory_mb": machine.memory_mb(),
-        }
 
-    def _score(self, record: dict[str, Any], position: Any) -> None:
+    def _scored(self, record: RoundRecord, position: Position) -> RoundRecord:
+        """Returns the record with scores, and takes note of the best."""
         began, evaluator = time.perf_counter(), self.evaluator
         p = evaluator.predictions(position)
         pooled = evaluator.pooled(p)
         every = evaluator.has_own_rows and len(self.federation.clients) <= _CLIENTS_IN_EVERY_ROUND
-        record["test"] = {"pooled": pooled, "clients": evaluator.clients(p) if every else None}
-        record["evaluation_seconds"] = time.perf_counter() - began
-        self._compare(record["round"], pooled[self.metric.name], position)
+        test = RoundTest(pooled, evaluator.clients(p) if every else None)
+        if self.best.improves(record.round, pooled[self.best.metric.name]):
+            self.best_position = position
+        return dataclasses.replace(record, test=test, evaluation_seconds=time.perf_counter() - began)
 
-    def _compare(self, number: int, value: float | None, position: Any) -> None:
-        best = self.facts["best_value"]
-        sign = 1 if self.metric.better == "higher" else -1
-        if value is not None and (best is None or sign * value > sign * best):
-            self.facts |= {"best_round": number, "best_value": value, "stale": 0}
-            self.best = position
-        else:
-            self.facts["stale"] += 1
+    def _log(self, record: RoundRecord) -> None:
+        self.records.append(plain.to_plain(record))
+        self.directory.append_round(self.records[-1])
 
-    def _stopped(self) -> str | None:
-        stop, best = self.settings.stop, self.facts["best_value"]
-        sign = 1 if self.metric.better == "higher" else -1
-        if stop.target is not None and best is not None and sign * best >= sign * stop.target:
-            return "target"
-        return "patience" if stop.patience is not None and self.facts["stale"] >= stop.patience else None
-
-    def _log(self, record: dict[str, Any]) -> None:
-        self.records.append(record)
-        self.directory.append_round(record)
-
-    def _save(self, position: Any) -> None:
+    def _save(self, position: Position) -> None:
         from fedmed.engine.checkpoints import Saved
 
+        positions = {"last": position, "best": self.best_position}
         self.directory.sync_rounds()
-        self.federation.secure([position, self.best])
-        self.checkpoints.save(Saved({"last": position, "best": self.best}, self.facts))
-        self.federation.forget_others([position, self.best])
+        self.federation.secure(list(positions.values()))
+        self.checkpoints.save(Saved(positions, {**self.facts, "best": self.best.to_facts()}))
+        self.federation.forget_others(list(positions.values()))
 
-    def _finish(self, position: Any) -> dict[str, Any]:
+    def _finish(self, position: Position) -> dict[str, Any]:
         from fedmed.reporting import curves, page, tensorboard
 
-        federation, names = self.federation, self.federation.variable_names
+        federation, folder, names = self.federation, self.directory.folder, self.federation.variable_names
         final = federation.weights(position)
         self.directory.write_weights("weights.npz", names, final)
-        self.directory.write_weights("weights_best.npz", names, federation.weights(self.best))
+        self.directory.write_weights("weights_best.npz", names, federation.weights(self.best_position))
         if self.clients.preprocessing is not None:
             self.directory.write_json("preprocessing.json", self.clients.preprocessing.to_json())
-        summary = self._summary(position)
-        summary["model_file"] = federation.save_model(self.directory.folder / "model.keras", final)
+        found = account.summary(
+            self.settings,
+            self.clients,
+            federation,
+            self.evaluator,
+            last=position,
+            best=self.best_position,
+            records=self.records,
+            facts=self.facts,
+            metric=self.best.metric.name,
+            stopped=self.best.stopped or "rounds",
+            model_file=federation.save_model(folder / "model.keras", final),
+        )
+        summary = plain.checked(found)
         self.directory.write_json("summary.json", summary)
-        curves.write_curves(self.records, summary, self.directory.folder)
-        page.write_run(summary, self.records, self.directory.folder)
-        tensorboard.write_events(self.records, self.directory.folder / "tensorboard")
+        curves.write_curves(self.records, summary, folder)
+        page.write_run(summary, self.records, folder)
+        tensorboard.write_events(self.records, folder / "tensorboard")
         return summary
-
-    def _summary(self, position: Any) -> dict[str, Any]:
-        data, weights = self.clients.dataset, self.federation.weights(position)
-        size = 4 * sum(value.size for value in [*weights.trainable, *weights.moving])
-        return {
-            "schema": SCHEMA,
-            "name": self.settings.name,
-            "task": data.task,
-            "metric": self.metric.name,
-            "rounds": position.round,
-            "stopped": self._stopped() or "rounds",
-            "seconds": self.facts["seconds"],
-            "final": self._result(position),
-            "best": self._result(self.best),
-            "test": self.evaluator.how,
-            "traffic": {way: sum(record[way] for record in self.records) for way in ("bytes_down", "bytes_up")},
-            "refused": self.facts["refused"],
-            "parameters": size // 4,
-            "weights_bytes": size,
-            "weights_sha256": checksum(weights),
-            "seed": self.settings.seed,
-            "data": {"name": data.name, "checksums": data.checksums()},
-            "versions": machine.versions(),
-        }
-
-    def _result(self, position: Any) -> dict[str, Any]:
-        evaluator = self.evaluator
-        p = evaluator.predictions(position)
-        scores, reasons = evaluator.clients(p), evaluator.undefined(p)
-        clients = {
-            client: {
-                "train_rows": len(self.clients.train[client]),
-                "test_rows": len(self.clients.test[client]) if client in self.clients.test else 0,
-                **scores.get(client, {}),
-                "undefined": reasons.get(client, {}),
-            }
-            for client in self.federation.clients
-        }
-        return {"round": position.round, "pooled": evaluator.pooled(p), "clients": clients}
-
-
-def _record(number: int) -> dict[str, Any]:
-    """Returns the record of a round in which nothing was done, such as the evaluation before the first one."""
-    return {
-        "round": number,
-        "learning_rate": None,
-        "cohort": [],
-        "absent": [],
-        "examples": 0,
-        "train": None,
-        "refused": [],
-        "test": None,
-        "bytes_down": 0,
-        "bytes_up": 0,
-        "seconds": 0.0,
-        "evaluation_seconds": 0.0,
-        "memory_mb": machine.memory_mb(),
-    }
 
 
 def primary_metric(settings: config.RunConfig, task: str) -> str:

@@ -92,8 +92,11 @@ class Summary:
         traffic: what was sent.
         refused: how many updates of a client were not used since they were not finite; clients without one are left
             out.
-        parameters: numbers in the model.
-        weights_bytes: of the model, float32.
+        nothing_learned: whether no update of any client could be used, so that the model is the untrained one.
+        warnings: sentences on what makes these figures worthless or doubtful: no update could be used, or the model is
+            worse than before training.
+        parameters: numbers in the model that training changes.
+        weights_bytes: of these, float32.
         weights_sha256: of the final weights' float32 bytes, in order.
         seed: of the config.
         data: the data set.
@@ -113,6 +116,8 @@ class Summary:
     test: str
     traffic: Traffic
     refused: Mapping[Client, int]
+    nothing_learned: bool
+    warnings: tuple[str, ...]
     parameters: int
     weights_bytes: int
     weights_sha256: str

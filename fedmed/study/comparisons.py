@@ -9,7 +9,7 @@ from fedmed.study import estimates
 from fedmed.study.estimates import Rules
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
-from fedmed.study.plan import LABELS, ArmPlan
+from fedmed.study.plan import ArmPlan, label
 from fedmed.study.schema import (
     Answer,
     Comparison,
@@ -87,7 +87,7 @@ def answer(
 ) -> Answer:
     """Returns the verdicts with their sentences, from the primary comparison and the arms' own figures."""
     of, against = comparison.of, comparison.against
-    words = {arm.name: LABELS[arm.kind] if arm.name == arm.kind else arm.name for arm in arms}
+    words = {arm.name: label(arm) for arm in arms}
     hospitals = {}
     for name, own in comparison.hospitals.items():
         values = [performance[arm].hospitals.get(name, {}).get(metric.name) for arm in (of, against)]

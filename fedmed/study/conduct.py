@@ -193,16 +193,16 @@ def _locked(out: pathlib.Path) -> Iterator[None]:
     """Makes the study's directory and keeps a second study out of it."""
     try:
         if out.exists() and not out.is_dir():
-            raise errors.UserError(f"{out}: is not a directory; choose another --out")
+            raise errors.UserError(f"{out}: is not a directory; choose another {errors.OUT}")
         if out.is_dir() and any(out.iterdir()) and not (out / "jobs").is_dir():
-            raise errors.UserError(f"{out}: is not empty and holds no study; choose another --out")
+            raise errors.UserError(f"{out}: is not empty and holds no study; choose another {errors.OUT}")
         (out / "jobs").mkdir(parents=True, exist_ok=True)
         opened = (out / ".lock").open("w")
     except OSError as error:
-        raise errors.UserError(f"{out}: cannot be written: {error.strerror}; choose another --out") from None
+        raise errors.UserError(f"{out}: cannot be written: {error.strerror}; choose another {errors.OUT}") from None
     with opened as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise errors.UserError(f"{out}: another study is writing here; choose another --out") from None
+            raise errors.UserError(f"{out}: another study is writing here; choose another {errors.OUT}") from None
         yield

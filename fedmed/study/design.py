@@ -6,9 +6,9 @@ from typing import get_args
 import numpy as np
 
 from fedmed.settings import config
-from fedmed.study import suppression
+from fedmed.study import plan, suppression
 from fedmed.study.consortium import Consortium
-from fedmed.study.plan import ABOUT, LABELS, ArmPlan
+from fedmed.study.plan import ArmPlan
 from fedmed.study.schema import ArmDesign, Column, Data, Design, Role
 
 _ROLES: tuple[Role, ...] = get_args(Role)
@@ -75,8 +75,7 @@ def design(
 
 
 def _arm(arm: ArmPlan) -> ArmDesign:
-    label = LABELS[arm.kind] if arm.name == arm.kind else arm.name
-    return ArmDesign(arm.name, arm.kind, label, ABOUT[arm.kind], set=arm.changes)
+    return ArmDesign(arm.name, arm.kind, plan.label(arm), plan.about(arm), set=arm.changes)
 
 
 def _splits(seeds: int) -> str:

@@ -24,11 +24,16 @@ LABELS: Mapping[Kind, str] = {
 }
 ABOUT: Mapping[Kind, str] = {
     "federated": "All hospitals train one model together; no row leaves a hospital.",
-    "local": "Each hospital trains a model on its own training rows only, for as many passes over them.",
+    "local": "Each hospital trains a model on its own training rows only, in as many rounds.",
     "pooled": "One model is trained on everybody's training rows in one place: what federation is measured by.",
     "leave_one_out": "The federated model of all other hospitals, tested at the hospital that took no part.",
     "fine_tuned": "The federated model is trained a little further at each hospital on its own training rows.",
 }
+
+
+_MORE_PASSES = (
+    " That is more passes over its rows than federated training makes, whose rounds have only a part of the hospitals."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +45,18 @@ class ArmPlan:
     settings: config.RunConfig
     changes: Mapping[str, Any]
     repeat: int = 0
+
+
+def label(arm: ArmPlan) -> str:
+    """Returns what an arm is called on a page."""
+    return LABELS[arm.kind] if arm.name == arm.kind else arm.name
+
+
+def about(arm: ArmPlan) -> str:
+    """Returns what an arm is, in a sentence or two."""
+    cohort = arm.settings.cohort
+    partial = cohort.size is not None or (cohort.fraction or 1.0) < 1 or cohort.drop_out > 0
+    return ABOUT[arm.kind] + (_MORE_PASSES if arm.kind == "local" and partial else "")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,19 @@ import numpy as np
 
 from fedmed.settings import config
 from fedmed.statistics import ArmTest, informative_patients
-from fedmed.study import comparisons, design, distances, parallel, risks, subgroups, suppression, table_one, views
+from fedmed.study import (
+    comparisons,
+    design,
+    distances,
+    parallel,
+    price,
+    risks,
+    subgroups,
+    suppression,
+    table_one,
+    trouble,
+    views,
+)
 from fedmed.study.consortium import Consortium
 from fedmed.study.estimates import Rules, mean_performance, performance
 from fedmed.study.measures import Measure, measures
@@ -76,6 +88,8 @@ def findings(
         design=design.design(settings, outcomes.arms, pairs, consortium),
         hospitals=hospitals(outcomes, study.minimum_events),
         answer=answer,
+        refused=trouble.refused(outcomes),
+        warnings=trouble.warnings(outcomes, found[0]),
         table1=table_one.table_one(consortium),
         shift=distances.shift(consortium, study.level),
         performance=arms,
@@ -86,7 +100,7 @@ def findings(
         subgroups=subgroups.subgroups(outcomes, study, found[0], pairs[:1], rules),
         truth=views.truth(outcomes),
         transfer=views.transfer(outcomes, found[0], rules),
-        communication=views.communication(outcomes, study, found[0], arms),
+        communication=price.communication(outcomes, study, found[0], arms),
         seed_sensitivity=views.seed_sensitivity(answer, outcomes.seeds),
         scenarios=tuple(scenarios),
         grow=grow,

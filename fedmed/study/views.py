@@ -1,12 +1,11 @@
 """Further views of a scenario: learning curves, price, known truth, transfer and the part that seeds play."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from fedmed.data.examples import Array
-from fedmed.settings.study import Study, bits_per_second
 from fedmed.statistics import ArmTest, against_truth, informative_patients
 from fedmed.study import estimates
 from fedmed.study.estimates import Rules, number
@@ -16,32 +15,27 @@ from fedmed.study.risks import by_unit
 from fedmed.study.schema import (
     Answer,
     ArmCurves,
-    Communication,
     Curves,
-    Performance,
-    Reached,
     SeedSensitivity,
     SeedSpread,
     Spread,
-    Target,
     Transfer,
     TrueDistance,
     Truth,
 )
 from fedmed.study.suppression import small_hospitals
 
-_NEAR = 0.01  # of pooled training's value: near enough to be called as good
-
 
 def curves(outcomes: Outcomes, metric: str) -> Curves:
     """Returns each arm's metric by round: mean, least and greatest over seeds."""
-    arms = {arm.name: _arm_curves(outcomes, arm.name) for arm in outcomes.arms}
+    arms = {arm.name: arm_curves(outcomes, arm.name) for arm in outcomes.arms}
     if small_hospitals(outcomes) and metric == "accuracy":  # a model that is not trained yet calls everybody alike
         arms = {name: dataclasses.replace(own, all=None) for name, own in arms.items()}
     return Curves(metric, arms)
 
 
-def _arm_curves(outcomes: Outcomes, arm: str) -> ArmCurves:
+def arm_curves(outcomes: Outcomes, arm: str) -> ArmCurves:
+    """Returns one arm's curves; those of few patients are left out."""
     found = [(key, result) for key, result in outcomes.results.items() if key[0] == arm]
     rounds = found[0][1].rounds
     places: dict[int, list[Array]] = {}
@@ -59,75 +53,6 @@ def _arm_curves(outcomes: Outcomes, arm: str) -> ArmCurves:
 def _spread(values: Array) -> Spread:
     """Returns mean, least and greatest of [seeds, rounds], None where a seed has no value."""
     return Spread(*(tuple(map(number, part)) for part in (values.mean(axis=0), values.min(axis=0), values.max(axis=0))))
-
-
-def communication(
-    outcomes: Outcomes, study: Study, metric: Measure, performance: Mapping[str, Performance]
-) -> Communication | None:
-    """Returns what federated training sends, until which round, for how long; None without a federated arm."""
-    federated = [arm for arm in outcomes.arms if arm.kind == "federated"]
-    if not federated:
-        return None
-    arm, bits = federated[0], bits_per_second(study.uplink)
-    size = next(result for key, result in outcomes.results.items() if key[0] == arm.name).weight_bytes
-    rounds, hospitals = arm.settings.rounds, len(outcomes.hospitals)
-    cohort = arm.settings.cohort
-    taking = cohort.size or max(1, round((cohort.fraction or 1.0) * hospitals))
-    seconds = 8 * size / bits
-    pooled = [outcomes.consortium.rows(seed)[name].train for seed in outcomes.seeds[:1] for name in outcomes.hospitals]
-    return Communication(
-        weights_bytes=size,
-        rounds=rounds,
-        bytes_per_round=2 * size,
-        bytes_per_hospital=round(2 * size * rounds * taking / hospitals),
-        bytes_all=2 * size * rounds * taking,
-        uplink=study.uplink,
-        uplink_bits=bits,
-        seconds_per_round=seconds,
-        seconds_all=seconds * rounds,
-        target=_target(outcomes, study, metric, performance, size, seconds),
-        pooled_data_bytes=_bytes_of(outcomes, sum(map(len, pooled))),
-        about="Weights as 32-bit numbers, down and up, without compression or protocol; seconds are of sending up. "
-        "Pooled data: all hospitals' training rows as they are stored in memory, sent once.",
-    )
-
-
-def _bytes_of(outcomes: Outcomes, rows: int) -> int:
-    examples = outcomes.consortium.dataset.examples
-    inputs = list(examples.x.values()) if isinstance(examples.x, Mapping) else [examples.x]
-    return round(rows * sum(part.nbytes for part in [*inputs, examples.y]) / len(examples))
-
-
-def _target(
-    outcomes: Outcomes,
-    study: Study,
-    metric: Measure,
-    performance: Mapping[str, Performance],
-    size: int,
-    seconds: float,
-) -> Target | None:
-    sign = 1.0 if metric.better == "higher" else -1.0
-    ceiling = performance["pooled"].all[metric.name].estimate if "pooled" in performance else None
-    if study.target is not None:
-        value, why = study.target, "the config's study.target"
-    elif ceiling is not None:
-        value = ceiling - sign * _NEAR * abs(ceiling)
-        why = f"within {100 * _NEAR:g} % of pooled training's {metric.label}; chosen after the fact"
-    else:
-        return None
-    arms = {}
-    for arm in outcomes.arms:
-        if arm.kind == "federated":
-            curve = _arm_curves(outcomes, arm.name)
-            mean = curve.all.mean if curve.all is not None else ()
-            reached = next((r for r, x in zip(curve.rounds, mean, strict=False)
-                            if x is not None and sign * x >= sign * value), None)  # fmt: skip
-            arms[arm.name] = Reached(
-                rounds=reached,
-                bytes_per_hospital=None if reached is None else 2 * size * reached,
-                seconds=None if reached is None else seconds * reached,
-            )
-    return Target(value, why, arms)
 
 
 def truth(outcomes: Outcomes) -> Truth | None:

@@ -171,6 +171,7 @@ class Page:
         findings: one a hospital.
         groups: the hospitals by outcome, where there are many.
         ends: what left and right of 0 mean in the findings' drawings.
+        warnings: what makes its figures worthless or doubtful; stands above them.
         notes: how to read the findings.
         sections: in order.
     """
@@ -184,3 +185,4 @@ class Page:
     sections: Sequence[Section]
     groups: Sequence[Group] = ()
     ends: tuple[str, str] = ("", "")
+    warnings: Sequence[str] = ()

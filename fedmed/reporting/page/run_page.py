@@ -52,6 +52,7 @@ def page_of(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]], fo
         question=f"{summary['name']}: how good is the model for each client?",
         summary=_summary(summary, labels),
         findings=_findings(summary, labels),
+        warnings=[words.sentence(text) for text in summary["warnings"]],
         notes=[],
         sections=[section for section in sections if section],
     )

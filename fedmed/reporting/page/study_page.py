@@ -70,6 +70,7 @@ def page_of(view: View) -> Page:
         findings=findings,
         groups=verdict.groups(findings),
         ends=verdict.ends(view),
+        warnings=[words.sentence(text) for text in study["warnings"]],
         notes=verdict.notes(view),
         sections=sections,
     )

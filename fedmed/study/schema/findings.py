@@ -10,7 +10,7 @@ from fedmed.study.schema.cohort import Shift, TableOne
 from fedmed.study.schema.compared import Answer, Comparison, Grow, Performance, Scenario, SeedSensitivity
 from fedmed.study.schema.pictures import Calibration, Curves, Decision, Subgroups, Transfer, Truth
 from fedmed.study.schema.price import Communication
-from fedmed.study.schema.shapes import Arm
+from fedmed.study.schema.shapes import Arm, Hospital
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,9 @@ class Findings:
         design: how the study was made.
         hospitals: in the order of the partition.
         answer: the verdicts: the first screen; null where there are no two arms to compare.
+        refused: of each arm the clients whose update was not finite and was not used, and in how many rounds of all
+            seeds together; arms without any are left out.
+        warnings: sentences for the top of the page on what makes an arm's figures worthless or doubtful.
         table1: characteristics by hospital.
         shift: how different the hospitals are.
         performance: each arm's figures.
@@ -69,6 +72,8 @@ class Findings:
     design: Design
     hospitals: tuple[HospitalCounts, ...]
     answer: Answer | None
+    refused: Mapping[Arm, Mapping[Hospital, int]]
+    warnings: tuple[str, ...]
     table1: TableOne
     shift: Shift
     performance: Mapping[Arm, Performance]

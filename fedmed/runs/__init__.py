@@ -1,0 +1,1 @@
+"""A run: one experiment, and the directory that it leaves."""

@@ -1,0 +1,143 @@
+"""What a run gives account of: a record of each round, the summary, and what a reader must be warned of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from fedmed.data.clients import Clients
+from fedmed.runs.directory import checksum
+from fedmed.runs.summary import ClientResult, Result, RoundRecord, RunData, Summary, Traffic
+from fedmed.settings import config
+from fedmed.system import machine
+
+if TYPE_CHECKING:
+    from fedmed.engine.evaluation import Evaluator
+    from fedmed.engine.federation import Done, Federation, Position
+
+
+def untrained() -> RoundRecord:
+    """Returns the record of round 0."""
+    return RoundRecord(
+        round=0, learning_rate=None, cohort=(), absent=(), examples=0, train=None, refused=(), test=None,
+        bytes_down=0, bytes_up=0, seconds=0.0, evaluation_seconds=0.0, memory_mb=machine.memory_mb(),
+    )  # fmt: skip
+
+
+def record(done: Done, classes: int) -> RoundRecord:
+    """Returns a round's record; sums become means only here, over the clients whose update was used."""
+    train, examples = None, 0
+    if done.sums:
+        used = done.sums["accepted"] > 0
+        examples = int(done.sums["examples"][used].sum())
+        loss, right = (float(done.sums[name][used].sum(dtype=np.float64)) for name in ("loss", "hits"))
+        train = {"loss": loss / examples, "accuracy" if classes else "mse": right / examples} if examples else None
+    return RoundRecord(
+        round=done.position.round,
+        learning_rate=done.learning_rate,
+        cohort=done.cohort,
+        absent=done.absent,
+        examples=examples,
+        train=train,
+        refused=done.refused,
+        test=None,
+        bytes_down=done.bytes_down,
+        bytes_up=done.bytes_up,
+        seconds=done.seconds,
+        evaluation_seconds=0.0,
+        memory_mb=machine.memory_mb(),
+    )
+
+
+def result(position: Position, federation: Federation, clients: Clients, evaluator: Evaluator) -> Result:
+    """Returns how good a position is."""
+    p = evaluator.predictions(position)
+    scores, reasons = evaluator.clients(p), evaluator.undefined(p)
+    by_client = {
+        client: ClientResult(
+            train_rows=len(clients.train[client]),
+            test_rows=len(clients.test[client]) if client in clients.test else 0,
+            scores=scores.get(client, {}),
+            undefined=reasons.get(client, {}),
+        )
+        for client in federation.clients
+    }
+    return Result(position.round, evaluator.pooled(p), by_client)
+
+
+def summary(
+    settings: config.RunConfig,
+    clients: Clients,
+    federation: Federation,
+    evaluator: Evaluator,
+    *,
+    last: Position,
+    best: Position,
+    records: Sequence[Mapping[str, Any]],
+    facts: Mapping[str, Any],
+    metric: str,
+    stopped: Literal["rounds", "target", "patience"],
+    model_file: str | None,
+) -> Summary:
+    """Returns what a run has found.
+
+    Args:
+        settings: of the run.
+        clients: with their rows.
+        federation: that was trained.
+        evaluator: of it.
+        last: where it stands.
+        best: where it stood after the best round.
+        records: of all rounds, as rounds.jsonl has them.
+        facts: `refused`, counts by client, and `seconds` of the rounds.
+        metric: that decides the best round.
+        stopped: why there was no further round.
+        model_file: the Keras model's.
+    """
+    data, weights = clients.dataset, federation.weights(last)
+    size = 4 * sum(value.size for value in [*weights.trainable, *weights.moving])
+    return Summary(
+        schema=1,
+        name=settings.name,
+        task=data.task,
+        metric=metric,
+        rounds=last.round,
+        stopped=stopped,
+        seconds=facts["seconds"],
+        final=result(last, federation, clients, evaluator),
+        best=result(best, federation, clients, evaluator),
+        test=evaluator.how,
+        traffic=Traffic(*(sum(record[way] for record in records) for way in ("bytes_down", "bytes_up"))),
+        refused=dict(facts["refused"]),
+        nothing_learned=nothing_learned(records),
+        warnings=warnings(records),
+        parameters=size // 4,
+        weights_bytes=size,
+        weights_sha256=checksum(weights),
+        seed=settings.seed,
+        data=RunData(data.name, data.checksums()),
+        versions=machine.versions(),
+        model_file=model_file,
+    )
+
+
+_SMALLER = "a smaller client.learning_rate may help"
+
+
+def nothing_learned(records: Sequence[Mapping[str, Any]]) -> bool:
+    """Returns whether clients trained and not one update of theirs could be used."""
+    sent = [len(r["cohort"]) - len(r["absent"]) for r in records]
+    return sum(sent) > 0 and sum(sent) == sum(len(r["refused"]) for r in records)
+
+
+def warnings(records: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Returns, in sentences, what makes a run's figures worthless or doubtful although it came to its end."""
+    if nothing_learned(records):
+        return (f"Nothing was learned: no update of any client was finite; {_SMALLER}.",)
+    losses = [r["test"]["pooled"].get("loss") for r in records if r["test"]]
+    if len(losses) > 1 and losses[0] is not None and (losses[-1] is None or losses[-1] > losses[0]):
+        last = "not defined" if losses[-1] is None else f"{losses[-1]:.3g}"
+        return (f"The model is worse than before training: loss {last}, untrained {losses[0]:.3g}; {_SMALLER}.",)
+    return ()

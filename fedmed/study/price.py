@@ -1,0 +1,85 @@
+"""What federated training sends, as it was counted: bytes, rounds and time, in all and until a value is reached."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from fedmed.data.examples import Array
+from fedmed.engine import attendance
+from fedmed.settings.study import Study, bits_per_second
+from fedmed.study.measures import Measure
+from fedmed.study.outcomes import Outcomes
+from fedmed.study.schema import Communication, Performance, Reached, Target
+from fedmed.study.views import arm_curves
+
+_NEAR = 0.01  # of pooled training's value: near enough to be called as good
+
+
+def communication(
+    outcomes: Outcomes, study: Study, metric: Measure, performance: Mapping[str, Performance]
+) -> Communication | None:
+    """Returns what federated training sends, until which round, for how long; None without a federated arm."""
+    federated = [arm for arm in outcomes.arms if arm.kind == "federated"]
+    if not federated:
+        return None
+    arm, bits = federated[0], bits_per_second(study.uplink)
+    rounds, hospitals, sent = arm.settings.rounds, len(outcomes.hospitals), _sent(outcomes, arm.name)
+    turns = rounds * attendance.cohort_size(arm.settings.cohort, hospitals)
+    size = next(result for key, result in outcomes.results.items() if key[0] == arm.name).weight_bytes
+    pooled = [outcomes.consortium.rows(seed)[name].train for seed in outcomes.seeds[:1] for name in outcomes.hospitals]
+    seconds = 8 * sent[-1, 1] / turns / bits
+    return Communication(
+        weights_bytes=size,
+        rounds=rounds,
+        bytes_per_round=round(float(sent[-1].sum() / turns)),
+        bytes_per_hospital=round(float(sent[-1].sum() / hospitals)),
+        bytes_all=round(float(sent[-1].sum())),
+        uplink=study.uplink,
+        uplink_bits=bits,
+        seconds_per_round=float(seconds),
+        seconds_all=float(seconds * rounds),
+        target=_target(outcomes, study, metric, performance),
+        pooled_data_bytes=_bytes_of(outcomes, sum(map(len, pooled))),
+        about="Counted while training: what the algorithm sends, numbers as they are, down and up, without protocol; "
+        "seconds are of sending up. Pooled data: all hospitals' training rows as they are stored in memory, sent once.",
+    )
+
+
+def _sent(outcomes: Outcomes, arm: str) -> Array:
+    """Returns the bytes sent to all hospitals and by all of them until each round of the curve, mean over seeds."""
+    found = [result.sent for key, result in outcomes.results.items() if key[0] == arm]
+    return np.stack(found).astype(np.float64).mean(axis=0)
+
+
+def _bytes_of(outcomes: Outcomes, rows: int) -> int:
+    examples = outcomes.consortium.dataset.examples
+    inputs = list(examples.x.values()) if isinstance(examples.x, Mapping) else [examples.x]
+    return round(rows * sum(part.nbytes for part in [*inputs, examples.y]) / len(examples))
+
+
+def _target(outcomes: Outcomes, study: Study, metric: Measure, performance: Mapping[str, Performance]) -> Target | None:
+    sign = 1.0 if metric.better == "higher" else -1.0
+    ceiling = performance["pooled"].all[metric.name].estimate if "pooled" in performance else None
+    if study.target is not None:
+        value, why = study.target, "the config's study.target"
+    elif ceiling is not None:
+        value = ceiling - sign * _NEAR * abs(ceiling)
+        why = f"within {100 * _NEAR:g} % of pooled training's {metric.label}; chosen after the fact"
+    else:
+        return None
+    arms = {arm.name: _reached(outcomes, study, arm.name, sign, value)
+            for arm in outcomes.arms if arm.kind == "federated"}  # fmt: skip
+    return Target(value, why, arms)
+
+
+def _reached(outcomes: Outcomes, study: Study, arm: str, sign: float, value: float) -> Reached:
+    """Returns the first round at which the mean over seeds is as good, and what was sent until then."""
+    curve, sent = arm_curves(outcomes, arm), _sent(outcomes, arm)
+    mean = curve.all.mean if curve.all is not None else ()
+    place = next((place for place, x in enumerate(mean) if x is not None and sign * x >= sign * value), None)
+    if place is None:
+        return Reached(None, None, None)
+    rounds, settings = curve.rounds[place], outcomes.arm(arm).settings
+    turns = rounds * attendance.cohort_size(settings.cohort, len(outcomes.hospitals))
+    each = 8 * sent[place, 1] / turns / bits_per_second(study.uplink) if turns else 0.0
+    return Reached(rounds, round(float(sent[place].sum() / len(outcomes.hospitals))), float(each * rounds))
