@@ -38,6 +38,7 @@ _LAZY = {
     "StudyResult": "fedmed.reporting.display",
     "algorithms": "fedmed.learning.algorithms",
     "datasets": "fedmed.data.registries",
+    "from_client_data": "fedmed.data.client_data",
     "load_config": "fedmed.settings.config",
     "models": "fedmed.models",
     "partitions": "fedmed.data.registries",

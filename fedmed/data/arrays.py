@@ -33,10 +33,12 @@ def arrays(*, path: str, task: labels.TaskChoice = "auto") -> Dataset:
     """
     stored = _load(path)
     _check_keys(stored)
-    y = _label(stored, "y")
-    y_test = _label(stored, "y_test") if "y_test" in stored else y[:0]
+    y = label(stored["y"], f"{_WHERE}: y")
+    y_test = label(stored["y_test"], f"{_WHERE}: y_test") if "y_test" in stored else y[:0]
     encoded = labels.encode(np.concatenate([y, y_test]), task, f"{_WHERE}: y")
-    site, group = (_names(stored[key], key, len(y)) if key in stored else None for key in ("site", "group"))
+    site, group = (
+        names(stored[key], f"{_WHERE}: {key}", len(y)) if key in stored else None for key in ("site", "group")
+    )
     train = Examples(_inputs(stored, "x", len(y)), encoded.y[: len(y)], site, group)
     test = Examples(_inputs(stored, "x_test", len(y_test)), encoded.y[len(y) :]) if "y_test" in stored else None
     if test is not None and _shapes(train.x) != _shapes(test.x):
@@ -73,11 +75,12 @@ def _check_keys(stored: Mapping[str, Array]) -> None:
         raise errors.DataError(f"{_WHERE}: test rows need y_test and an x_test (or x_test_NAME) for each x (or x_NAME)")
 
 
-def _label(stored: Mapping[str, Array], key: str) -> Array:
-    y = stored[key]
+def label(values: Array, where: str) -> Array:
+    """Returns labels, one a row, as `labels.encode` wants them; DataError names `where` if they cannot be that."""
+    y = values
     y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
     if y.ndim != 1 or len(y) == 0:
-        raise errors.DataError(f"{_WHERE}: {key} must be one label a row (class codes, not one-hot), got {y.shape}")
+        raise errors.DataError(f"{where} must be one label a row (class codes, not one-hot), got {y.shape}")
     if y.dtype.kind in "US":
         y = y.astype(str).astype(object)
         absent = int((y == "").sum())
@@ -85,46 +88,51 @@ def _label(stored: Mapping[str, Array], key: str) -> Array:
         y = y.astype(np.float64)
         absent = int(np.isnan(y).sum())
     else:
-        raise errors.DataError(f"{_WHERE}: {key} must be numbers or text, got {y.dtype}")
+        raise errors.DataError(f"{where} must be numbers or text, got {y.dtype}")
     if absent:
-        raise errors.DataError(f"{_WHERE}: {key} is missing in {absent} of {len(y)} rows")
+        raise errors.DataError(f"{where} is missing in {absent} of {len(y)} rows")
     return y
 
 
-def _names(values: Array, key: str, rows: int) -> Array:
+def names(values: Array, where: str, rows: int) -> Array:
+    """Returns sites or groups as text, one a row; DataError names `where` if they cannot be that."""
     if values.shape != (rows,) or values.dtype.kind not in "USiu":
         raise errors.DataError(
-            f"{_WHERE}: {key} must be {rows} texts or whole numbers, one a row, got {values.dtype} {values.shape}"
+            f"{where} must be {rows} texts or whole numbers, one a row, got {values.dtype} {values.shape}"
         )
-    names = values.astype(str)
-    if absent := int((np.char.strip(names) == "").sum()):
-        raise errors.DataError(f"{_WHERE}: {key} is missing in {absent} of {rows} rows")
-    return names
+    texts = values.astype(str)
+    if absent := int((np.char.strip(texts) == "").sum()):
+        raise errors.DataError(f"{where} is missing in {absent} of {rows} rows")
+    return texts
 
 
 def _inputs(stored: Mapping[str, Array], key: str, rows: int) -> Inputs:
     if key in stored:
-        return _input(stored[key], key, rows)
+        return one_input(stored[key], f"{_WHERE}: {key}", rows)
     start = f"{key}_"
-    names = [name for name in stored if name.startswith(start) and (key == "x_test" or not name.startswith("x_test"))]
-    return {name.removeprefix(start): _input(stored[name], name, rows) for name in names}
+    keys = [name for name in stored if name.startswith(start) and (key == "x_test" or not name.startswith("x_test"))]
+    return {name.removeprefix(start): one_input(stored[name], f"{_WHERE}: {name}", rows) for name in keys}
 
 
-def _input(x: Array, key: str, rows: int) -> Array:
+def one_input(x: Array, where: str, rows: int) -> Array:
+    """Returns an input, one element a row, in the dtype it is stored in; DataError names `where` if it cannot be one.
+
+    Pixels (uint8) stay uint8 and truth values become such, other whole numbers become int32, real numbers float32.
+    """
     if x.ndim < 2 or len(x) != rows:
-        raise errors.DataError(f"{_WHERE}: {key} must have shape ({rows}, ...) to go with its labels, got {x.shape}")
+        raise errors.DataError(f"{where} must have shape ({rows}, ...) to go with its labels, got {x.shape}")
     if x.dtype.kind == "b" or x.dtype == np.uint8:
         return x.astype(np.uint8)
     if x.dtype.kind in "iu":
         if x.size and (x.min() < _INT32.min or x.max() > _INT32.max):
-            raise errors.DataError(f"{_WHERE}: {key} has whole numbers beyond 32 bits; save real numbers as float32")
+            raise errors.DataError(f"{where} has whole numbers beyond 32 bits; save real numbers as float32")
         return x.astype(np.int32)
     if x.dtype.kind != "f":
-        raise errors.DataError(f"{_WHERE}: {key} must be numbers, got {x.dtype}")
+        raise errors.DataError(f"{where} must be numbers, got {x.dtype}")
     with np.errstate(over="ignore"):
         real = x.astype(np.float32)
     if bad := int((~np.isfinite(real)).sum()):
-        raise errors.DataError(f"{_WHERE}: {key} has {bad} values that are infinite or not numbers; fill them in first")
+        raise errors.DataError(f"{where} has {bad} values that are infinite or not numbers; fill them in first")
     return real
 
 
