@@ -21,6 +21,7 @@ from fedmed.settings.config import RunConfig
 from fedmed.system.errors import ConfigError, DataError, ModelError, UserError
 
 if TYPE_CHECKING:
+    from fedmed.engine.iterative import IterativeFederation
     from fedmed.reporting.display import RunResult, StudyResult
 
 # Python binds a package to its name in the package above when it is first imported. Were that to happen later, the
@@ -46,7 +47,7 @@ _LAZY = {
 }
 
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
-    "ConfigError", "DataError", "ModelError", "RunConfig", "UserError", "run", "study", *_LAZY
+    "ConfigError", "DataError", "ModelError", "RunConfig", "UserError", "iterative_process", "run", "study", *_LAZY
 ]  # fmt: skip
 
 
@@ -121,6 +122,29 @@ def study(
     found = conduct.run(settings, folder, command=command, quiet=quiet, here=here)
     write_study(found, folder)
     return StudyResult(found, folder)
+
+
+def iterative_process(
+    config: RunConfig | Mapping[str, Any] | str | pathlib.Path, *, overrides: Sequence[str] = ()
+) -> "IterativeFederation":
+    """Returns a config's TFF iterative process with its clients' work and context, for a loop of your own.
+
+    It is a context manager; docs/tff.md shows the loop.
+
+    Args:
+        config: settings, the same as plain tables (then with a "name"), or the path of a TOML file.
+        overrides: "key.path=value", applied to the file's settings in order; only with a path.
+
+    Raises:
+        UserError: a setting, the data or the model cannot be used; one line says where and what is allowed.
+    """
+    from fedmed.system.quiet import silence
+
+    silence()
+    settings = _settings(config, overrides)
+    from fedmed.engine.iterative import IterativeFederation
+
+    return IterativeFederation(settings)
 
 
 def _command(config: RunConfig | Mapping[str, Any] | str | pathlib.Path, overrides: Sequence[str]) -> str:

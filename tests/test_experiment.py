@@ -211,11 +211,11 @@ def stopped(data: str, tmp_path: pathlib.Path) -> pathlib.Path:
 def test_damaged_checkpoints_do_not_start_a_run_over_in_silence(data: str, stopped: pathlib.Path) -> None:
     for path in stopped.glob("checkpoint*.bin"):
         path.write_bytes(path.read_bytes()[:-9])
-    assert refused(settings(data), stopped) == "its checkpoints are damaged; --overwrite starts anew"
+    assert refused(settings(data), stopped) == "its checkpoints are damaged; overwrite=True starts anew"
     for path in stopped.glob("checkpoint*.bin"):
         path.unlink()
     lost = refused(settings(data, checkpoint={"every": 2}), stopped)
-    assert lost == "its checkpoint is gone; --overwrite starts anew"
+    assert lost == "its checkpoint is gone; overwrite=True starts anew"
 
 
 @pytest.mark.parametrize("damage", ["cut", "a number", "an empty object", "a round twice", "bytes"])
@@ -225,7 +225,7 @@ def test_rounds_that_are_not_on_record_are_not_skipped(damage: str, data: str, s
     bad = {"cut": lines[1][:30], "a number": b"7\n", "an empty object": b"{}\n", "a round twice": lines[0],
            "bytes": b"\xff\x00\n"}[damage]  # fmt: skip
     path.write_bytes(b"".join([lines[0], bad, *lines[2:]]))
-    assert refused(settings(data), stopped) == "rounds.jsonl lacks rounds or is damaged; --overwrite starts anew"
+    assert refused(settings(data), stopped) == "rounds.jsonl lacks rounds or is damaged; overwrite=True starts anew"
 
 
 def test_a_last_line_that_is_lost_falls_back_to_the_checkpoint_before(
@@ -393,7 +393,7 @@ def test_a_second_run_in_one_directory_is_kept_out(data: str, tmp_path: pathlib.
     with (out / ".lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         for resume, overwrite in ((False, False), (True, False), (False, True)):
-            with pytest.raises(errors.UserError, match=r"another run is writing here; choose another --out$"):
+            with pytest.raises(errors.UserError, match=r"another run is writing here; choose another out$"):
                 experiment.run(settings(data), out, resume=resume, overwrite=overwrite)
     assert [path.name for path in out.iterdir()] == [".lock"]
 
@@ -401,7 +401,7 @@ def test_a_second_run_in_one_directory_is_kept_out(data: str, tmp_path: pathlib.
 def test_a_run_is_not_replaced_unless_asked(data: str, tmp_path: pathlib.Path) -> None:
     out = tmp_path / "out"
     first = experiment.run(settings(data, rounds=1), out)
-    with pytest.raises(errors.UserError, match="holds a run already; add --resume to go on with it, --overwrite"):
+    with pytest.raises(errors.UserError, match="holds a run already; add resume=True to go on with it, overwrite=True"):
         experiment.run(settings(data, rounds=1), out)
     (out / "stale.txt").write_text("of the earlier run")
     second = experiment.run(settings(data, rounds=2, seed=5), out, overwrite=True)

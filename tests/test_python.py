@@ -276,3 +276,15 @@ def test_the_function_study_keeps_its_name_whatever_is_imported() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
     script = "import fedmed.study.plan, fedmed; assert callable(fedmed.study)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_where_a_run_lies_already_python_is_told_its_arguments(
+    folder: pathlib.Path, run_folder: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(fedmed.UserError, match="add resume=True to go on with it, overwrite=True to replace it, or ch"):
+        fedmed.run("config.toml", run_folder)
+    with pytest.raises(fedmed.UserError, match=r"is not empty and holds no study; choose another out$"):
+        fedmed.study("config.toml", run_folder)
+    assert cli.main(["run", "config.toml", "--out", str(run_folder)]) == 2
+    told = capsys.readouterr().err
+    assert "add --resume to go on with it, --overwrite to replace it, or choose another --out" in told

@@ -10,6 +10,7 @@ from typing import Any
 _PUBLIC = {
     "Algorithm": "algorithm",
     "ClientOutput": "algorithm",
+    "ClientStep": "algorithm",
     "METRICS": "algorithm",
     "Rows": "algorithm",
     "Training": "algorithm",

@@ -4,8 +4,8 @@ from fedmed.models.spec import KerasModel, Spec, models
 from fedmed.system import errors
 
 
-def _image(spec: Spec, name: str) -> tuple[int, ...]:
-    if not isinstance(spec.inputs, tuple) or len(spec.inputs) != 3:
+def _image(spec: Spec, name: str, least: int = 3) -> tuple[int, ...]:
+    if not isinstance(spec.inputs, tuple) or not least <= len(spec.inputs) <= 3:
         raise errors.ModelError(f"model.name: {name} needs images [height, width, channels], got inputs {spec.inputs}")
     return spec.inputs
 
@@ -56,7 +56,7 @@ def mcmahan_2nn(spec: Spec) -> KerasModel:
     layers = tf.keras.layers
     return tf.keras.Sequential(
         [
-            layers.Input(_image(spec, "mcmahan_2nn")),
+            layers.Input(_image(spec, "mcmahan_2nn", least=2)),
             layers.Flatten(),
             layers.Dense(200, activation="relu"),
             layers.Dense(200, activation="relu"),

@@ -131,7 +131,7 @@ def _train(tasks: Sequence[Assignment], out: pathlib.Path, quiet: bool, here: bo
 def _read(task: Assignment) -> Result:
     found = results.read(task.path, task.identity.key)
     if found is None:
-        raise errors.UserError(f"{task.path}: the result of a model has gone; the same command trains it again")
+        raise errors.UserError(f"{task.path}: the result of a model has gone; starting the study again trains it again")
     return found
 
 

@@ -47,7 +47,8 @@ class Pool:
 
     def __enter__(self) -> "Pool":
         threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": str(self._lanes), "OMP_NUM_THREADS": "1"}
-        environment = {**os.environ, **threads}
+        found = {"PYTHONPATH": os.pathsep.join(sys.path)}  # plugins beside a script
+        environment = {**os.environ, **threads, **found}
         with self._log.open("wb") as log:
             for _ in range(self._count):
                 process = subprocess.Popen(
@@ -102,7 +103,7 @@ class Pool:
             code = process.wait()
             why = f"killed by signal {-code}; out of memory?" if code < 0 else f"status {code}, see {self._log}"
             raise errors.UserError(
-                f"study: the process that trained {task.job.name} ended ({why}); the same command goes on"
+                f"study: the process that trained {task.job.name} ended ({why}); starting the study again goes on"
             ) from None
         if reply.error:
             raise errors.UserError(reply.error)

@@ -61,7 +61,7 @@ def _one_seed(view: View) -> Section | None:
     if len(view.study["seeds"]) != 1:
         return None
     said = "The study has one seed, and one seed cannot show how much the answer depends on the split of the patients."
-    return Section("seeds", "Does the answer depend on the seed", [Text(f"{said} Give more with --seeds.")])
+    return Section("seeds", "Does the answer depend on the seed", [Text(f"{said} Give more with study.seeds.")])
 
 
 def seeds(view: View) -> Section | None:
