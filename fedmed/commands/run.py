@@ -1,5 +1,6 @@
 """`fedmed run CONFIG`: one run, from a config to a run directory and a table for each hospital."""
 
+import contextlib
 import pathlib
 import shlex
 import sys
@@ -36,7 +37,8 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
         except BaseException:  # a stop in the middle of an import can come out as any error
             if asked.status is None:
                 raise
-            print(_how_to_go_on(arguments[0], out, values), file=sys.stderr)
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                print(_how_to_go_on(arguments[0], out, values), file=sys.stderr)
             return asked.status
     if not values.quiet:
         from fedmed.reporting import tables

@@ -1,5 +1,6 @@
 """`fedmed study CONFIG`: is federation worth it, and for whom; the verdict for each hospital, and a page."""
 
+import contextlib
 import pathlib
 import shlex
 import sys
@@ -35,7 +36,8 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
         except BaseException:  # a stop in the middle of an import can come out as any error
             if asked.status is None:
                 raise
-            print("stopped; the same command goes on", file=sys.stderr)
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                print("stopped; the same command goes on", file=sys.stderr)
             return asked.status
     return 0
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run cleanly: files closed, worker ended, and soon, whatever a library does with them."""
+"""Ctrl-C, SIGTERM and a lost terminal end a run cleanly, and soon, whatever a library does with them."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 GRACE_SECONDS = 4.0
-_STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+_STATUS = {signal.SIGHUP: 129, signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Interruption:
@@ -41,10 +41,11 @@ class Interruption:
 
 @contextlib.contextmanager
 def watched() -> Iterator[Interruption]:
-    """Turns SIGINT and SIGTERM into KeyboardInterrupt inside the block, which has 4 s to end before the process does.
+    """Turns SIGINT, SIGTERM and SIGHUP into KeyboardInterrupt inside the block, which has 4 s to end before we do.
 
-    KeyboardInterrupt for both, since event loops pass it on where they swallow other exceptions. Should the time not
-    do, the kernel ends our worker with us, and the next run removes the clients' files.
+    SIGHUP, of a terminal or an ssh that is gone, stays ignored where it is, as under nohup. KeyboardInterrupt for all,
+    since event loops pass it on where they swallow other exceptions. Should the time not do, the kernel ends our worker
+    with us, and the next run removes the clients' files.
     """
     asked = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -65,7 +66,8 @@ def watched() -> Iterator[Interruption]:
         else:
             hook_before(unraisable)
 
-    handlers_before = {number: signal.signal(number, stop) for number in _STATUS}
+    numbers = [number for number in _STATUS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+    handlers_before = {number: signal.signal(number, stop) for number in numbers}
     hook_before, sys.unraisablehook = sys.unraisablehook, lost
     try:
         yield asked
