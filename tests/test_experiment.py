@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import tiny
 
@@ -642,12 +641,58 @@ def test_a_killed_runs_files_are_removed_by_the_next_one(
     from fedmed.data import store
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    gone = next(pid for pid in range(2**22 - 1, 0, -1) if not psutil.pid_exists(pid))
-    (tmp_path / f"fedmed-clients-{gone}-x").mkdir()
-    (tmp_path / f"fedmed-clients-{os.getpid()}-x").mkdir()
-    (tmp_path / "fedmed-clients-notes").mkdir()
+    for name in ("fedmed-clients-abandoned", "fedmed-clients-others"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "000000.bin").touch()
+    (tmp_path / "fedmed-clients-notes.txt").touch()
+    others = os.open(tmp_path / "fedmed-clients-others", os.O_RDONLY)  # of a process that cannot be seen from here
+    fcntl.flock(others, fcntl.LOCK_EX)
+    mine = store.ClientStore({"a": tiny.rows(3, seed=0)})
     store.remove_abandoned()
-    assert {path.name for path in tmp_path.iterdir()} == {f"fedmed-clients-{os.getpid()}-x", "fedmed-clients-notes"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        mine.folder.name, "fedmed-clients-others", "fedmed-clients-notes.txt"
+    }  # fmt: skip
+    os.close(others)
+    mine.close()
+    mine.close()
+    store.remove_abandoned()
+    assert {path.name for path in tmp_path.iterdir()} == {"fedmed-clients-notes.txt"}
+
+
+OWNER = """
+import os, subprocess, sys, time
+from fedmed.data import store
+import tiny
+mine = store.ClientStore({"a": tiny.rows(3, seed=0)})
+started = subprocess.Popen(["sleep", "100"], stdout=subprocess.DEVNULL, close_fds=False)
+forked = os.fork()
+if forked == 0:
+    os.close(1)
+    mine.close()  # not its own
+    time.sleep(100)
+print(mine.folder, started.pid, forked, flush=True)
+time.sleep(100)
+"""
+
+
+def test_a_killed_runs_children_do_not_keep_its_files(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fedmed.data import store
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    environment = dict(os.environ, TMPDIR=str(tmp_path), PYTHONPATH=f"{TESTS}:{TESTS.parent}")
+    with subprocess.Popen([sys.executable, "-c", OWNER], env=environment, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        folder, *children = owner.stdout.readline().split()
+        try:
+            store.remove_abandoned()
+            assert pathlib.Path(folder, "000000.bin").is_file()
+            owner.kill()
+            owner.wait(timeout=10)
+            store.remove_abandoned()
+            assert not pathlib.Path(folder).exists()
+        finally:
+            for child in children:
+                os.kill(int(child), signal.SIGKILL)
 
 
 def test_it_runs_under_absl_before_tensorflow_is_imported(tmp_path: pathlib.Path) -> None:

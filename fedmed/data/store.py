@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import dataclasses
+import fcntl
 import os
 import pathlib
 import shutil
@@ -10,7 +11,6 @@ import tempfile
 from collections.abc import Mapping
 
 import numpy as np
-import psutil
 
 from fedmed.data.examples import Examples
 
@@ -39,12 +39,14 @@ def layout(examples: Examples) -> tuple[Field, ...]:
 class ClientStore:
     """A private temporary folder with one file a client; removed on close, at exit, or by the next run after a crash.
 
-    The file is the little-endian bytes of each field, one field after the other.
+    The file is the little-endian bytes of each field, one field after the other. The folder is locked as long as its
+    owner lives: a process id would say nothing to a process of another container that shares the temporary folder.
     """
 
     def __init__(self, clients: Mapping[str, Examples]) -> None:
         remove_abandoned()
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        self.folder, self._lock = _locked_folder()
+        self._owner = os.getpid()
         atexit.register(self.close)
         self.layout = layout(next(iter(clients.values())))
         self.paths = {client: self.folder / f"{number:06d}.bin" for number, client in enumerate(clients)}
@@ -59,15 +61,44 @@ class ClientStore:
                 file.write(np.ascontiguousarray(array, dtype=little).tobytes())
 
     def close(self) -> None:
-        """Removes the folder; may be called twice."""
+        """Removes the folder; may be called twice, and does nothing in a forked child, whose folder it is not."""
         atexit.unregister(self.close)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if os.getpid() == self._owner and self._lock in _LOCKS:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            _LOCKS.remove(self._lock)
+            os.close(self._lock)
+
+
+_LOCKS: set[int] = set()
+"""Open folders that this process has locked; programs that it starts do not get them (close-on-exec)."""
+
+
+def _close_locks() -> None:
+    while _LOCKS:
+        os.close(_LOCKS.pop())
+
+
+os.register_at_fork(after_in_child=_close_locks)  # or a child that outlives its parent would keep the lock
+
+
+def _locked_folder() -> tuple[pathlib.Path, int]:
+    """Makes a folder and locks it; it gets its name only then, since one without a lock is taken for abandoned."""
+    made = pathlib.Path(tempfile.mkdtemp(prefix=f".{_PREFIX}"))
+    lock = os.open(made, os.O_RDONLY | os.O_DIRECTORY)
+    with contextlib.suppress(OSError):  # a file system that has no locks has none for whoever would remove it either
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    _LOCKS.add(lock)
+    return made.rename(made.with_name(made.name.removeprefix("."))), lock
 
 
 def remove_abandoned() -> None:
-    """Removes client folders whose process is gone (it was killed before it could clean up)."""
+    """Removes client folders that nobody has locked: their process was killed before it could clean up."""
     for folder in pathlib.Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with contextlib.suppress(ValueError, OSError):
-            owner = int(folder.name.removeprefix(_PREFIX).split("-")[0])
-            if not psutil.pid_exists(owner) and folder.stat().st_uid == os.getuid():
-                shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(lock).st_uid == os.getuid():
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
