@@ -69,6 +69,29 @@ def test_labels_of_shape_n_by_1_and_amounts(tmp_path: pathlib.Path) -> None:
     assert arrays(path=saved(tmp_path, x=X, y=Y), task="count").examples.y.dtype == np.float32
 
 
+@pytest.mark.parametrize("value", [-9, 10, 1e30])
+def test_a_stray_label_makes_no_class_and_is_not_shown(tmp_path: pathlib.Path, value: float) -> None:
+    y = np.append(np.arange(20) % 2, [value])
+    path = saved(tmp_path, x=np.zeros((21, 2)), y=y)
+    with pytest.raises(
+        errors.DataError, match=r"^data\.args\.path: 1 of 21 labels are values that fewer than 5"
+    ) as caught:
+        arrays(path=path)
+    assert str(value) not in str(caught.value)
+    assert arrays(path=path, task="regression").task == "regression"
+
+
+@pytest.mark.parametrize(
+    ("counts", "task"),
+    [((2, 2, 2), "multiclass"), ((9, 4, 4), "multiclass"), ((9, 9, 5), "multiclass"), ((2, 3), "binary")],
+)
+def test_few_rows_of_every_class_are_classes_all_the_same(
+    tmp_path: pathlib.Path, counts: tuple[int, ...], task: str
+) -> None:
+    y = np.repeat(np.arange(len(counts)), counts)
+    assert arrays(path=saved(tmp_path, x=np.zeros((len(y), 2)), y=y)).task == task
+
+
 OBJECTS = np.array([[1], [1, 2], [3], [4], [5], [6]], dtype=object)
 
 

@@ -194,6 +194,19 @@ def test_a_stray_value_makes_no_class_and_is_not_shown(tmp_path: pathlib.Path) -
     assert (data.task, len(data.examples), data.rows_left_out) == ("binary", 30, 1)
 
 
+@pytest.mark.parametrize("value", ["-9", "10", "1e30", "0.5"])
+def test_a_stray_number_makes_no_class_and_is_not_shown(tmp_path: pathlib.Path, value: str) -> None:
+    rows = "".join(f"{'AB'[i % 2]},{i % 7},{int(i % 3 > 0)}\n" for i in range(30))
+    path = written(tmp_path, "hospital,age,died\n" + rows + f"A,3,{value}\n")
+    for task in ("auto", "multiclass", "binary"):
+        message = refused(path, group=None, task=task)
+        assert "data.args.label: column 'died': 1 of 31 rows hold values that fewer than 5 rows share" in message
+        assert value not in message
+    data = table(path=path, label="died", site="hospital", missing=[value], drop_missing_label=True)
+    assert (data.task, len(data.examples)) == ("binary", 30)
+    assert table(path=path, label="died", site="hospital", task="regression").task == "regression"
+
+
 def test_decimal_commas_are_told_by_the_setting_they_need(tmp_path: pathlib.Path) -> None:
     rows = "".join(f"A;{60 + i},{i % 4};{i % 2};1,{i % 100:03}\n" for i in range(30))
     path = written(tmp_path, "hospital;age;died;drug\n" + rows)

@@ -35,7 +35,13 @@ def arrays(*, path: str, task: labels.TaskChoice = "auto") -> Dataset:
     _check_keys(stored)
     y = label(stored["y"], f"{_WHERE}: y")
     y_test = label(stored["y_test"], f"{_WHERE}: y_test") if "y_test" in stored else y[:0]
-    encoded = labels.encode(np.concatenate([y, y_test]), task, f"{_WHERE}: y")
+    values = np.concatenate([y, y_test])
+    if rare := labels.stray_rows(values, task):
+        raise errors.DataError(
+            f"{_WHERE}: {rare} of {len(values)} labels are values that fewer than {labels.RARE} rows share; a typing "
+            'error? Correct or leave out these rows; for amounts set task = "regression" or "count"'
+        )
+    encoded = labels.encode(values, task, f"{_WHERE}: y")
     site, group = (
         names(stored[key], f"{_WHERE}: {key}", len(y)) if key in stored else None for key in ("site", "group")
     )

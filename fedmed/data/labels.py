@@ -9,6 +9,8 @@ from fedmed.system import errors
 
 TaskChoice: TypeAlias = Literal["auto", "binary", "multiclass", "regression", "count"]
 MOST_CLASSES = 20
+RARE = 5
+"""A class that fewer rows hold may be a typing error, and its name a patient's."""
 
 
 class Labels(NamedTuple):
@@ -48,6 +50,21 @@ def encode(values: Array, task: TaskChoice, where: str, positive: str | None = N
         if positive == names[0]:
             y, names = 1 - y, names[::-1]
     return Labels(y, chosen, len(names), tuple(names))
+
+
+def stray_rows(values: Array, task: TaskChoice) -> int:
+    """Returns how many rows hold values that fewer than 5 rows share beside two values that are common.
+
+    One -9 or 10 in a label of 0 and 1 would make a third class of a patient's value. Where all values are few they may
+    well be classes; amounts are told by their being many, or by the task.
+    """
+    distinct, counts = np.unique(values, return_counts=True)
+    few = counts < RARE
+    rows, common = int(counts[few].sum()), int((~few).sum())
+    if task in ("regression", "count") or common < 2:
+        return 0
+    are_classes = task != "auto" or is_text(values) or (len(distinct) <= MOST_CLASSES and _whole(distinct))
+    return rows if are_classes or (common == 2 and rows < RARE) else 0
 
 
 def is_text(values: Array) -> bool:

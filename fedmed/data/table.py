@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 _WHERE = "data.args"
 _SHOWN = 12
-_RARE = 5  # a class of fewer rows is rather a typing error, and its name would be a patient's value
 
 
 @registries.datasets.register("table")
@@ -133,13 +132,15 @@ def _decimal_commas(role: str, names: Sequence[str]) -> str:
 
 
 def _check_no_class_is_rare(y: Array, label: str, task: labels.TaskChoice) -> None:
-    if not labels.is_text(y) or task in ("regression", "count"):
-        return
-    counts = np.unique(y, return_counts=True)[1]
-    if len(counts) > 2 and (rare := int(counts[counts < _RARE].sum())):
+    rare, counts = labels.stray_rows(y, task), np.unique(y, return_counts=True)[1]
+    if labels.is_text(y) and task not in ("regression", "count") and len(counts) > 2:
+        rare = int(counts[counts < labels.RARE].sum())
+    if rare:
+        amounts = "" if labels.is_text(y) else '; for amounts set task = "regression" or "count"'
         raise errors.DataError(
-            f"{_WHERE}.label: column {label!r}: {rare} of {len(y)} rows hold values that fewer than {_RARE} rows "
+            f"{_WHERE}.label: column {label!r}: {rare} of {len(y)} rows hold values that fewer than {labels.RARE} rows "
             "share; a typing error? Correct them, or name them in `missing` and set drop_missing_label = true"
+            f"{amounts}"
         )
 
 
