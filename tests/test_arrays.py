@@ -2,6 +2,7 @@
 
 import pathlib
 import pickle
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,37 @@ OBJECTS = np.array([[1], [1, 2], [3], [4], [5], [6]], dtype=object)
 def test_wrong_arrays_end_in_one_line(tmp_path: pathlib.Path, stored: dict[str, Any], expected: str) -> None:
     with pytest.raises(errors.DataError) as caught:
         arrays(path=saved(tmp_path, **stored))
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def npy(shape: tuple[int, ...], kind: str = "<f8") -> bytes:
+    """Returns the header of an .npy file that claims a shape, with no value behind it."""
+    header = repr({"descr": kind, "fortran_order": False, "shape": shape}).encode()
+    header += b" " * (63 - (len(header) + 10) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("x.npy", npy((10**12, 2)), "data.args.path: '"),
+        ("x.npy", npy((10**30,)), "is no .npz file, or a damaged one"),
+        ("x.npy", npy((2,), "|S1000000000000"), "data.args.path: '"),
+        ("x.npy", b"\x93NUMPY\x01\x00\x14\x00" + b"{" * 20, "is no .npz file, or a damaged one"),
+        ("x.npy", npy((6, 2)), "is no .npz; save plain arrays"),
+        ("x.npy", b"hello", "'x' in "),
+        ("x.txt", b"hello", "is no array; save it with numpy.savez"),
+    ],
+)
+def test_members_that_are_no_arrays_end_in_one_line(
+    tmp_path: pathlib.Path, name: str, content: bytes, expected: str
+) -> None:
+    path = saved(tmp_path, y=Y)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, content)
+    with pytest.raises(errors.DataError) as caught:
+        arrays(path=path)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
 

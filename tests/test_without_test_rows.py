@@ -10,11 +10,16 @@ from fedmed.reporting import tables
 from fedmed.runs import experiment
 
 
-@pytest.mark.parametrize("labels", [np.arange(24) % 2, np.arange(24) % 3, np.arange(24) / 7])
-def test_a_run_without_test_rows_ends_with_a_reason_for_each_metric(tmp_path: pathlib.Path, labels: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    ("labels", "fraction"),
+    [(np.arange(24) % 2, 0.0), (np.arange(24) % 3, 0.0), (np.arange(24) / 7, 0.0), (np.arange(24) % 3, 1e-320)],
+)
+def test_a_run_without_test_rows_ends_with_a_reason_for_each_metric(
+    tmp_path: pathlib.Path, labels: np.ndarray, fraction: float
+) -> None:
     x = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
     np.savez(tmp_path / "own.npz", x=x, y=labels, site=np.repeat(["a", "b"], 12))
-    data = {"args": {"path": str(tmp_path / "own.npz")}, "test_fraction": 0.0}
+    data = {"args": {"path": str(tmp_path / "own.npz")}, "test_fraction": fraction}
     summary = experiment.run(tiny.settings("tiny_models:linear", data=data), tmp_path / "out")
     for own in summary["final"]["clients"].values():
         assert (own["train_rows"], own["test_rows"]) == (12, 0)

@@ -1,5 +1,6 @@
 """The user's own arrays: images, signals or several inputs in one NumPy .npz file."""
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -56,14 +57,20 @@ def _load(path: str) -> dict[str, Array]:
     file = found(path, _WHERE)
     try:
         with np.load(file, allow_pickle=False) as opened:
-            return {key: opened[key] for key in opened.files}
+            stored = {key: opened[key] for key in opened.files}
     except ValueError:
         # Unpickling would run code that a stranger may have put there.
         raise errors.DataError(f"{_WHERE}: {path!r} holds Python objects or is no .npz; save plain arrays") from None
     except (TypeError, AttributeError):
         raise errors.DataError(f"{_WHERE}: {path!r} is one array; save it with numpy.savez(x=..., y=...)") from None
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error):
+    except MemoryError:
+        raise errors.DataError(f"{_WHERE}: {path!r} has, or claims to have, more values than memory holds") from None
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, OverflowError, tokenize.TokenError, SyntaxError):
         raise errors.DataError(f"{_WHERE}: {path!r} is no .npz file, or a damaged one") from None
+    for key, array in stored.items():
+        if not isinstance(array, np.ndarray):  # NumPy returns the bytes of what is no .npy
+            raise errors.DataError(f"{_WHERE}: {errors.shown(key)} in {path!r} is no array; save it with numpy.savez")
+    return stored
 
 
 def _check_keys(stored: Mapping[str, Array]) -> None:

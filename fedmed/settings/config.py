@@ -4,12 +4,11 @@ import copy
 import dataclasses
 import math
 import pathlib
-import tomllib
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from fedmed.settings import registry
+from fedmed.settings import registry, toml_file
 from fedmed.settings import study as studies
 from fedmed.settings.overrides import apply_overrides, set_value
 from fedmed.settings.ranges import check_range, setting
@@ -178,24 +177,12 @@ def load(path: str | pathlib.Path, overrides: Sequence[str] = ()) -> RunConfig:
         ConfigError: the file is missing or is not TOML, or a setting is unknown, of the wrong type or out of range.
     """
     file = pathlib.Path(path)
-    tree = read(file)
+    tree = toml_file.read(file)
     _anchor_data_path(tree, file.parent)
     apply_overrides(tree, overrides)
     _anchor_data_path(tree, pathlib.Path.cwd())
     tree.setdefault("name", file.stem)
     return parse(tree)
-
-
-def read(file: pathlib.Path) -> dict[str, Any]:
-    """Reads a TOML file into plain tables; ConfigError when it is missing or is not TOML."""
-    if not file.is_file():
-        beside = sorted(p.name for p in file.parent.glob("*.toml")) if file.parent.is_dir() else []
-        hint = errors.nearest(file.name, beside) or (f"; there are: {', '.join(beside)}" if beside else "")
-        raise errors.ConfigError(f"{file}: no such config{hint}")
-    try:
-        return tomllib.loads(file.read_text())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise errors.ConfigError(f"{file}: not valid TOML: {error}") from None
 
 
 def _anchor_data_path(tree: dict[str, Any], folder: pathlib.Path) -> None:
@@ -208,7 +195,9 @@ def parse(tree: Mapping[str, Any]) -> RunConfig:
     """Builds the settings from plain tables; ConfigError names the setting, what was got and what is allowed."""
     config = _section(RunConfig, tree, "")
     if (name := config.name).strip() in ("", ".", "..") or not name.isprintable() or {"/", "\\"} & set(name):
-        raise errors.ConfigError(f"name: expected one line, not '', '.' or '..', without '/' and '\\', got {name!r}")
+        raise errors.ConfigError(
+            f"name: expected one line, not '', '.' or '..', without '/' and '\\', got {errors.shown(name)}"
+        )
     if config.cohort.size is not None and config.cohort.fraction is not None:
         raise errors.ConfigError("cohort: give size or fraction, not both")
     studies.check(config.study, config.arms)
@@ -245,7 +234,7 @@ def _section(kind: type, tree: Mapping[str, Any], where: str) -> Any:
 def _value(field: dataclasses.Field, hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, Mapping):
-            raise errors.ConfigError(f"{where}: expected a table, got {value!r}")
+            raise errors.ConfigError(f"{where}: expected a table, got {errors.shown(value)}")
         return _section(typing.cast(type, hint), value, where)
     if typing.get_origin(hint) is tuple and dataclasses.is_dataclass(kind := typing.get_args(hint)[0]):
         return _sections(typing.cast(type, kind), value, where)
@@ -260,7 +249,7 @@ def _value(field: dataclasses.Field, hint: Any, value: Any, where: str) -> Any:
 
 def _sections(kind: type, value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(table, Mapping) for table in value):
-        raise errors.ConfigError(f"{where}: expected tables, [[{where}]], got {value!r}")
+        raise errors.ConfigError(f"{where}: expected tables, [[{where}]], got {errors.shown(value)}")
     return tuple(_section(kind, table, f"{where}[{number}]") for number, table in enumerate(value))
 
 

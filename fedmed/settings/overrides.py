@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
+from fedmed.settings import toml_file
 from fedmed.system import errors
 
 
@@ -14,12 +15,12 @@ def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> None:
         ConfigError: an override is no "key.path=value", or goes through a setting that is no table.
     """
     for place, override in enumerate(overrides):
-        where = errors.argument(f"overrides[{place}], {override!r}", f"--set {override!r}")
+        where = errors.argument(f"overrides[{place}], {errors.shown(override)}", f"--set {errors.shown(override)}")
         path, equals, text = override.partition("=")
         if not equals or not all(key.strip() for key in path.split(".")):
             raise errors.ConfigError(f"{where}: expected key.path=value, such as client.learning_rate=0.1")
         try:
-            value = tomllib.loads(f"value = {text}")["value"]
+            value = toml_file.loads(f"value = {text}", where)["value"]
         except tomllib.TOMLDecodeError:
             value = text
         set_value(tree, path, None if text.strip() == "none" else value, where)

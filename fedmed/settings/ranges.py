@@ -36,4 +36,6 @@ def check_range(limits: Mapping[str, Any], value: float, where: str) -> None:
         f"<= {most}" if most is not None else "",
         f"< {below}" if below is not None else "",
     ]
-    raise errors.ConfigError(f"{where}: expected a number {' and '.join(b for b in bounds if b)}, got {value!r}")
+    raise errors.ConfigError(
+        f"{where}: expected a number {' and '.join(b for b in bounds if b)}, got {errors.shown(value)}"
+    )

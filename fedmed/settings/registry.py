@@ -10,6 +10,8 @@ from fedmed.system import errors
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_INT64 = 2**63
+
 _PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
 
 
@@ -92,7 +94,9 @@ def converted(value: Any, hint: Any, where: str) -> Any:
     """
     fits, result = _convert(value, hint)
     if not fits:
-        raise errors.ConfigError(f"{where}: expected {described(hint)}, got {value!r}")
+        raise errors.ConfigError(f"{where}: expected {described(hint)}, got {errors.shown(value)}")
+    if isinstance(value, int) and not -_INT64 <= value < _INT64:
+        raise errors.ConfigError(f"{where}: expected a number of 64 bits, as TOML has them, got {errors.shown(value)}")
     return result
 
 
@@ -118,7 +122,7 @@ def _convert(value: Any, hint: Any) -> tuple[bool, Any]:
     if hint is type(None):
         return value is None, value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return True, float(value)
+        return (True, float(value)) if -_INT64 <= value < _INT64 else (True, value)
     return isinstance(value, hint) and not (hint is not bool and isinstance(value, bool)), value
 
 

@@ -52,6 +52,22 @@ class ModelError(UserError):
     """A model cannot be built or does not fit its data."""
 
 
+_LONGEST = 100
+
+
+def shown(value: object) -> str:
+    """Returns a value as a message quotes it: one of thousands of characters is cut."""
+    try:
+        return shortened(repr(value))
+    except ValueError:  # Python does not write whole numbers of more than 4,300 digits
+        return "a number of thousands of digits"
+
+
+def shortened(text: str) -> str:
+    """Returns a text of at most 100 characters, cut in its middle."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 21]}…{text[-20:]}"
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Returns " (did you mean 'x'?)" for the closest allowed name, or "" when none is close."""
     close = difflib.get_close_matches(name, list(allowed), n=1)
@@ -61,4 +77,5 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 def unknown(where: str, kind: str, name: object, allowed: Iterable[str]) -> str:
     """Words the message for a name that is not among the allowed ones."""
     names = sorted(allowed)
-    return f"{where}: unknown {kind} {name!r}{nearest(str(name), names)}; allowed: {', '.join(names) or 'none'}"
+    meant = nearest(str(name), names)
+    return f"{shortened(where)}: unknown {kind} {shown(name)}{meant}; allowed: {', '.join(names) or 'none'}"
