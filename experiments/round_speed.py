@@ -26,7 +26,7 @@ from absl import flags
 
 from experiments import programs
 from experiments.speed import workloads
-from fedmed.system import errors, files
+from fedmed.system import errors, files, machine, quiet
 
 CONTENDERS = ("fedmed", "fedmed_tff", "tff", "handwritten")
 PEERS = ("flower", "pfl")
@@ -194,6 +194,8 @@ def main(argv: Sequence[str]) -> None:
     if FLAGS.json:
         programs.check_writable("--json", pathlib.Path(FLAGS.json).parent)
     results: list[dict[str, Any]] = []
+    quiet.silence()  # here too, so that what is recorded is what the contenders inherit
+    print(_words(processor := machine.processor()), flush=True)
     names = list(dict.fromkeys([*FLAGS.contenders, *(PEERS if FLAGS.peers else ())]))
     for workload in FLAGS.workloads:
         print(f"\n{workload}: {workloads.WHAT[workload]}", flush=True)
@@ -201,8 +203,44 @@ def main(argv: Sequence[str]) -> None:
         print(table(found), flush=True)
         results += found
     if FLAGS.json:
-        machine = {"cores": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
-        files.write_atomically(pathlib.Path(FLAGS.json), json.dumps({"machine": machine, "results": results}, indent=2))
+        found = {"machine": _machine(processor), "results": results}
+        files.write_atomically(pathlib.Path(FLAGS.json), json.dumps(found, indent=2))
+
+
+# Variables that change which kernels run, or on how many threads.
+_KERNELS = (
+    "TF_ENABLE_",
+    "TF_DISABLE_",
+    "TF_NUM_",
+    "TF_XLA_",
+    "OMP_",
+    "KMP_",
+    "MKL_",
+    "ONEDNN_",
+    "DNNL_",
+    "XLA_",
+    "MALLOC_",
+    "LD_PRELOAD",
+)
+
+
+def _machine(processor: machine.Processor) -> dict[str, Any]:
+    """Returns what figures depend on besides the programs."""
+    environment = {name: value for name, value in sorted(os.environ.items()) if name.startswith(_KERNELS)}
+    return {
+        "processor": processor.model,
+        "cores": processor.cores,
+        "instructions": processor.instructions,
+        "onednn": environment.get("TF_ENABLE_ONEDNN_OPTS", "TensorFlow's choice"),
+        "environment": environment,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def _words(processor: machine.Processor) -> str:
+    onednn = os.environ.get("TF_ENABLE_ONEDNN_OPTS", "TensorFlow's choice")
+    return f"{processor.model}, {processor.cores} cores, {' '.join(processor.instructions)}; oneDNN: {onednn}"
 
 
 if __name__ == "__main__":

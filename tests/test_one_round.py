@@ -114,6 +114,22 @@ def test_loss_and_hits_are_sums_over_the_rows_as_they_were_met(on_tff: tiny.Roun
         assert once.reports[number, HITS] == np.sum((p[:, 0].numpy() > 0.5) == own.y)
 
 
+def test_a_rounds_computation_is_sent_to_the_worker_once(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent, create = [], tff.framework.RemoteExecutorGrpcStub.create_value
+
+    def counted(self: Any, request: Any) -> Any:
+        sent.append(request.value.WhichOneof("value"))
+        return create(self, request)
+
+    monkeypatch.setattr(tff.framework.RemoteExecutorGrpcStub, "create_value", counted)
+    with tiny.set_up(settings("tff"), tiny.clients(SIZES), worker) as (_, next_round):
+        state = next_round().state
+        sent.clear()
+        next_round(state)
+    assert sent.count("computation") == 0
+    assert sent.count("federated") == 3  # the state, the learning rate and the lanes' work
+
+
 def test_one_client_full_batch_equals_plain_sgd(worker: Worker) -> None:
     held = tiny.clients([9])
     changes = settings("tff", lanes=1, batch_size="full", epochs=1)

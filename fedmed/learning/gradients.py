@@ -1,7 +1,7 @@
 """Faster gradients on a CPU for models that know nothing of them: the same values as TensorFlow's, to float32 rounding.
 
 While a user's model is called, some kinds of operation get another gradient function (TensorFlow's gradient override
-map). Measured on one core of a Xeon, on the two CNNs of the MNIST literature:
+map). Chosen on one core of a Xeon, on the two CNNs of the MNIST literature:
 
 * max-pooling: see `fedmed.learning.max_pool`.
 * ReLU before max-pooling: where a window's maximum is not positive, all of the window's gradient is zero, so the rule
@@ -10,6 +10,10 @@ map). Measured on one core of a Xeon, on the two CNNs of the MNIST literature:
 * any other bias on images: oneDNN would fuse its gradient into the filter's, a kernel that takes up to twice as long.
 * the inputs of a large dense layer: in small batches, oneDNN's kernel for a transposed matrix runs at half the speed of
   the memory that the matrix comes from.
+
+On one core of an AMD EPYC of the fourth generation, with oneDNN, all of them together make a client's training of the
+small CNN 1.08 times as fast (of which 1.10 by the bias alone; ReLU's is worth 1.04 and the dense layer's nothing), and
+of the large CNN neither faster nor slower: each is within the 5 % that measurements scatter.
 
 Gradients must then be taken with `tf.gradients`, which honours the overrides; a GradientTape does not.
 """

@@ -1,13 +1,49 @@
-"""What a run is recorded to have run on and taken: versions and memory."""
+"""What a run is recorded to have run on and taken: versions, processor and memory."""
 
 import contextlib
 import importlib.metadata
+import os
+import pathlib
 import platform
 import sys
+from typing import NamedTuple
 
 import psutil
 
 _PACKAGES = ("fedmed", "tensorflow-federated", "tensorflow-cpu", "keras", "numpy", "scikit-learn")
+# Those that decide which of TensorFlow's and oneDNN's kernels run, as /proc/cpuinfo spells them.
+_INSTRUCTIONS = (
+    "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_bf16", "amx_int8",
+    "asimd",
+)  # fmt: skip
+
+
+class Processor(NamedTuple):
+    """A machine's processor.
+
+    Attributes:
+        model: its name; where the kernel tells only a part, such as "AMD EPYC", family and model number follow.
+        cores: logical ones that this machine has.
+        instructions: sets of instructions that kernels for dense arithmetic use, as /proc/cpuinfo names them.
+    """
+
+    model: str
+    cores: int
+    instructions: tuple[str, ...]
+
+
+def processor(cpuinfo: pathlib.Path = pathlib.Path("/proc/cpuinfo")) -> Processor:
+    """Returns what the operating system tells of the processor; outside Linux its name only."""
+    try:
+        lines = [line.partition(":") for line in cpuinfo.read_text().split("\n\n")[0].splitlines()]
+    except OSError:
+        lines = []
+    told = {name.strip(): value.strip() for name, _, value in lines}
+    found = set((told.get("flags") or told.get("Features", "")).split())
+    model = told.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in told:
+        model += f" (family {told['cpu family']}, model {told.get('model', '?')})"
+    return Processor(model, os.cpu_count() or 1, tuple(name for name in _INSTRUCTIONS if name in found))
 
 
 def packages() -> dict[str, str]:

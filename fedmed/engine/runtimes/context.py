@@ -27,17 +27,44 @@ def execution_context(worker: Worker) -> Any:
     """
     connection = _Connection(worker)
 
+    compiled: dict[int, tuple[Any, Any]] = {}
+
     def make_executor(cardinalities: Mapping[Any, int]) -> tff.framework.RemoteExecutor:
-        executor = tff.framework.RemoteExecutor(connection.stub())
+        executor = _Executor(connection.stub(), compiled)
         executor.set_cardinalities({tff.CLIENTS: 0, **cardinalities})
         return executor
 
     return tff.framework.SyncExecutionContext(
         executor_fn=python_executor_stacks.ResourceManagingExecutorFactory(executor_stack_fn=make_executor),
-        compiler_fn=compiler.desugar_and_transform_to_native,
         transform_args=tff.tensorflow.transform_args,
         transform_result=tff.tensorflow.transform_result,
     )
+
+
+class _Executor(tff.framework.RemoteExecutor):
+    """Compiles a computation once, and sends it once to the worker.
+
+    TFF's own context finds what it has compiled by the hash of the whole computation, and sends it anew in every call;
+    it holds the graph and the initial weights.
+
+    Args:
+        compiled: computations and what they compile to, by the computation's identity; kept alive, so that it is one.
+    """
+
+    def __init__(self, stub: tff.framework.RemoteExecutorGrpcStub, compiled: dict[int, tuple[Any, Any]]) -> None:
+        super().__init__(stub)
+        self._compiled = compiled
+        self._sent: dict[int, Any] = {}
+
+    async def create_value(self, value: Any, type_spec: Any = None) -> Any:
+        if not isinstance(value, tff.framework.ConcreteComputation):
+            return await super().create_value(value, type_spec)
+        if id(value) not in self._compiled:
+            self._compiled[id(value)] = value, compiler.desugar_and_transform_to_native(value)
+        if id(value) not in self._sent:
+            native = self._compiled[id(value)][1]
+            self._sent[id(value)] = await super().create_value(native, native.type_signature)
+        return self._sent[id(value)]
 
 
 class _Connection:
