@@ -123,9 +123,9 @@ def test_a_rounds_computation_is_sent_to_the_worker_once(worker: Worker, monkeyp
 
     monkeypatch.setattr(tff.framework.RemoteExecutorGrpcStub, "create_value", counted)
     with tiny.set_up(settings("tff"), tiny.clients(SIZES), worker) as (_, next_round):
-        state = next_round().state
+        position = next_round().position
         sent.clear()
-        next_round(state)
+        next_round(position)
     assert sent.count("computation") == 0
     assert sent.count("federated") == 3  # the state, the learning rate and the lanes' work
 

@@ -12,6 +12,7 @@ from fedmed.statistics import metrics
 
 OWN_ROWS = "each client's own test rows"
 SHARED_ROWS = "the data set's own test rows, reweighted to each client's label mix"
+NO_MIX = "the shared test rows are no client's own, and amounts have no label mix to reweight them by"
 
 Scores = dict[str, float | None]
 
@@ -84,7 +85,9 @@ class Evaluator:
             client: metrics.undefined(self._task, self._labels(client), own, self._weights.get(client))
             for client, own in p.clients.items()
         }
-        return {client: reasons for client, reasons in found.items() if reasons}
+        untold = {metric.name: f"{metric.label}: {NO_MIX}" for metric in metrics.METRICS[self._task]}
+        without = [client for client in self._federation.clients if client not in p.clients]
+        return {client: reasons for client, reasons in found.items() if reasons} | dict.fromkeys(without, untold)
 
     def _labels(self, client: str) -> Array:
         return self.y if self._shared is not None else self._clients.test[client].y
