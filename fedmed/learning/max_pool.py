@@ -9,7 +9,7 @@ XLA; op by op they are slower than the kernel, so graphs for the worker keep Ten
 
 How much it gains depends on the processor. On a Xeon the fused pass took 0.22 of 0.98 ms for a batch of 20 x 26 x 26 x
 32. On an AMD EPYC of the fourth generation oneDNN's kernel is the faster one, 0.18 against 0.23 ms, and the small
-CNN's training takes 0.90 of its time with the kernel (the large one's 1.00). There, the best that was found without
+CNN's training takes 0.94 of its time with the kernel (the large one's 1.00). There, the best that was found without
 XLA takes 0.44: slices of the window's four places, ReluGrad to compare and choose in one pass, and two concatenations.
 """
 
