@@ -94,10 +94,10 @@ def test_the_same_seed_deals_the_same_rows_and_another_does_not() -> None:
 PLUGIN = '''
 """A data set of one's own."""
 import numpy as np
-from fedmed.data import catalog
+from fedmed.data import registries
 from fedmed.data.examples import Dataset, Examples
 
-@catalog.datasets.register("{name}")
+@registries.datasets.register("{name}")
 def ours(*, rows: int) -> Dataset:
     x = np.zeros((rows, 2), np.float32)
     return Dataset("ours", Examples(x, np.arange(rows) % 2), task="binary", classes=2)

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import numpy as np
@@ -13,8 +13,16 @@ from fedmed.engine.runtimes.context import execution_context
 from fedmed.engine.runtimes.runtime import Reports
 from fedmed.engine.runtimes.worker import Worker
 from fedmed.learning.lane import LaneOutput, Work
-from fedmed.learning.program import FACTS_SPECS, RATE_SPEC, WORK_SPECS, Program, RoundFacts, specs_of
+from fedmed.learning.program import FACTS_SPECS, WORK_SPECS, Program, RoundFacts
 from fedmed.learning.values import Nest, Weights
+
+
+class _Sums(NamedTuple):
+    """What the server gets of all lanes; see `LaneOutput`."""
+
+    payloads: Nest
+    share: tf.Tensor
+    accepted: tf.Tensor
 
 
 def build_process(program: Program, initial: Weights) -> tff.templates.IterativeProcess:
@@ -30,35 +38,34 @@ def build_process(program: Program, initial: Weights) -> tff.templates.Iterative
         return program.initial_state(initial)
 
     state_type = initial_state.type_signature.result
-    received_type, work_type, facts_type = (
-        _type(specs) for specs in (specs_of(program.received), WORK_SPECS, FACTS_SPECS)
-    )
+    work_type, facts_type = _type(WORK_SPECS), _type(FACTS_SPECS)
 
-    @tff.tensorflow.computation(received_type, _type(RATE_SPEC), work_type)
-    def train(received: Any, learning_rate: Any, work: Any) -> LaneOutput:
-        return program.lane.replay(program.lane.variables(), received, learning_rate, work)
+    @tff.tensorflow.computation(state_type, facts_type)
+    def broadcast(state: Nest, facts: RoundFacts) -> tuple[Nest, tf.Tensor]:
+        return program.algorithm.broadcast(state), facts.learning_rate
 
-    lane_type = train.type_signature.result
+    @tff.tensorflow.computation(broadcast.type_signature.result, work_type)
+    def train(received: Any, work: Any) -> tuple[_Sums, Reports]:
+        output = program.lane.replay(program.lane.variables(), *received, work)
+        return _Sums(output.sums, output.share, output.accepted), Reports(output.reports, output.sent)
 
-    @tff.tensorflow.computation(state_type)
-    def broadcast(state: Nest) -> Nest:
-        return program.algorithm.broadcast(state)
+    sums_type = train.type_signature.result[0]
 
     @tff.tensorflow.computation
-    def no_client() -> Nest:
-        return aggregator.zero(program.way.payload)
+    def no_client() -> _Sums:
+        return _Sums(aggregator.zero(program.way.payload), tf.constant(0.0), tf.constant(0.0))
 
-    @tff.tensorflow.computation(lane_type.sums, lane_type.sums)
-    def merge(a: Nest, b: Nest) -> Nest:
-        return aggregator.merge(a, b)
+    @tff.tensorflow.computation(sums_type, sums_type)
+    def merge(a: _Sums, b: _Sums) -> _Sums:
+        return _Sums(aggregator.merge(a.payloads, b.payloads), a.share + b.share, a.accepted + b.accepted)
 
-    @tff.tensorflow.computation(lane_type.sums)
-    def report(sums: Nest) -> Nest:
+    @tff.tensorflow.computation(sums_type)
+    def report(sums: _Sums) -> _Sums:
         return sums  # what comes of no client's sums is the server's to say, in `next_state`
 
-    @tff.tensorflow.computation(state_type, lane_type.sums, lane_type.share, lane_type.accepted, facts_type)
-    def update(state: Nest, sums: Nest, share: tf.Tensor, accepted: tf.Tensor, facts: RoundFacts) -> Nest:
-        output = LaneOutput(sums, share, accepted, reports=None, sent=None)  # pyright: ignore[reportArgumentType]
+    @tff.tensorflow.computation(state_type, sums_type, facts_type)
+    def update(state: Nest, sums: _Sums, facts: RoundFacts) -> Nest:
+        output = LaneOutput(*sums, reports=None, sent=None)  # pyright: ignore[reportArgumentType]
         return tf.function(program.next_state, autograph=False)(state, output, facts)
 
     @tff.federated_computation
@@ -71,13 +78,10 @@ def build_process(program: Program, initial: Weights) -> tff.templates.Iterative
         tff.FederatedType(work_type, tff.CLIENTS),
     )
     def next_round(state: Any, facts: Any, work: Any) -> Any:
-        received = tff.federated_broadcast(tff.federated_map(broadcast, state))
-        learning_rate = tff.federated_broadcast(facts.learning_rate)
-        outputs = tff.federated_map(train, (received, learning_rate, work))
-        sums = tff.federated_aggregate(outputs.sums, no_client(), merge, merge, report)  # pyright: ignore[reportCallIssue]
-        share, accepted = tff.federated_sum(outputs.share), tff.federated_sum(outputs.accepted)
-        state = tff.federated_map(update, (state, sums, share, accepted, facts))
-        return state, tff.federated_zip((outputs.reports, outputs.sent))
+        received = tff.federated_broadcast(tff.federated_map(broadcast, (state, facts)))
+        outputs = tff.federated_map(train, (received, work))
+        sums = tff.federated_aggregate(outputs[0], no_client(), merge, merge, report)  # pyright: ignore[reportCallIssue]
+        return tff.federated_map(update, (state, sums, facts)), outputs[1]
 
     return tff.templates.IterativeProcess(initialize, next_round)  # pyright: ignore[reportArgumentType]
 
