@@ -14,6 +14,8 @@ import numpy as np
 import psutil
 import pytest
 
+from fedmed.engine.federation import Federation, Position
+from fedmed.reporting.page import write_study
 from fedmed.runs import experiment
 from fedmed.settings import config
 from fedmed.study import conduct, grow, plan, results
@@ -90,6 +92,93 @@ def test_a_repetition_has_the_same_split_and_other_weights(trainer: Trainer) -> 
     first, again = trainer.run(job("federated")), trainer.run(job("federated", repeat=1))
     assert [len(p) for p in first.predictions] == [len(p) for p in again.predictions]
     assert any((a != b).any() for a, b in zip(first.predictions, again.predictions, strict=True))
+
+
+def test_a_long_job_goes_on_from_its_checkpoint(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped after two of three rounds, it trains the third only, and ends with the same bits and the same traffic."""
+    changes = {"algorithm": config.Algorithm("scaffold"), "cohort": config.Cohort(drop_out=0.4)}
+    long = job("federated", settings=dataclasses.replace(settings(), **changes))
+    trainer, told = Trainer(Consortium(settings()), pause=0.0), long.identity({}, {})
+    whole = trainer.run(long)
+    played, stops, round_ = [], [True], Federation.round
+
+    def watched(self: Federation, position: Position, *args: Any) -> Any:
+        if stops and position.round == 2:
+            stops.clear()
+            raise KeyboardInterrupt
+        played.append(position.round)
+        return round_(self, position, *args)
+
+    monkeypatch.setattr(Federation, "round", watched)
+    path = tmp_path / "job.checkpoint"
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(long, path, told)
+    again = trainer.run(long, path, told)
+    assert played == [0, 1, 2]
+    for a, b in zip(whole.predictions, again.predictions, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(whole.curve, again.curve)
+    np.testing.assert_array_equal(whole.sent, again.sent)
+    results.remove_checkpoint(path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cohort_of_more_than_there_are_is_refused_as_in_a_run(tmp_path: pathlib.Path) -> None:
+    large = dataclasses.replace(settings(), cohort=config.Cohort(size=10))
+    with pytest.raises(errors.ConfigError, match=r"^cohort.size: expected at most 3 \(all clients\), got 10$"):
+        conduct.run(large, tmp_path / "out", quiet=True, here=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_refused_hospitals_are_named_and_the_page_begins_with_them(tmp_path: pathlib.Path) -> None:
+    wild = config.parse({**TREE, "rounds": 2, "client": {"learning_rate": 1e30, "batch_size": 16},
+                         "study": {**TREE["study"], "seeds": 1, "arms": ["federated", "local"]}})  # fmt: skip
+    found = conduct.run(wild, tmp_path / "out", quiet=True, here=True)
+    assert set(found["refused"]["federated"]) == {"urban_teaching", "safety_net", "small_rural"}
+    assert set(found["refused"]["federated"].values()) <= {1, 2}
+    assert found["warnings"][0].startswith("In the arm “federated” updates were not finite and were left out")
+    write_study(found, tmp_path / "out")
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert page.index("**Warning.** In the arm “federated”") < page.index(found["answer"]["summary"][:20])
+
+
+def test_a_target_costs_what_those_who_took_part_have_sent(tmp_path: pathlib.Path) -> None:
+    """One of three hospitals a round: after as many rounds, a third of what all of them would have sent."""
+    found = {}
+    for size in (1, 3):
+        changed = settings(seeds=1, arms=["federated"], target=0.01)
+        changed = dataclasses.replace(changed, cohort=config.Cohort(size=size))
+        told = conduct.run(changed, tmp_path / str(size), quiet=True, here=True)["communication"]
+        found[size] = (told["bytes_per_hospital"], told["bytes_all"])
+        assert told["target"]["arms"]["federated"]["rounds"] == 0
+        assert told["target"]["arms"]["federated"]["bytes_per_hospital"] == 0
+    assert found[1] == pytest.approx(tuple(value / 3 for value in found[3]), abs=1)
+
+
+def test_an_edited_model_is_trained_anew_and_an_unchanged_one_is_not(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = tmp_path / "grown_model.py"
+    text = "from tiny_models import layers\nimport tensorflow as tf\n\n\ndef build(spec, units={units}):\n"
+    text += "    shape = layers.Input(spec.inputs)\n"
+    text += "    return tf.keras.Sequential([shape, layers.Dense(units), layers.Dense(1, activation='sigmoid')])\n"
+    code.write_text(text.format(units=2))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(str(pathlib.Path(__file__).parent))
+    own = config.parse({**TREE, "rounds": 1, "model": {"name": "grown_model:build"},
+                        "study": {**TREE["study"], "seeds": 1, "arms": ["federated"]}})  # fmt: skip
+
+    def weights_bytes() -> int:
+        return conduct.run(own, tmp_path / "out", quiet=True)["communication"]["weights_bytes"]
+
+    small = weights_bytes()
+    result = next((tmp_path / "out" / "jobs").glob("*.npz"))
+    trained = result.stat().st_mtime_ns
+    assert weights_bytes() == small
+    assert result.stat().st_mtime_ns == trained
+    code.write_text(text.format(units=8))
+    assert weights_bytes() > small
+    assert result.stat().st_mtime_ns > trained
 
 
 def test_a_hospital_left_out_is_not_learned_from() -> None:
