@@ -12,6 +12,10 @@ import sys
 from typing import NamedTuple
 
 import pytest
+import tiny
+
+from fedmed.engine.runtimes.worker import Worker
+from fedmed.settings import plugins
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = sorted(ROOT.glob("docs/**/*.md"))
@@ -72,3 +76,21 @@ def test_the_code_of_a_page_runs(path: pathlib.Path, tmp_path: pathlib.Path) -> 
 def test_the_links_of_a_page_lead_somewhere(path: pathlib.Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
         assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("runtime", ["local", "tff"])
+def test_the_algorithm_of_the_page_is_federated_averaging_without_memory(
+    runtime: str, worker: Worker, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = next(b.text for b in blocks((ROOT / "docs" / "algorithms.md").read_text()) if b.title == "own_algorithm.py")
+    assert len(code.splitlines()) < 40
+    (tmp_path / "own_algorithm.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins.load(["own_algorithm"])
+    rolling = {"name": "rolling", "args": {"memory": 0.0}}
+    own, plain = (
+        tiny.one_round(tiny.settings(algorithm=algorithm, runtime={"name": runtime}), tiny.clients(), worker)
+        for algorithm in (rolling, {"name": "fedavg"})
+    )
+    tiny.assert_close(own.after.trainable, plain.after.trainable)
+    tiny.assert_close(own.reports, plain.reports)

@@ -130,6 +130,14 @@ def test_a_cohort_of_more_than_there_are_is_refused_as_in_a_run(tmp_path: pathli
     assert not (tmp_path / "out").exists()
 
 
+def test_a_model_whose_part_stays_at_home_is_not_tested_at_strangers(tmp_path: pathlib.Path) -> None:
+    changed = dataclasses.replace(settings(leave_one_out=True), algorithm=config.Algorithm("fedbn"))
+    with pytest.raises(
+        errors.ConfigError, match=r"^study.arms: leave_one_out tests a model at a hospital that took no"
+    ):
+        conduct.run(changed, tmp_path / "out", quiet=True, here=True)
+
+
 def test_refused_hospitals_are_named_and_the_page_begins_with_them(tmp_path: pathlib.Path) -> None:
     wild = config.parse({**TREE, "rounds": 2, "client": {"learning_rate": 1e30, "batch_size": 16},
                          "study": {**TREE["study"], "seeds": 1, "arms": ["federated", "local"]}})  # fmt: skip

@@ -40,6 +40,8 @@ def check_settings(settings: RunConfig) -> None:
 
 _LOCAL_OPTIMIZERS = {"scaffold": ("sgd",), "fednova": ("sgd", "momentum")}
 _MEAN_ONLY = ("scaffold", "fednova")
+NOT_FOR_STRANGERS = ("fedbn",)
+"""Those whose global model is not whole, as a part of it stays with the clients."""
 
 
 @algorithms.register("fedavg")

@@ -11,6 +11,7 @@ from typing import Any
 
 from fedmed.data.examples import Task
 from fedmed.engine import attendance, checks, identity
+from fedmed.learning import algorithms
 from fedmed.settings import config
 from fedmed.statistics.metrics import METRICS
 from fedmed.study import grow, plan, pool, report, results, subgroups
@@ -88,6 +89,11 @@ def _planned(settings: config.RunConfig) -> tuple[list[_Part], str]:
     for part in parts:
         for arm in part.scenario.arms:
             attendance.cohort_size(arm.settings.cohort, len(part.consortium.hospitals))
+            if arm.kind == "leave_one_out" and arm.settings.algorithm.name in algorithms.NOT_FOR_STRANGERS:
+                raise errors.ConfigError(
+                    f"study.arms: leave_one_out tests a model at a hospital that took no part, and one of "
+                    f"{arm.settings.algorithm.name} is not whole without what its clients keep at home"
+                )
         part.consortium.rows(settings.seed)  # an empty test set is the user's to mend
     return parts, metric
 
