@@ -190,9 +190,21 @@ def test_a_hospital_of_few_patients_does_not_follow_from_the_sum(tmp_path: pathl
     study = page_sample.study()
     write_study(study, tmp_path)
     assert "4,000 patients" in (tmp_path / "report.md").read_text()
-    study["hospitals"][0]["patients"] = None
+    for size in ("rows", "patients", "train_rows", "test_rows", "tested_patients"):
+        study["hospitals"][0][size] = None
+    study["data"] |= {"rows": None, "patients": None}
+    study["communication"]["pooled_data_bytes"] = None
+    for point in study["grow"]["points"]:
+        point["train_rows"] = None
     write_study(study, tmp_path)
-    assert "4,000" not in (tmp_path / "report.md").read_text()
+    text = (tmp_path / "report.md").read_text()
+    assert "4,000" not in text
+    assert "5,000" not in text
+    assert "3 hospitals with rows of “made up”" in text
+    assert "All rows there are." in text
+    assert "| north | &lt; 5 | hidden | hidden | &lt; 5 |" in text
+    assert "| for comparison: all training rows, sent once | – |" in text
+    assert "times the data themselves" not in text
 
 
 def test_a_run_says_where_there_is_no_saved_model(tmp_path: pathlib.Path) -> None:

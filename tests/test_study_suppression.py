@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from test_study_figures import HOSPITALS, REPRODUCE, RULES, outcomes
 
-from fedmed.data.examples import Feature
+from fedmed.data.examples import Feature, Task
 from fedmed.settings.study import Study
 from fedmed.study import (
     comparisons,
+    design,
     distances,
     estimates,
+    grow,
     measures,
+    price,
     report,
     risks,
     subgroups,
@@ -54,7 +57,7 @@ def told(found: Outcomes) -> str:
     """Returns whatever is shown that counts patients by outcome or value, as text."""
     settings = dataclasses.replace(found.arms[0].settings, study=Study(draws=100, thresholds=(0.1, 0.3)))
     everything = plain.to_plain(report.findings(settings, found, "auroc", reproduce=REPRODUCE))
-    kept = ("hospitals", "table1", "shift", "calibration", "decision", "curves")
+    kept = ("data", "hospitals", "table1", "shift", "calibration", "decision", "curves")
     counts = [[{k: g[k] for k in ("name", "patients", "events")} for g in c["groups"]] for c in everything["subgroups"]]
     tiny = {arm: own["hospitals"]["tiny"] for arm, own in everything["performance"].items()}
     return json.dumps([{key: everything[key] for key in kept}, counts, tiny, everything["transfer"]])
@@ -65,6 +68,58 @@ def test_what_is_shown_is_the_same_whatever_the_small_count(seeds: int) -> None:
     assert told(events(2, seeds)) == told(events(3, seeds)) == told(events(4, seeds))
     assert told(events(36, seeds)) == told(events(38, seeds))  # few without the event
     assert told(events(12, seeds)) != told(events(14, seeds))
+
+
+def of_patients(count: int) -> Outcomes:
+    """Returns outcomes whose last hospital's 40 rows are of so many patients."""
+    found = outcomes()
+    found.consortium.patient[TINY] = 600 + np.arange(40) % count
+    return found
+
+
+def test_what_is_shown_is_the_same_whatever_the_small_number_of_patients() -> None:
+    assert told(of_patients(2)) == told(of_patients(3)) == told(of_patients(4))
+    assert told(of_patients(4)) != told(of_patients(5)) != told(of_patients(6))
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_a_hospital_of_few_patients_has_no_count(task: Task) -> None:
+    found = outcomes(task)
+    found.consortium.patient[TINY] = 600 + np.arange(40) % 3
+    own = {hospital.id: vars(hospital) for hospital in report.hospitals(found, 10)}
+    sizes = ("rows", "patients", "train_rows", "test_rows", "tested_patients", "events", "event_rate", "informative")
+    assert [own["tiny"][size] for size in sizes] == [None] * len(sizes)
+    assert [own["a"][size] for size in sizes[:4]] == [400, 400, 200, 200]
+    data = design.data(found.arms[0].settings, found.consortium)
+    assert data.rows is data.patients is None, "the others' counts would be all that is missing"
+    assert suppression.small_hospitals(found) == ("tiny",)
+    for row in table_one.table_one(found.consortium).rows:
+        assert row.cells["tiny"] == Cell("hidden", 0.0 if row.name == "rows" else None)
+        assert row.all.text == "hidden" or row.statistic in ("mean (SD)", "median [IQR]")
+        assert row.all.missing is None or row.name == "rows"
+    told_ = distances.shift(found.consortium, 0.95)
+    assert told_.features is not None
+    assert told_.features.hospitals["tiny"].difference == (None,) * 3
+    assert told_.label["tiny"].mean is told_.label["tiny"].shares is None
+
+
+def test_rows_are_hidden_where_few_patients_are_tested() -> None:
+    found = outcomes(seeds=1)
+    tested = found.consortium.rows(0)["tiny"].test
+    found.consortium.patient[tested] = 1000 + np.arange(20) % 4
+    own = report.hospitals(found, 10)[2]
+    assert (own.rows, own.patients) == (40, 24)
+    assert own.train_rows is own.test_rows is own.tested_patients is None
+    data = design.data(found.arms[0].settings, found.consortium)
+    assert (data.rows, data.patients) == (640, 624)
+    point = grow.Point("1 hospital", "hospitals", 1, 1.0)
+    assert grow._train_rows(found, "a", point) is None
+    assert grow._train_rows(outcomes(seeds=1), "a", point) == 200
+    arms = report.performances(found, [AUROC], RULES)
+    cost = price.communication(found, Study(), AUROC, arms)
+    assert cost is not None
+    assert cost.pooled_data_bytes is None
+    assert cost.bytes_all > 0
 
 
 LEVELS = Feature("ward", levels=("x", "y", "z"))

@@ -35,10 +35,11 @@ def data(settings: config.RunConfig, consortium: Consortium) -> Data:
     dataset = consortium.dataset
     own = "Each hospital's own test rows, split anew at each seed; a patient's rows stay on one side."
     aside = " The data set's own test set is not used." if not consortium.own_test else ""
+    untold = bool(suppression.few_held(consortium))  # the one hospital's would follow from all and the others'
     return Data(
         name=dataset.name,
-        rows=len(dataset.examples),
-        patients=len(np.unique(consortium.patient)),
+        rows=None if untold else len(dataset.examples),
+        patients=None if untold else len(np.unique(consortium.patient)),
         classes=dataset.classes,
         class_names=tuple(dataset.class_names),
         features=tuple(Column(f.name, f.unit, tuple(f.levels)) for f in dataset.features),

@@ -7,7 +7,7 @@ from fedmed.statistics import feature_shift, label_shift
 from fedmed.study.consortium import Consortium
 from fedmed.study.estimates import estimate, number
 from fedmed.study.schema import ColumnShifts, FeatureShift, LabelShift, Shift
-from fedmed.study.suppression import MINIMUM_CELL, WITHHELD, coded, hidden_levels, is_small
+from fedmed.study.suppression import MINIMUM_CELL, WITHHELD, coded, few, few_held, hidden_levels, is_small
 
 _LARGEST = 9.99
 _FEW = f"fewer than {MINIMUM_CELL} values"
@@ -42,7 +42,7 @@ def _classes(consortium: Consortium, site: Array, level: float) -> dict[str, Lab
 def _means(consortium: Consortium) -> dict[str, LabelShift]:
     y, found = consortium.dataset.examples.y, {}
     for name, rows in consortium.held.items():
-        mean = number(float(y[rows].mean())) if len(rows) >= MINIMUM_CELL else None
+        mean = None if few(consortium.patient[rows]) else number(float(y[rows].mean()))
         found[name] = LabelShift(None, mean, None, "" if mean is not None else _FEW)
     return found
 
@@ -51,9 +51,9 @@ def _features(consortium: Consortium, site: Array) -> FeatureShift:
     features, x = consortium.dataset.features, np.asarray(consortium.dataset.examples.x)
     categories = [place for place, feature in enumerate(features) if feature.is_category]
     betrayed = [_betrayed(consortium, place) for place in range(len(features))]
-    hospitals = {}
+    small, hospitals = few_held(consortium), {}
     for name, columns in feature_shift(x, site, categories=categories).items():
-        present = (~np.isnan(x[site == name])).sum(axis=0)
+        present = (~np.isnan(x[site == name])).sum(axis=0) * (name not in small)
         told = [
             _difference(column.difference, int(count), values)
             for column, count, (values, _) in zip(columns, present, betrayed, strict=True)
@@ -83,4 +83,5 @@ def _betrayed(consortium: Consortium, place: int) -> tuple[bool, bool]:
         kept_back = hidden_levels(consortium, known[0], len(known[1])).values()
         return any(own.any() for own in kept_back), any(own[-1] for own in kept_back)
     absent = [(int(np.isnan(values[rows]).sum()), len(rows)) for rows in consortium.held.values()]
-    return False, any(is_small(lacking) or is_small(rows - lacking) for lacking, rows in absent)
+    small = any(is_small(lacking) or is_small(rows - lacking) for lacking, rows in absent)
+    return False, small or bool(few_held(consortium))

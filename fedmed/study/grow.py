@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from fedmed.settings import config
-from fedmed.study import estimates
+from fedmed.study import estimates, suppression
 from fedmed.study.consortium import Consortium
 from fedmed.study.estimates import Rules
 from fedmed.study.measures import Measure
@@ -117,8 +117,11 @@ def _with_full_share(found: Sequence[GrowPoint]) -> tuple[GrowPoint, ...]:
     return (*found, dataclasses.replace(whole, name="100 % of patients", axis="patients"))
 
 
-def _train_rows(outcomes: Outcomes, hospital: str, point: Point) -> int:
-    """Returns the training rows of all who take part, mean over seeds."""
+def _train_rows(outcomes: Outcomes, hospital: str, point: Point) -> int | None:
+    """Returns the training rows of all who take part, mean over seeds; None where a small count would follow."""
+    consortium = outcomes.consortium
+    if any(suppression.few_on_a_side(consortium, name, outcomes.seeds) for name in consortium.hospitals):
+        return None
     totals = []
     for seed in outcomes.seeds:
         chosen = members(outcomes.consortium, hospital, point.hospitals, seed)

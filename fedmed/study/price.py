@@ -7,6 +7,7 @@ import numpy as np
 from fedmed.data.examples import Array
 from fedmed.engine import attendance
 from fedmed.settings.study import Study, bits_per_second
+from fedmed.study import suppression
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.schema import Communication, Performance, Reached, Target
@@ -26,7 +27,6 @@ def communication(
     rounds, hospitals, sent = arm.settings.rounds, len(outcomes.hospitals), _sent(outcomes, arm.name)
     turns = rounds * attendance.cohort_size(arm.settings.cohort, hospitals)
     size = next(result for key, result in outcomes.results.items() if key[0] == arm.name).weight_bytes
-    pooled = [outcomes.consortium.rows(seed)[name].train for seed in outcomes.seeds[:1] for name in outcomes.hospitals]
     seconds = 8 * sent[-1, 1] / turns / bits
     return Communication(
         weights_bytes=size,
@@ -39,7 +39,7 @@ def communication(
         seconds_per_round=float(seconds),
         seconds_all=float(seconds * rounds),
         target=_target(outcomes, study, metric, performance),
-        pooled_data_bytes=_bytes_of(outcomes, sum(map(len, pooled))),
+        pooled_data_bytes=_pooled_bytes(outcomes),
         about="Counted while training: what the algorithm sends, numbers as they are, down and up, without protocol; "
         "seconds are of sending up. Pooled data: all hospitals' training rows as they are stored in memory, sent once.",
     )
@@ -51,8 +51,12 @@ def _sent(outcomes: Outcomes, arm: str) -> Array:
     return np.stack(found).astype(np.float64).mean(axis=0)
 
 
-def _bytes_of(outcomes: Outcomes, rows: int) -> int:
-    examples = outcomes.consortium.dataset.examples
+def _pooled_bytes(outcomes: Outcomes) -> int | None:
+    """Returns the size of all training rows at the first seed; None where a small count would follow."""
+    consortium, examples = outcomes.consortium, outcomes.consortium.dataset.examples
+    if any(suppression.few_on_a_side(consortium, name, outcomes.seeds) for name in consortium.hospitals):
+        return None
+    rows = sum(len(consortium.rows(outcomes.seeds[0])[name].train) for name in outcomes.hospitals)
     inputs = list(examples.x.values()) if isinstance(examples.x, Mapping) else [examples.x]
     return round(rows * sum(part.nbytes for part in [*inputs, examples.y]) / len(examples))
 

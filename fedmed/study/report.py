@@ -171,14 +171,27 @@ def _hospital(outcomes: Outcomes, name: str, minimum_events: int) -> HospitalCou
     enough = informative >= minimum_events
     return HospitalCounts(
         id=name,
-        rows=len(rows),
-        patients=patients,
-        train_rows=round(float(np.mean([len(own.train) for own in splits]))),
-        test_rows=round(float(np.mean([len(own.test) for own in splits]))),
-        tested_patients=len(np.unique(patient[np.concatenate([own.test for own in splits])])),
+        **_sizes(outcomes, name),
         events=events,
         event_rate=None if events is None else events / patients,
         informative=None if suppression.is_small(informative) else informative,
         enough=enough,
         reason="" if enough else f"fewer than {minimum_events} tested patients with, or without, the event",
     )
+
+
+def _sizes(outcomes: Outcomes, name: str) -> dict[str, int | None]:
+    """Returns rows and patients; None for a small count of patients, and for rows of which one would follow."""
+    consortium = outcomes.consortium
+    rows, patient = consortium.held[name], consortium.patient
+    splits = [consortium.rows(seed)[name] for seed in outcomes.seeds]
+    tested = patient[np.concatenate([own.test for own in splits])]
+    untold = suppression.few(patient[rows])
+    sides_untold = untold or suppression.few_on_a_side(consortium, name, outcomes.seeds)
+    return {
+        "rows": None if untold else len(rows),
+        "patients": None if untold else len(np.unique(patient[rows])),
+        "train_rows": None if sides_untold else round(float(np.mean([len(own.train) for own in splits]))),
+        "test_rows": None if sides_untold else round(float(np.mean([len(own.test) for own in splits]))),
+        "tested_patients": None if untold or suppression.few(tested) else len(np.unique(tested)),
+    }

@@ -17,7 +17,7 @@ from fedmed.study.estimates import Rules, estimate, estimate_difference, number
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.schema import Estimate, Gap, Subgroup, Subgroups, TestedDifference
-from fedmed.study.suppression import MINIMUM_CELL, coded, hidden_levels, small_hospitals
+from fedmed.study.suppression import MINIMUM_CELL, coded, few, hidden_levels, small_hospitals
 from fedmed.system import errors
 
 _BY_DEFAULT = frozenset({"sex", "gender", "male", "female", "age"})
@@ -125,13 +125,20 @@ def _column(
 
 
 def _betrayed(outcomes: Outcomes, feature: Feature) -> bool:
-    """Whether the sums over hospitals, with Table 1, would tell a hospital's small count of a level."""
+    """Whether the sums over hospitals, with Table 1, would tell a hospital's small count, of all or of a level."""
+    if any(few(outcomes.consortium.patient[rows]) for rows in _tested(outcomes)):
+        return True
     dataset = outcomes.consortium.dataset
     place = next(k for k, other in enumerate(dataset.features) if other.name == feature.name)
     known = coded(feature, np.asarray(dataset.examples.x)[:, place])
     if known is None:
         return False
     return any(own.any() for own in hidden_levels(outcomes.consortium, known[0], len(known[1])).values())
+
+
+def _tested(outcomes: Outcomes) -> list[Array]:
+    """Returns each hospital's test rows of all seeds."""
+    return [np.concatenate([outcomes.rows(seed, name) for seed in outcomes.seeds]) for name in outcomes.hospitals]
 
 
 def _events(outcomes: Outcomes, y: Array, group: Array, patient: Array, shown: Sequence[str]) -> dict[str, int | None]:

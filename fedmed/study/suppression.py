@@ -15,16 +15,32 @@ MINIMUM_CELL = 5
 WITHHELD = "withheld: a hospital's small count would follow"
 
 RULE = (
-    f"No hospital's count of 1 to {MINIMUM_CELL - 1} patients with an outcome or a value is shown, nor a share, a "
-    "distance or a sum from which one would follow. A hospital with so few patients with, or without, the event is "
-    "left out of the pooled calibration and decision curves. Metrics such as AUROC are pooled over all hospitals all "
-    "the same; that nothing about few patients can be guessed from them is not claimed"
+    f"No hospital's count of 1 to {MINIMUM_CELL - 1} patients, of all or with an outcome or a value, is shown, nor a "
+    "share, a distance or a sum from which one would follow. A hospital with so few patients, or so few with, or "
+    "without, the event, is left out of the pooled calibration and decision curves. Metrics such as AUROC are pooled "
+    "over all hospitals all the same; that nothing about few patients can be guessed from them is not claimed"
 )
 
 
 def is_small(patients: int) -> bool:
     """Whether a count of patients is not shown."""
     return 0 < patients < MINIMUM_CELL
+
+
+def few(patient: Array) -> bool:
+    """Whether these rows, given by their patients, are of few patients."""
+    return is_small(len(np.unique(patient)))
+
+
+def few_held(consortium: Consortium) -> tuple[str, ...]:
+    """Returns the hospitals that have few patients: no count of theirs is shown, and no sum over all hospitals."""
+    return tuple(name for name, rows in consortium.held.items() if few(consortium.patient[rows]))
+
+
+def few_on_a_side(consortium: Consortium, name: str, seeds: Sequence[int]) -> bool:
+    """Whether a hospital trains or tests on few patients at a seed: either's rows would follow from the other's."""
+    splits = [consortium.rows(seed)[name] for seed in seeds]
+    return any(few(consortium.patient[side]) for own in splits for side in (own.train, own.test))
 
 
 def hidden(patients: Array) -> Array:
@@ -60,7 +76,11 @@ def level_counts(consortium: Consortium, codes: Array, rows: Array, levels: int)
 
 def hidden_levels(consortium: Consortium, codes: Array, levels: int) -> dict[str, Array]:
     """Returns of each hospital which levels' counts (last: those without a value) are not shown."""
-    return {name: hidden(level_counts(consortium, codes, rows, levels)[1]) for name, rows in consortium.held.items()}
+    small = few_held(consortium)
+    return {
+        name: hidden(level_counts(consortium, codes, rows, levels)[1]) | (name in small)
+        for name, rows in consortium.held.items()
+    }
 
 
 def has_small_class(y: Array, patient: Array) -> bool:
@@ -76,14 +96,13 @@ def tests_betray(outcomes: Outcomes, tests: Sequence[ArmTest] | Sequence[PairedT
 
 
 def small_hospitals(outcomes: Outcomes) -> tuple[str, ...]:
-    """Returns the hospitals with few patients with, or without, the event, in all or among those tested."""
-    if outcomes.task != "binary":
-        return ()
+    """Returns the hospitals with few patients, or few with, or without, the event, in all or among those tested."""
     y, patient = outcomes.consortium.dataset.examples.y, outcomes.consortium.patient
     found = []
     for name, held in outcomes.consortium.held.items():
         tested = np.concatenate([outcomes.rows(seed, name) for seed in outcomes.seeds])
-        if any(has_small_class(y[rows], patient[rows]) for rows in (held, tested)):
+        binary = outcomes.task == "binary"
+        if any(few(patient[rows]) or (binary and has_small_class(y[rows], patient[rows])) for rows in (held, tested)):
             found.append(name)
     return tuple(found)
 

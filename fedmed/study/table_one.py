@@ -7,17 +7,20 @@ import numpy as np
 from fedmed.data.examples import Array, Feature
 from fedmed.study.consortium import Consortium
 from fedmed.study.schema import Cell, TableOne, TableRow
-from fedmed.study.suppression import MINIMUM_CELL, coded, hidden, is_small, level_counts
+from fedmed.study.suppression import MINIMUM_CELL, coded, few_held, hidden, hidden_levels, is_small, level_counts
 
 _SKEWED, _QUARTILES_FROM, _MOST_LEVELS = 1.0, 20, 16
 _HIDDEN, _SMALL = "hidden", f"< {MINIMUM_CELL}"
+_UNTOLD = Cell(_HIDDEN, None)
 
 
 def table_one(consortium: Consortium) -> TableOne:
     """Returns the characteristics of each hospital's patients, training and test rows together."""
     dataset, held = consortium.dataset, consortium.held
-    counts = {name: Cell(str(len(own)), 0.0) for name, own in held.items()}
-    rows = [TableRow("rows", "", "", "n", counts, Cell(str(len(dataset.examples)), 0.0))]
+    small = few_held(consortium)
+    counts = {name: Cell(_HIDDEN if name in small else str(len(own)), 0.0) for name, own in held.items()}
+    everyone = Cell(_HIDDEN if small else str(len(dataset.examples)), 0.0)
+    rows = [TableRow("rows", "", "", "n", counts, everyone)]
     y = dataset.examples.y.astype(np.float64)
     if dataset.classes:
         names = dataset.class_names or tuple(map(str, range(dataset.classes)))
@@ -51,7 +54,11 @@ def _amount(consortium: Consortium, feature: Feature, values: Array) -> TableRow
     spread = float(present.std()) if len(present) else 0.0
     skew = float(np.mean(((present - present.mean()) / spread) ** 3)) if spread > 0 else 0.0
     quartiles = abs(skew) > _SKEWED
-    cells = {name: _amount_cell(values[rows], quartiles) for name, rows in consortium.held.items()}
+    small = few_held(consortium)
+    cells = {
+        name: _UNTOLD if name in small else _amount_cell(values[rows], quartiles)
+        for name, rows in consortium.held.items()
+    }
     everyone = _amount_cell(values, quartiles)
     if any(cell.missing is None for cell in cells.values()):
         everyone = dataclasses.replace(everyone, missing=None)
@@ -74,12 +81,14 @@ def _category(consortium: Consortium, feature: Feature, values: Array, *, only: 
     """Returns a row a level (or of one level only): n (%) of the rows in which it is known."""
     counts = _counts_by_hospital(consortium, feature, values)
     everyone = level_counts(consortium, values, np.arange(len(values)), len(feature.levels))
-    kept_back = {name: hidden(own[1]) for name, own in counts.items()}
+    small, kept_back = few_held(consortium), hidden_levels(consortium, values, len(feature.levels))
     some = np.any(list(kept_back.values()), axis=0)  # the sum over hospitals would betray the one that is hidden
     found = []
     for level in range(len(feature.levels)) if only is None else (only,):
         named = only is None or feature.name == "outcome" or feature.levels != ("0", "1")
-        cells = {name: _share_cell(counts[name], kept_back[name], level) for name in counts}
+        cells = {
+            name: _UNTOLD if name in small else _share_cell(own, kept_back[name], level) for name, own in counts.items()
+        }
         whole = _share_cell(everyone, some | hidden(everyone[1]), level)
         found.append(
             TableRow(feature.name, feature.levels[level] if named else "", feature.unit, "n (%)", cells, whole)
@@ -90,7 +99,7 @@ def _category(consortium: Consortium, feature: Feature, values: Array, *, only: 
 def _many_levels(consortium: Consortium, feature: Feature, values: Array) -> TableRow:
     """Returns the one row of a category of too many levels to list: how often it is missing."""
     counts = _counts_by_hospital(consortium, feature, values)
-    kept_back = {name: hidden(own[1])[-1] for name, own in counts.items()}
+    kept_back = {name: own[-1] for name, own in hidden_levels(consortium, values, len(feature.levels)).items()}
     cells = {name: Cell("-", _missing(own[0], kept_back[name])) for name, own in counts.items()}
     everyone, _ = level_counts(consortium, values, np.arange(len(values)), len(feature.levels))
     whole = Cell("-", _missing(everyone, any(kept_back.values())))

@@ -18,7 +18,7 @@ def table_one(view: View) -> Section:
     data = view.study["data"]
     patients = f"{view.patients_told} in " if view.patients_told else ""
     said = (
-        f"{view.hospitals_told} with {patients}{words.count(data['rows'])} rows of “{data['name']}”"
+        f"{view.hospitals_told} with {patients}{view.rows_told} of “{data['name']}”"
         f"{' (synthetic: no patient exists)' if data['synthetic'] else ''}. Test rows: "
     )
     said += words.sentence(data["test"])
@@ -49,11 +49,10 @@ def _cell(cell: Mapping[str, Any] | None) -> Cell:
 
 def _sizes(view: View) -> Table:
     binary = view.study["task"] == "binary"
-    sizes = ("patients", "train_rows", "test_rows", "tested_patients")
     rows = []
     for own in view.study["hospitals"]:
         enough = Cell("yes" if own["enough"] else "no", own.get("reason") or "")
-        rows.append([own["id"], *(words.count(own[key]) for key in sizes), *([_events(own)] if binary else []), enough])
+        rows.append([own["id"], *_counts(own), *([_events(own)] if binary else []), enough])
     events = ["with the event, of all"] if binary else []
     header = ["hospital", "patients", "training rows", "test rows", "patients tested", *events, "enough to judge"]
     note = (
@@ -62,6 +61,12 @@ def _sizes(view: View) -> Table:
         "verdict."
     )
     return Table("What each hospital trains and is tested on", header, rows, (("", note),))
+
+
+def _counts(own: Mapping[str, Any]) -> list[str]:
+    """Returns patients, training rows, test rows and patients tested; rows are hidden where a count would follow."""
+    rows = ["hidden" if own[key] is None else words.count(own[key]) for key in ("train_rows", "test_rows")]
+    return [words.count(own["patients"]), *rows, words.count(own["tested_patients"])]
 
 
 def _events(own: Mapping[str, Any]) -> str:

@@ -58,7 +58,7 @@ def _grow_table(view: View, points: Sequence[Mapping[str, Any]], arms: Sequence[
         [
             str(point["hospitals"]),
             f"{100 * point['share']:g} %",
-            words.count(point["train_rows"]),
+            "hidden" if point["train_rows"] is None else words.count(point["train_rows"]),
             *(notes.estimate(point["performance"].get(arm)) for arm in arms),
             notes.estimate(point.get("difference"), sign=True),
         ]

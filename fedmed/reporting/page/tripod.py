@@ -29,7 +29,7 @@ ITEMS: tuple[tuple[str, str, str], ...] = (
     ("9a", "Predictors: choice of initial predictors", "{predictors}"),
     ("9b", "Predictors: definition, how and when measured", "Names and units in Table 1; more: {datasheet}."),
     ("9c", "Predictors: qualifications of assessors", _NOT),
-    ("10", "Sample size: how it was arrived at, and justified", "All rows there are: {rows} rows{patients}. "
+    ("10", "Sample size: how it was arrived at, and justified", "All rows there are{rows}{patients}. "
      "What they can tell is given as the detectable difference of each hospital."),
     ("11", "Missing data: how handled", "Missingness by hospital in Table 1; each training's own preprocessing fills "
      "what is missing, learnt from training rows only."),
@@ -101,7 +101,7 @@ def _facts(view: View) -> Mapping[str, Any]:
         "outcome": _outcome(view),
         "predictors": _predictors(data),
         "datasheet": "the data set's datasheet" if data.get("roles") is None else "the output of “fedmed data CONFIG”",
-        "rows": words.count(data["rows"]),
+        "rows": "" if data["rows"] is None else f": {view.rows_told}",
         "patients": f" of {view.patients_told}" if view.patients_told else "",
         "splits": study["design"]["splits"],
         "measures": words.listed([measure["label"] for measure in study["measures"]], 20),

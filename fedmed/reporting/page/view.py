@@ -121,6 +121,12 @@ class View:
         return "" if small else f"{words.count(self.study['data']['patients'])} patients"
 
     @property
+    def rows_told(self) -> str:
+        """How many rows there are, in words, where the sum betrays nothing."""
+        rows = self.study["data"]["rows"]
+        return "rows" if rows is None else f"{words.count(rows)} rows"
+
+    @property
     def seeds_told(self) -> str:
         """Over which seeds, in words."""
         count = len(self.study["seeds"])

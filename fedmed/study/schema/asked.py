@@ -64,8 +64,8 @@ class Data:
 
     Attributes:
         name: of the data set.
-        rows: all of them.
-        patients: distinct.
+        rows: all of them; null with `patients`.
+        patients: distinct; null where a hospital has 1 to 4: its number would follow from the others'.
         classes: of the label; 0 for a number.
         class_names: in order; the second is the event of a binary task.
         features: of a table; empty for anything else.
@@ -76,8 +76,8 @@ class Data:
     """
 
     name: str
-    rows: int
-    patients: int
+    rows: int | None
+    patients: int | None
     classes: int
     class_names: tuple[str, ...]
     features: tuple[Column, ...]
@@ -139,11 +139,12 @@ class HospitalCounts:
 
     Attributes:
         id: the hospital.
-        rows: all of them.
-        patients: distinct.
-        train_rows: at a seed: the mean over seeds as a whole number.
+        rows: all of them; null with `patients`.
+        patients: distinct; null when 1 to 4.
+        train_rows: at a seed: the mean over seeds as a whole number; null where `patients` is, and where 1 to 4
+            patients train, or are tested, at a seed: their number would follow.
         test_rows: likewise.
-        tested_patients: distinct over all seeds.
+        tested_patients: distinct over all seeds; null when 1 to 4, and where `patients` is.
         events: patients with the event (binary); null when 1 to 4 have it or lack it.
         event_rate: their share; null with `events`.
         informative: distinct tested patients that carry the information, for a binary task the rarer of events and
@@ -153,11 +154,11 @@ class HospitalCounts:
     """
 
     id: Hospital
-    rows: int
-    patients: int
-    train_rows: int
-    test_rows: int
-    tested_patients: int
+    rows: int | None
+    patients: int | None
+    train_rows: int | None
+    test_rows: int | None
+    tested_patients: int | None
     events: int | None
     event_rate: float | None
     informative: int | None

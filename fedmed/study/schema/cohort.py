@@ -13,7 +13,7 @@ class Cell:
 
     Attributes:
         text: ready to print, e.g. "52.1 (13.9)", "210 (35.0 %)", or "< 5" and "hidden" for what is not shown.
-        missing: per cent missing; null where hidden.
+        missing: per cent missing; null where hidden, as all cells of a hospital of 1 to 4 patients are.
     """
 
     text: str
@@ -64,7 +64,7 @@ class LabelShift:
 
     Attributes:
         shares: of each class; null where one is hidden or the label is a number.
-        mean: of a label that is a number; null for classes.
+        mean: of a label that is a number; null for classes and of 1 to 4 patients.
         distance: total variation distance of the label mix to the other hospitals', 0 to 1.
         reason: why a number is null, or "".
     """

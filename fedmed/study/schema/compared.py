@@ -187,7 +187,8 @@ class GrowPoint:
         axis: what grows: along `hospitals` all have all patients; along `patients` all hospitals have a growing share.
         hospitals: how many take part.
         share: of everybody's training patients.
-        train_rows: of all who take part, mean over seeds.
+        train_rows: of all who take part, mean over seeds; null where 1 to 4 patients of a hospital train, or are
+            tested, at a seed: their number would follow.
         performance: of the watched hospital, under the kind of arm that was trained.
         difference: from training alone with all of its patients; null for that point itself.
     """
@@ -196,7 +197,7 @@ class GrowPoint:
     axis: Literal["hospitals", "patients"]
     hospitals: int
     share: float
-    train_rows: int
+    train_rows: int | None
     performance: Mapping[Literal["local", "federated"], SeededEstimate]
     difference: Difference | None
 

@@ -21,7 +21,7 @@ class ArmCurves:
 
     Attributes:
         rounds: at which it was scored.
-        hospitals: without those with 1 to 4 patients with, or without, the event.
+        hospitals: without those with 1 to 4 patients, or 1 to 4 with, or without, the event.
         all: over all hospitals; null where it is not there, or, with the accuracy as metric, where a hospital is left
             out.
     """
@@ -92,7 +92,9 @@ class CalibrationCurve:
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """Curves of risk. Of all hospitals together, those with 1 to 4 patients with, or without, the event are left out.
+    """Curves of risk.
+
+    Of all hospitals together, those with 1 to 4 patients, or 1 to 4 with, or without, the event are left out.
 
     Attributes:
         about: a sentence for the page.

@@ -51,7 +51,8 @@ class Communication:
         seconds_per_round: of sending up alone, at that uplink.
         seconds_all: over all rounds.
         target: null where there is neither a target in the config nor pooled training.
-        pooled_data_bytes: what the hospitals would send once if they pooled their training rows.
+        pooled_data_bytes: what the hospitals would send once if they pooled their training rows; null where 1 to 4
+            patients of a hospital train, or are tested, at a seed: their number would follow.
         about: sentences for the page.
     """
 
@@ -65,5 +66,5 @@ class Communication:
     seconds_per_round: float
     seconds_all: float
     target: Target | None
-    pooled_data_bytes: int
+    pooled_data_bytes: int | None
     about: str
