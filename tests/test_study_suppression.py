@@ -149,6 +149,55 @@ def test_a_small_count_of_a_level_does_not_follow_from_tables_by_level(
         assert shift.hospitals[name].difference[0] is not None
 
 
+@pytest.mark.parametrize("stage", [Feature("stage", levels=("i", "Erdheim", "ii", "Castleman")), Feature("stage")])
+def test_a_level_that_few_patients_of_all_hospitals_hold_is_not_named(stage: Feature) -> None:
+    found = outcomes(seeds=2)
+    dataset = found.consortium.dataset
+    x, features = np.array(dataset.examples.x), (*dataset.features[:2], stage)
+    x[:, 2] = np.arange(len(x)) % 2 * 2  # codes 0 and 2
+    x[[0, 1, 500], 2], x[[2, 620, 630, 639], 2] = 1, 3
+    examples = dataclasses.replace(dataset.examples, x=x)
+    found.consortium.dataset = dataclasses.replace(dataset, examples=examples, features=features)
+    settings = dataclasses.replace(found.arms[0].settings, study=Study(draws=100, subgroups=("stage",)))
+    everything = report.findings(settings, found, "auroc", reproduce=REPRODUCE)
+    told_ = json.dumps(plain.to_plain(everything), ensure_ascii=False)
+    assert "Erdheim" not in told_
+    assert "Castleman" not in told_
+    first, second = stage.levels[::2] or ("0", "2")
+    assert [g.name for g in everything.subgroups[0].groups] == [
+        f"stage = {name}" for name in (first, second, "other, rare")
+    ]
+    rows = {row.level: row for row in everything.table1.rows if row.name == "stage"}
+    if stage.is_category:
+        assert everything.data.features[2].levels == (first, second, "other, rare")
+        assert list(rows) == [first, second, "other, rare"]
+        assert {cell.text for cell in rows["other, rare"].cells.values()} == {"< 5"}
+        assert "other, rare" in everything.table1.note
+    else:
+        assert "other, rare" not in everything.table1.note
+
+
+def test_levels_are_folded_by_hand() -> None:
+    consortium = outcomes().consortium
+    codes = np.resize([0.0, 2.0], 640)
+    codes[[5, 7]], codes[[6, 8, 9]], codes[10] = 1, 3, np.nan
+    feature, folded = suppression.without_rare(consortium, Feature("c", levels=("p", "q", "r", "s", "t")), codes)
+    assert feature.levels == ("p", "r", "t", "other, rare")
+    assert folded[:11].tolist()[:10] == [0, 1, 0, 1, 0, 3, 3, 3, 3, 3]
+    assert np.isnan(folded[10])
+    few = np.where(np.arange(640) < 3, 1.0, 0.0)
+    assert suppression.without_rare(consortium, Feature("flag", levels=("0", "1")), few)[0].levels == ("0", "1")
+    assert suppression.without_rare(consortium, Feature("code", levels=("1", "7")), few)[0].levels[1] == "other, rare"
+
+
+def test_a_column_without_a_value_has_one_subgroup() -> None:
+    values = np.full(3, np.nan)
+    feature, codes = subgroups.levelled(Feature("sex"), values, {})
+    group, names = subgroups.labels(feature, codes, {})
+    assert names == ["sex missing"]
+    assert set(group) == {"sex missing"}
+
+
 def test_a_number_of_two_values_is_counted_as_levels() -> None:
     codes = suppression.coded(SEX, np.array([1.0, 2.0, np.nan, 2.0]))
     assert codes is not None

@@ -42,12 +42,24 @@ def data(settings: config.RunConfig, consortium: Consortium) -> Data:
         patients=None if untold else len(np.unique(consortium.patient)),
         classes=dataset.classes,
         class_names=tuple(dataset.class_names),
-        features=tuple(Column(f.name, f.unit, tuple(f.levels)) for f in dataset.features),
+        features=_columns(consortium),
         synthetic="risk_true" in dataset.truth,
         test=own + aside,
         preprocessing=settings.data.preprocessing if dataset.is_table else None,
         roles=_roles(settings),
     )
+
+
+def _columns(consortium: Consortium) -> tuple[Column, ...]:
+    """Returns the columns of a table; what few patients hold is not named."""
+    found = []
+    for place, feature in enumerate(consortium.dataset.features):
+        told = feature
+        if feature.is_category:
+            codes = np.asarray(consortium.dataset.examples.x)[:, place]
+            told, _ = suppression.without_rare(consortium, feature, codes)
+        found.append(Column(told.name, told.unit, told.levels))
+    return tuple(found)
 
 
 def _roles(settings: config.RunConfig) -> tuple[Role, ...] | None:

@@ -17,7 +17,7 @@ from fedmed.study.estimates import Rules, estimate, estimate_difference, number
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.schema import Estimate, Gap, Subgroup, Subgroups, TestedDifference
-from fedmed.study.suppression import MINIMUM_CELL, coded, few, hidden_levels, small_hospitals
+from fedmed.study.suppression import MINIMUM_CELL, coded, few, hidden_levels, small_hospitals, without_rare
 from fedmed.system import errors
 
 _BY_DEFAULT = frozenset({"sex", "gender", "male", "female", "age"})
@@ -42,16 +42,22 @@ def _words(name: str) -> frozenset[str]:
     return frozenset(re.split(r"[\W\d_]+", name.lower()))
 
 
-def labels(feature: Feature, values: Array, bands: Mapping[str, Any]) -> tuple[Array, list[str]]:
-    """Returns the subgroup of each row, and the subgroups in order: levels, values, or bands of numbers."""
+def levelled(feature: Feature, values: Array, bands: Mapping[str, Any]) -> tuple[Feature, Array]:
+    """Returns a number of few values as a category of these, with its codes; anything else as it is."""
     absent = np.isnan(values)
-    if feature.is_category:
+    levels = np.unique(values[~absent])
+    if feature.is_category or feature.name in bands or len(levels) > _MOST_LEVELS:
+        return feature, values
+    codes = np.where(absent, np.nan, np.searchsorted(levels, values))
+    return dataclasses.replace(feature, levels=tuple(f"{level:g}" for level in levels)), codes
+
+
+def labels(feature: Feature, values: Array, bands: Mapping[str, Any]) -> tuple[Array, list[str]]:
+    """Returns the subgroup of each row, and the subgroups in order: levels, or bands of numbers."""
+    absent = np.isnan(values)
+    if feature.is_category or absent.all():
         names = [f"{feature.name} = {level}" for level in feature.levels]
-        found = np.array(names, dtype=object)[np.where(absent, 0, values).astype(int)]
-    elif feature.name not in bands and len(np.unique(values[~absent])) <= _MOST_LEVELS:
-        levels = np.unique(values[~absent])
-        names = [f"{feature.name} = {level:g}" for level in levels]
-        found = np.array([*names, ""], dtype=object)[np.searchsorted(levels, np.where(absent, np.inf, values))]
+        found = np.array([*names, ""], dtype=object)[np.where(absent, len(names), values).astype(int)]
     else:
         edges = _edges(feature.name, values[~absent], bands)
         names = _band_names(edges, feature)
@@ -91,8 +97,10 @@ def subgroups(
     dataset, found = outcomes.consortium.dataset, []
     for name in columns(dataset, study):
         place = next(k for k, feature in enumerate(dataset.features) if feature.name == name)
-        values = np.asarray(dataset.examples.x)[:, place]
-        grouped = _Grouped(dataset.features[place], *labels(dataset.features[place], values, study.bands))
+        feature, values = levelled(dataset.features[place], np.asarray(dataset.examples.x)[:, place], study.bands)
+        if feature.is_category:
+            feature, values = without_rare(outcomes.consortium, feature, values)
+        grouped = _Grouped(dataset.features[place], *labels(feature, values, study.bands))
         found.append(_column(outcomes, grouped, metric, comparisons, rules))
     return tuple(found)
 

@@ -1,5 +1,6 @@
 """Which counts are kept back, and which figures have to be withheld so that none of them follows."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,9 @@ MINIMUM_CELL = 5
 """A count of fewer patients is not shown."""
 
 WITHHELD = "withheld: a hospital's small count would follow"
+
+RARE = "other, rare"
+"""What the levels that few patients of all hospitals together hold are called, as one: their names could be told."""
 
 RULE = (
     f"No hospital's count of 1 to {MINIMUM_CELL - 1} patients, of all or with an outcome or a value, is shown, nor a "
@@ -72,6 +76,18 @@ def level_counts(consortium: Consortium, codes: Array, rows: Array, levels: int)
     own = np.where(np.isnan(codes[rows]), levels, codes[rows]).astype(np.int64)
     patients = [len(np.unique(consortium.patient[rows][own == code])) for code in range(levels + 1)]
     return np.bincount(own, minlength=levels + 1), np.array(patients)
+
+
+def without_rare(consortium: Consortium, feature: Feature, codes: Array) -> tuple[Feature, Array]:
+    """Returns a category and its codes with the levels that few patients of all hospitals hold as one, the last."""
+    _, patients = level_counts(consortium, codes, np.arange(len(codes)), len(feature.levels))
+    rare = np.array([is_small(count) for count in patients[:-1]], bool)
+    if not rare.any() or feature.levels == ("0", "1"):  # a yes and a no name nobody
+        return feature, codes
+    kept = tuple(level for level, is_rare in zip(feature.levels, rare, strict=True) if not is_rare)
+    place = np.append(np.where(rare, len(kept), np.cumsum(~rare) - 1), np.nan)
+    folded = place[np.where(np.isnan(codes), len(rare), codes).astype(np.int64)]
+    return dataclasses.replace(feature, levels=(*kept, RARE)), folded
 
 
 def hidden_levels(consortium: Consortium, codes: Array, levels: int) -> dict[str, Array]:

@@ -7,7 +7,17 @@ import numpy as np
 from fedmed.data.examples import Array, Feature
 from fedmed.study.consortium import Consortium
 from fedmed.study.schema import Cell, TableOne, TableRow
-from fedmed.study.suppression import MINIMUM_CELL, coded, few_held, hidden, hidden_levels, is_small, level_counts
+from fedmed.study.suppression import (
+    MINIMUM_CELL,
+    RARE,
+    coded,
+    few_held,
+    hidden,
+    hidden_levels,
+    is_small,
+    level_counts,
+    without_rare,
+)
 
 _SKEWED, _QUARTILES_FROM, _MOST_LEVELS = 1.0, 20, 16
 _HIDDEN, _SMALL = "hidden", f"< {MINIMUM_CELL}"
@@ -39,12 +49,14 @@ def table_one(consortium: Consortium) -> TableOne:
         elif len(known[1]) > _MOST_LEVELS:
             rows += [_many_levels(consortium, Feature(feature.name, feature.unit, known[1]), known[0])]
         else:
-            two_numbers = Feature(feature.name, feature.unit, known[1])
-            rows += _category(consortium, two_numbers, known[0], only=None if feature.is_category else 1)
+            named, codes = without_rare(consortium, Feature(feature.name, feature.unit, known[1]), known[0])
+            rows += _category(consortium, named, codes, only=None if feature.is_category else len(named.levels) - 1)
     note = (
         f"Training and test rows together. Counts of fewer than {MINIMUM_CELL} patients are shown as {_SMALL}; a count "
         f"from which one of them would follow is {_HIDDEN}. Median and quartiles where a column is skewed."
     )
+    if any(row.level == RARE for row in rows):
+        note += f" Levels that fewer than {MINIMUM_CELL} patients of all hospitals hold are one, “{RARE}”."
     return TableOne(tuple(consortium.hospitals), tuple(rows), note)
 
 

@@ -50,7 +50,8 @@ class Column:
     Attributes:
         name: as in the data set.
         unit: "" where it has none.
-        levels: of a category, in the order of their codes; empty for a number.
+        levels: of a category; empty for a number. Those that 1 to 4 patients of all hospitals hold are one, the last,
+            "other, rare".
     """
 
     name: str

@@ -26,7 +26,7 @@ class TableRow:
 
     Attributes:
         name: of the column; the first rows are all rows and the outcome.
-        level: of a category; "" for a number.
+        level: of a category; "" for a number. Those that 1 to 4 patients of all hospitals hold are one, "other, rare".
         unit: "" where there is none.
         statistic: what cells show; "" for a category of too many levels to list.
         cells: each hospital's.

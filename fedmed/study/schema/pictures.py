@@ -144,7 +144,7 @@ class Subgroup:
     """The patients of one level or band, over all hospitals' test rows.
 
     Attributes:
-        name: in words.
+        name: in words; of levels that 1 to 4 patients of all hospitals hold, as one, "other, rare".
         patients: distinct; null where few, or where a hospital's small count would follow.
         events: those with the event, likewise.
         suppressed: whether there are too few patients for any figure.
