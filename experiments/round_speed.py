@@ -202,9 +202,9 @@ def main(argv: Sequence[str]) -> None:
         found = measure(workload, names, FLAGS.rounds)
         print(table(found), flush=True)
         results += found
-    if FLAGS.json:
-        found = {"machine": _machine(processor), "results": results}
-        files.write_atomically(pathlib.Path(FLAGS.json), json.dumps(found, indent=2))
+        if FLAGS.json:  # after each workload, since the next one takes minutes
+            told = {"machine": _machine(processor), "results": results}
+            files.write_atomically(pathlib.Path(FLAGS.json), json.dumps(told, indent=2))
 
 
 # Variables that change which kernels run, or on how many threads.

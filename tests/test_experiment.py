@@ -675,6 +675,7 @@ time.sleep(100)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_runs_children_do_not_keep_its_files(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fedmed.data import store
 
@@ -695,6 +696,7 @@ def test_a_killed_runs_children_do_not_keep_its_files(tmp_path: pathlib.Path, mo
                 os.kill(int(child), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_it_runs_under_absl_before_tensorflow_is_imported(tmp_path: pathlib.Path) -> None:
     program = (
         "import sys, fedmed\nfrom absl import app\n"

@@ -15,6 +15,7 @@ FLOORS = (
     "system", "settings", "data", "statistics", "models", "learning", "engine", "reporting", "runs", "study", "commands"
 )  # fmt: skip
 """The packages of fedmed from the ground up."""
+SAME_THING = {"calibration", "cohort", "decision", "price", "progress", "study", "subgroups"}
 TOP = ("__init__", "__main__", "cli")
 GLOBAL_DRAWS = {"Generator", "BitGenerator", "PCG64", "SeedSequence", "default_rng"}  # allowed: they take a seed
 
@@ -68,6 +69,15 @@ def test_imports_go_down() -> None:
             if other in TOP and room in FLOORS:
                 found.append(f"{name_of(path)} imports {name}")
     assert not found
+
+
+def test_a_files_name_means_one_thing() -> None:
+    """Two files share a name only where they are about the same thing on different floors, as listed here."""
+    stems: dict[str, list[str]] = {}
+    for path in FILES:
+        if path.name != "__init__.py":
+            stems.setdefault(path.stem, []).append(name_of(path))
+    assert {stem for stem, names in stems.items() if len(names) > 1} <= SAME_THING
 
 
 def test_learning_is_pure() -> None:

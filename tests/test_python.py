@@ -223,6 +223,7 @@ def tree(**data: object) -> dict[str, Any]:
     return {**own, "name": "own", "rounds": 1, "study": study, "data": data or own["data"]}
 
 
+@pytest.mark.slow
 def test_a_study_from_python_is_that_of_the_command(folder: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
     overrides = ["rounds=1", "study.arms=['federated', 'local']"]
     result = fedmed.study("config.toml", overrides=overrides)

@@ -24,7 +24,7 @@ _PUBLIC = {
     "add": "weights",
     "byte_count": "weights",
     "for_each_batch": "batches",
-    "local_training": "local",
+    "local_training": "local_training",
     "map_weights": "weights",
     "norm": "weights",
     "subtract": "weights",

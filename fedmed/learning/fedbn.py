@@ -13,7 +13,7 @@ from fedmed.learning import servers
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.algorithm import Algorithm, ClientOutput, ClientStep, Rows, Training
 from fedmed.learning.learner import Anatomy, Learner, Variable
-from fedmed.learning.local import local_training
+from fedmed.learning.local_training import local_training
 from fedmed.learning.values import Payload, Turn, Weights
 from fedmed.system import errors
 

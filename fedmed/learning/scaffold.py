@@ -15,7 +15,7 @@ from fedmed.learning import servers
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.algorithm import Algorithm, ClientOutput, ClientStep, Rows, Training
 from fedmed.learning.learner import Learner
-from fedmed.learning.local import local_training
+from fedmed.learning.local_training import local_training
 from fedmed.learning.servers import Server
 from fedmed.learning.values import Counts, Payload, Tensor, Turn, Weights
 

@@ -15,8 +15,7 @@ from fedmed.study.schema.compared import (
     SeedSensitivity,
     SeedSpread,
 )
-from fedmed.study.schema.findings import Findings
-from fedmed.study.schema.pictures import (
+from fedmed.study.schema.drawn import (
     ArmCurves,
     BenefitCurve,
     Bin,
@@ -32,6 +31,7 @@ from fedmed.study.schema.pictures import (
     TrueDistance,
     Truth,
 )
+from fedmed.study.schema.findings import Findings
 from fedmed.study.schema.price import Communication, Reached, Target
 from fedmed.study.schema.shapes import (
     ByUnit,
