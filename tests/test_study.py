@@ -301,6 +301,7 @@ def command(path: pathlib.Path, out: pathlib.Path) -> list[str]:
     return [sys.executable, "-m", "fedmed", "study", str(path), "--out", str(out)]
 
 
+@pytest.mark.slow
 def test_killed_and_run_again_gives_the_same_bytes(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "tiny.toml"
     path.write_text(config.dumps(settings(arms=["federated", "local"])))

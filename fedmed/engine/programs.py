@@ -100,8 +100,8 @@ def _fuses(settings: config.RunConfig) -> bool:
     """Tells whether XLA is to fuse the max-pool gradient; the values are the same either way.
 
     TFF's worker has no XLA. XLA compiles once for each batch size, which full batches make as many as clients. Measured
-    with oneDNN on: on an Intel Xeon XLA's is faster; on an AMD EPYC (Zen 4) oneDNN's kernel takes 0.80 of a round's time
-    on W1 of experiments/speed, 0.97 on W2 and 0.76 on W3.
+    with oneDNN on: on an Intel Xeon XLA's is faster; on an AMD EPYC (Zen 4) a round with oneDNN's kernel takes 0.80 of
+    the time on W1 of experiments/speed, 0.97 on W2 and 0.76 on W3.
     """
     local = settings.runtime.name == "local" and settings.client.batch_size != "full"
     return local and "Intel" in machine.processor().model
