@@ -156,7 +156,7 @@ def _row(cell: Cell, runs: Sequence[Mapping[str, Any]]) -> str:
     note = f"{missed} of {len(mine)} seeds not within {mine[0]['limit']} rounds" if missed else (
         _beside_the_paper(cell.paper, values, mine, runs)
     )  # fmt: skip
-    note += "; unfinished" if len(mine) < _ENOUGH else ""
+    note = "; ".join(part for part in (note, "unfinished" if len(mine) < _ENOUGH else "") if part)
     shown = "" if span is None else f"{span[0]:.1f} to {span[1]:.1f}"
     each = ", ".join("-" if run["rounds"] is None else f"{run['rounds']:.1f}" for run in mine)
     cells = (cell.name, cell.paper or "-", f"{statistics.fmean(values):.1f}", shown, f"{rate:g}", each, minutes, note)

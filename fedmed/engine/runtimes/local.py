@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import tensorflow as tf
 
 from fedmed.engine.runtimes.runtime import Reports
 from fedmed.learning.lane import LaneOutput, Work
-from fedmed.learning.program import RATE_SPEC, WORK_SPECS, Program, RoundFacts, specs_of
+from fedmed.learning.program import FACTS_SPECS, RATE_SPEC, WORK_SPECS, Program, RoundFacts, specs_of
 from fedmed.learning.values import Nest
 
 
@@ -23,7 +24,7 @@ class LocalRuntime:
         self.seconds: dict[str, float] = {}
         self._program = program
         self._lanes = [_lane(program) for _ in range(lanes)]
-        self._update = tf.function(program.next_state, autograph=False)
+        self._updates: dict[int, Any] = {}  # by number of lanes: calling what is found costs less than finding it anew
         self._threads = ThreadPoolExecutor(lanes)
 
     def next(self, state: Nest, facts: RoundFacts, lanes: Sequence[Work]) -> tuple[Nest, list[Reports]]:
@@ -41,7 +42,7 @@ class LocalRuntime:
             for lane, work in zip(self._lanes[: len(lanes)], lanes, strict=True)
         ]
         outputs, ends = zip(*(job.result() for job in jobs), strict=True)
-        after = self._update(here, self._program.merged(outputs), told)
+        after = self._update(here, outputs, told)
         state = tf.nest.map_structure(lambda t: t.numpy(), after)
         self.seconds = {
             "until the first lane is done": min(ends) - began,
@@ -49,6 +50,19 @@ class LocalRuntime:
             "adding up, the server's update": time.perf_counter() - max(ends),
         }
         return state, [Reports(output.reports.numpy(), output.sent.numpy()) for output in outputs]
+
+    def _update(self, state: Nest, outputs: tuple[LaneOutput, ...], facts: RoundFacts) -> Nest:
+        """Adds the lanes up and lets the server take its step, in one graph."""
+        if len(outputs) not in self._updates:
+            program = self._program
+
+            def update(state: Nest, outputs: tuple[LaneOutput, ...], facts: RoundFacts) -> Nest:
+                return program.next_state(state, program.merged(outputs), facts)
+
+            lane = specs_of(program.lane.structure)  # what lanes put out may have another length in the next round
+            specs = (specs_of(state), (lane,) * len(outputs), FACTS_SPECS)
+            self._updates[len(outputs)] = tf.function(update, autograph=False).get_concrete_function(*specs)
+        return self._updates[len(outputs)](state, outputs, facts)
 
 
 def _timed(
