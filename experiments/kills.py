@@ -85,7 +85,8 @@ def trial(kind: str, folder: pathlib.Path) -> str:
     for number in range(FLAGS.times):
         out = folder / f"{kind}-{number}"
         after = float(rng.uniform(0.3, 1.0)) * took  # before that it imports TensorFlow and has nothing to lose
-        killed += kill(command(kind, path, out), after)
+        hit = kill(command(kind, path, out), after)
+        killed += hit
         subprocess.run(command(kind, path, out), check=True)
         alike = digest(kind, out) == expected
         same += alike
