@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.plan import label
@@ -23,16 +25,24 @@ def warnings(outcomes: Outcomes, metric: Measure) -> tuple[str, ...]:
     for arm, clients in refused(outcomes).items():
         rounds = outcomes.arm(arm).settings.rounds * len(outcomes.seeds)
         named = ", ".join(f"{client} ({times} of {rounds} rounds)" for client, times in clients.items())
-        said.append(
-            f"In the arm “{label(outcomes.arm(arm))}” updates were not finite and were left out, so its figures are "
-            f"not those of a federation in which all take part: {named}."
-        )
+        left_out = f"In the arm “{label(outcomes.arm(arm))}” updates were not finite and were left out: {named}."
+        if _is_untrained(outcomes, arm):
+            left_out += " Nothing was learned: its models are the untrained ones."
+        elif outcomes.arm(arm).kind not in ("local", "pooled"):
+            left_out += " Its figures are not those of a federation in which all take part."
+        said.append(left_out)
     for arm in outcomes.arms:
         if _is_worse_than_untrained(outcomes, arm.name, metric):
             said.append(
                 f"The arm “{label(arm)}” ends worse than its untrained models; a smaller client.learning_rate may help."
             )
     return tuple(said)
+
+
+def _is_untrained(outcomes: Outcomes, arm: str) -> bool:
+    """Whether every model of an arm scores after its last round what it scored before the first."""
+    own = [result.curve for (name, _, _), result in outcomes.results.items() if name == arm]
+    return all(np.array_equal(curve[0], curve[-1], equal_nan=True) for curve in own)
 
 
 def _is_worse_than_untrained(outcomes: Outcomes, arm: str, metric: Measure) -> bool:
