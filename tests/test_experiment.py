@@ -285,7 +285,18 @@ def test_scaffold_with_drop_outs_goes_on_to_the_same_bits(data: str, tmp_path: p
     assert any(line["absent"] for line in lines)
     assert all(line["bytes_up"] <= line["bytes_down"] for line in lines)
     kept = {path.name for path in (tmp_path / "whole" / "kept").iterdir()}
-    assert len(kept) <= 1 + 2 * 4  # the first, and of each client those of the last and of the best round
+    assert len(kept) <= 1 + 4 * 4  # the first, and of each client those of the last and best round of two checkpoints
+
+
+def test_the_checkpoint_before_has_all_that_its_clients_kept(data: str, tmp_path: pathlib.Path) -> None:
+    whole = settings(data, algorithm={"name": "scaffold"}, checkpoint={"every": 1})
+    experiment.run(whole, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(whole, tmp_path / "parts", observers=[Interrupting(at=3)])
+    path = tmp_path / "parts" / "checkpoint.bin"
+    path.write_bytes(path.read_bytes()[:-9])
+    experiment.run(whole, tmp_path / "parts", resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def start(data: str, out: pathlib.Path, *overrides: str) -> "subprocess.Popen[bytes]":

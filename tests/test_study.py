@@ -119,8 +119,22 @@ def test_a_long_job_goes_on_from_its_checkpoint(tmp_path: pathlib.Path, monkeypa
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(whole.curve, again.curve)
     np.testing.assert_array_equal(whole.sent, again.sent)
-    results.remove_checkpoint(path)
-    assert not list(tmp_path.iterdir())
+    (tmp_path / "job.other.checkpoint").write_text("of a job whose name begins alike")
+    trainer.forget(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["job.other.checkpoint"]
+
+
+def test_a_checkpoint_of_what_has_changed_since_is_no_obstacle(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long job was stopped, then its model was edited: it is trained from its start, not refused."""
+    trainer, path = Trainer(Consortium(settings()), pause=0.0), tmp_path / "job.checkpoint"
+    long = job("federated", settings=dataclasses.replace(settings(), algorithm=config.Algorithm("scaffold")))
+    trainer.run(long, path, long.identity({}, {"my_model": "old"}))
+    played, round_ = [], Federation.round
+    monkeypatch.setattr(Federation, "round", lambda self, p: (played.append(p.round), round_(self, p))[1])
+    trainer.run(long, path, long.identity({}, {"my_model": "new"}))
+    assert played == [0, 1, 2]
 
 
 def test_a_cohort_of_more_than_there_are_is_refused_as_in_a_run(tmp_path: pathlib.Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from fedmed.engine.federation import Position
+from fedmed.engine.federation import Federation, Position
 from fedmed.engine.identity import Identity
 from fedmed.learning.values import Nest
 from fedmed.system import errors, files
@@ -29,15 +29,32 @@ class Saved(NamedTuple):
     facts: dict[str, Any]
 
 
-class Checkpoints:
-    """The checkpoint of one run or model, in a file and the one before it."""
+class Foreign(errors.ConfigError):
+    """A checkpoint belongs to other settings, data, packages or code."""
 
-    def __init__(self, path: pathlib.Path, identity: Identity) -> None:
-        self._path, self._identity = path, identity
-        self._previous = path.with_name(f"{path.stem}.previous{path.suffix}")
+
+class Checkpoints:
+    """The checkpoint of one federation's training, in a file and the one before it.
+
+    It commits what clients keep too: their files are on the disk before a checkpoint counts on them, and those that
+    neither of the two checkpoints needs are removed after.
+    """
+
+    def __init__(self, path: pathlib.Path, identity: Identity, federation: Federation) -> None:
+        self._path, self._identity, self._federation = path, identity, federation
+        self._needed: list[Position] = []  # by the newest checkpoint
 
     def save(self, saved: Saved) -> None:
         """Writes a checkpoint; the last one stays beside it until the next."""
+        positions = list(saved.positions.values())
+        self._federation.secure(positions)
+        if self._path.exists():
+            self._path.replace(_previous(self._path))
+        files.write_atomically(self._path, self._written(saved))
+        self._federation.forget_others([*positions, *self._needed])
+        self._needed = positions
+
+    def _written(self, saved: Saved) -> bytes:
         arrays, told = {}, {}
         for name, position in saved.positions.items():
             leaves = tf.nest.flatten(position.state)
@@ -47,40 +64,42 @@ class Checkpoints:
         buffer = io.BytesIO()
         np.savez(buffer, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)
         content = buffer.getvalue()
-        if self._path.exists():
-            self._path.replace(self._previous)
-        files.write_atomically(self._path, hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+        return hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
-    def saved(self, like: Nest) -> Iterator[Saved]:
-        """Yields the undamaged checkpoints, the newest first.
-
-        Args:
-            like: a state, for its structure.
+    def saved(self) -> Iterator[Saved]:
+        """Yields the checkpoints that are whole, the newest first.
 
         Raises:
-            UserError: one belongs to other settings, data, packages or code.
+            Foreign: one belongs to other settings, data, packages or code.
+            UserError: what clients kept until one is gone.
         """
+        like = self._federation.start().state
         for path in self.files():
             found = _content(path)
-            if found is not None:
-                arrays, head = found
-                self._check(path, head)
-                yield Saved({name: _position(name, told, arrays, like) for name, told in head["positions"].items()},
-                            head["facts"])  # fmt: skip
+            if found is None:
+                continue
+            arrays, head = found
+            changed = Identity(**head["identity"]).difference(self._identity)
+            if changed:
+                raise Foreign(f"{path.parent}: cannot resume: {changed}")
+            positions = {name: _position(name, told, arrays, like) for name, told in head["positions"].items()}
+            for position in positions.values():
+                self._federation.check(position)
+            self._needed = list(positions.values())
+            yield Saved(positions, head["facts"])
 
     def files(self) -> Sequence[pathlib.Path]:
         """Returns the files there are, the newest first."""
-        return [path for path in (self._path, self._previous) if path.exists()]
+        return files_of(self._path)
 
-    def remove(self) -> None:
-        """Removes them."""
-        for path in self.files():
-            path.unlink()
 
-    def _check(self, path: pathlib.Path, head: dict[str, Any]) -> None:
-        changed = Identity(**head["identity"]).difference(self._identity)
-        if changed:
-            raise errors.ConfigError(f"{path.parent}: cannot resume: {changed}")
+def files_of(path: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the checkpoint at a path and the one before it, as far as they are there."""
+    return [file for file in (path, _previous(path)) if file.exists()]
+
+
+def _previous(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def _content(path: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:

@@ -28,14 +28,16 @@ class KeptFiles:
     def __init__(self, folder: pathlib.Path, first: Nest) -> None:
         self._folder, self._first = folder, first
         self._synced: set[pathlib.Path] = set()
+        self._open = False
         self.wanted = bool(tf.nest.flatten(first))
 
     def open(self) -> None:
         """Makes the folder; called before a round, since nothing may be written before it is known that all fits."""
-        if self.wanted and not (self._folder / _FIRST).is_file():
+        if self.wanted and not self._open:  # a file that is there already may be of another model
             self._folder.mkdir(parents=True, exist_ok=True)
             content: Any = keeping.serialised(tf.nest.map_structure(tf.convert_to_tensor, self._first)).numpy()
             files.write_atomically(self._folder / _FIRST, content)
+            self._open = True
 
     def path(self, client: int, round_: int | None) -> str:
         """Returns the file of a client, by its number, after a round; None is before its first."""

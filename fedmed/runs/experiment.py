@@ -51,7 +51,6 @@ def run(
     """
     settings = attendance.with_lanes(settings)
     clients = checks.check(settings)
-    attendance.cohort_size(settings.cohort, len(clients.train))
     directory = RunDirectory(out, settings, resume=resume, overwrite=overwrite)
     with contextlib.closing(directory), working(settings, out / "worker.log") as worker:
         return _Run(settings, clients, directory, worker, resume).complete(observers)
@@ -74,8 +73,8 @@ class _Run:
         told = identity.settings_of(settings, stop={"metric": metric.name})
         whole = identity.completed(told, clients.dataset.checksums(), identity.code_of(settings))
         folder = directory.folder
-        self.checkpoints = Checkpoints(folder / "checkpoint.bin", whole)
         self.federation = Federation(settings, clients.dataset, clients.train, worker=worker, folder=folder / "kept")
+        self.checkpoints = Checkpoints(folder / "checkpoint.bin", whole, self.federation)
         self.evaluator = Evaluator(self.federation, clients)
         self.best_position = self.federation.start()
         self.facts: dict[str, Any] = {"refused": {}, "seconds": 0.0}
@@ -110,10 +109,9 @@ class _Run:
             UserError: there is a run to go on with, but it cannot be gone on with.
         """
         records, undamaged = self.directory.records(), 0
-        for saved in self.checkpoints.saved(self.best_position.state):
+        for saved in self.checkpoints.saved():
             position, undamaged = saved.positions["last"], undamaged + 1
             if len(records) > position.round:
-                self.federation.check(position)
                 self.best_position = saved.positions["best"]
                 self.best.restore(saved.facts.pop("best"))
                 self.facts, self.records = saved.facts, records[: position.round + 1]
@@ -170,9 +168,7 @@ class _Run:
 
         positions = {"last": position, "best": self.best_position}
         self.directory.sync_rounds()
-        self.federation.secure(list(positions.values()))
         self.checkpoints.save(Saved(positions, {**self.facts, "best": self.best.to_facts()}))
-        self.federation.forget_others(list(positions.values()))
 
     def _finish(self, position: Position) -> dict[str, Any]:
         from fedmed.reporting import curves, page, tensorboard

@@ -1,10 +1,8 @@
 """What a job leaves behind: predictions in row order, a curve, traffic and seconds; no label, no row, no identifier."""
 
-import glob
 import io
 import json
 import pathlib
-import shutil
 import zipfile
 from typing import NamedTuple
 
@@ -39,15 +37,6 @@ class Result(NamedTuple):
 def path_of(folder: pathlib.Path, name: str) -> pathlib.Path:
     """Returns the file of a job."""
     return folder / f"{name}.npz"
-
-
-def remove_checkpoint(path: pathlib.Path) -> None:
-    """Removes what a job saved on its way: checkpoints, and what its clients kept."""
-    for file in path.parent.glob(f"{glob.escape(path.stem)}.*"):
-        if file.suffix == ".kept":
-            shutil.rmtree(file)
-        elif ".checkpoint" in file.suffixes[-2:] or file.name.endswith(path.suffix):
-            file.unlink()
 
 
 def write(path: pathlib.Path, key: str, result: Result) -> None:

@@ -53,7 +53,7 @@ class Session:
             self._trainer = Trainer(Consortium(task.hospitals), worker=self._worker)
         checkpoint = task.path.with_suffix(".checkpoint")
         results.write(task.path, task.identity.key, self._trainer.run(task.job, checkpoint, task.identity))
-        results.remove_checkpoint(checkpoint)
+        self._trainer.forget(checkpoint)
 
     def close(self) -> None:
         """Ends the worker, if there is one."""

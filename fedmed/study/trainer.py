@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 from fedmed.data.examples import Array, Examples
 from fedmed.engine import attendance
-from fedmed.engine.checkpoints import Checkpoints, Saved
+from fedmed.engine.checkpoints import Checkpoints, Foreign, Saved, files_of
 from fedmed.engine.evaluation import predict_parts
 from fedmed.engine.federation import Done, Federation, Position
 from fedmed.engine.identity import Identity
@@ -63,15 +64,22 @@ class Trainer:
         seed = job.settings.seed
         material = self.consortium.material(job.kind, seed, mode, job.hospital, members=job.members, share=job.share)
         settings = _settings(job, len(material.train), len(job.members or self.consortium.hospitals))
-        checkpoints = Checkpoints(path, identity) if path is not None and identity is not None else None
-        folder = None if path is None else path.with_suffix(".kept")
+        folder = None if path is None else _kept_of(path)
         with contextlib.closing(self._federation(settings, material.train, folder)) as federation:
+            checkpoints = Checkpoints(path, identity, federation) if path is not None and identity is not None else None
             course = _Course(job, federation, material.test, checkpoints, self._pause)
             position = course.trained()
             found = course.predictions(position)
             if job.kind == "fine_tuned":
                 found = self._fine_tuned(job, federation, position, material.train, material.test)
             return course.result(list(found.values()))
+
+    def forget(self, path: pathlib.Path) -> None:
+        """Removes what a job saved on its way: checkpoints, and what its clients kept."""
+        for file in files_of(path):
+            file.unlink()
+        if _kept_of(path).is_dir():
+            shutil.rmtree(_kept_of(path))
 
     def _federation(
         self, settings: config.RunConfig, train: Mapping[str, Examples], folder: pathlib.Path | None = None
@@ -105,6 +113,11 @@ class Trainer:
                     position = local.round(position, [hospital]).position
                 found[hospital] = predict_parts(local, position, {hospital: rows})[hospital]
         return found
+
+
+def _kept_of(path: pathlib.Path) -> pathlib.Path:
+    """Returns the folder for what a job's clients keep, beside its checkpoint."""
+    return path.with_suffix(".kept")
 
 
 def _settings(job: Job, clients: int, members: int) -> config.RunConfig:
@@ -145,7 +158,7 @@ class _Course:
     def trained(self) -> Position:
         """Trains all rounds that are not done yet."""
         start = self._federation.start()
-        position = self._continued(start)
+        position = self._continued()
         if position is None:
             position = start
             self._note(position)
@@ -179,20 +192,20 @@ class _Course:
         settings = self._federation.settings
         return max(settings.evaluation.every, -(-settings.rounds // _MOST_POINTS))
 
-    def _continued(self, start: Position) -> Position | None:
-        for saved in self._checkpoints.saved(start.state) if self._checkpoints else ():
-            self._federation.check(saved.positions["last"])
-            self._facts, self._sent = saved.facts, list(saved.facts["sent"][-1])
-            return saved.positions["last"]
+    def _continued(self) -> Position | None:
+        try:
+            for saved in self._checkpoints.saved() if self._checkpoints else ():
+                self._facts, self._sent = saved.facts, list(saved.facts["sent"][-1])
+                return saved.positions["last"]
+        except Foreign:
+            pass  # it was saved before something changed, and what has changed is trained anew
         return None
 
     def _save(self, position: Position) -> None:
         """Saves a long training now and then; it goes on from there should it be stopped."""
         if self._checkpoints is None or time.monotonic() - self._saved_at < self._pause:
             return
-        self._federation.secure([position])
         self._checkpoints.save(Saved({"last": position}, self._facts))
-        self._federation.forget_others([position])
         self._saved_at = time.monotonic()
 
     def _count(self, done: Done) -> None:
