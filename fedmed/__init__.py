@@ -78,11 +78,9 @@ def run(
     from fedmed.reporting.display import RunResult
     from fedmed.reporting.progress import Progress
     from fedmed.runs import experiment
-    from fedmed.system.quiet import silence
 
-    silence()
     settings = _settings(config, overrides)
-    folder = pathlib.Path(out) if out is not None else pathlib.Path("runs") / settings.name
+    folder = pathlib.Path("runs", settings.name) if out is None else pathlib.Path(out)
     observers = [Progress(settings.stop.metric, quiet=quiet)]
     summary = experiment.run(settings, folder, resume=resume, overwrite=overwrite, observers=observers)
     return RunResult(summary, folder)
@@ -112,11 +110,9 @@ def study(
     from fedmed.reporting.display import StudyResult
     from fedmed.reporting.page import write_study
     from fedmed.study import conduct, reach
-    from fedmed.system.quiet import silence
 
-    silence()
     settings = _settings(config, overrides)
-    folder = pathlib.Path(out) if out is not None else pathlib.Path("studies") / settings.name
+    folder = pathlib.Path("studies", settings.name) if out is None else pathlib.Path(out)
     here = reach.is_only_here(settings)
     command = "" if here else _command(config, overrides)
     found = conduct.run(settings, folder, command=command, quiet=quiet, here=here)
@@ -138,9 +134,6 @@ def iterative_process(
     Raises:
         UserError: a setting, the data or the model cannot be used; one line says where and what is allowed.
     """
-    from fedmed.system.quiet import silence
-
-    silence()
     settings = _settings(config, overrides)
     from fedmed.engine.iterative import IterativeFederation
 
@@ -155,9 +148,11 @@ def _command(config: RunConfig | Mapping[str, Any] | str | pathlib.Path, overrid
 
 
 def _settings(config: RunConfig | Mapping[str, Any] | str | pathlib.Path, overrides: Sequence[str]) -> RunConfig:
-    """Returns the settings that a caller gave in one of three ways."""
+    """Returns the settings that a caller gave in one of three ways; libraries are quiet from then on."""
     from fedmed.settings.config import load, parse
+    from fedmed.system.quiet import silence
 
+    silence()
     if isinstance(overrides, str):
         raise ConfigError(f"overrides: expected a list of texts, such as ['rounds=10'], got {overrides!r}")
     if isinstance(config, str | pathlib.Path):

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import test_cli
 
 import fedmed
 from fedmed import cli
@@ -27,17 +28,7 @@ from fedmed.study import reach
 from fedmed.study.progress import JobProgress
 from fedmed.system import errors
 
-CONFIG = """
-rounds = 2
-[data]
-name = "diabetes_ehr"
-args = { patients = 0.05 }
-[model]
-name = "logistic_regression"
-[client]
-learning_rate = 0.1
-[runtime]
-lanes = 1
+CONFIG = f"""{test_cli.CONFIG}
 [study]
 seeds = 1
 draws = 100

@@ -15,23 +15,11 @@ KINDS = {"data": "data sets", "partitions": "partitions", "models": "models", "a
 _SECTIONS = {"data": "data", "partitions": "partition", "models": "model", "algorithms": "algorithm"}
 
 
-def _registry(kind: str) -> registry.Registry[Callable[..., Any]]:
-    import fedmed.data  # noqa: F401  (importing it fills the registries)
-    from fedmed import models
-    from fedmed.data import registries
-    from fedmed.learning.algorithms import algorithms
-
-    return {
-        "data": registries.datasets,
-        "partitions": registries.partitions,
-        "models": models.models,
-        "algorithms": algorithms,
-    }[kind]
-
-
 def lines(kind: str) -> list[str]:
     """Returns the listing of one kind: names, first lines of docstrings, and a line an argument."""
-    found = _registry(kind)
+    from fedmed.engine.registered import REGISTRIES  # takes a while, and help needs none of it
+
+    found = REGISTRIES[_SECTIONS[kind]]
     listed = [f"{KINDS[kind]}: [{_SECTIONS[kind]}] name = ..., arguments in [{_SECTIONS[kind]}.args]"]
     for name in found.names():
         factory = found.get(name)

@@ -1,7 +1,6 @@
 """A federation and its rounds: the one loop that runs, studies, benchmarks and tests are made of."""
 
 import pathlib
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from fedmed.data.store import ClientStore
 from fedmed.engine import attendance
 from fedmed.engine.kept import KeptFiles
 from fedmed.engine.programs import PROGRAMS, Programs
+from fedmed.learning import weights as weight_ops
 from fedmed.learning.lane import Work
 from fedmed.learning.learner import moving_variables
 from fedmed.learning.program import RoundFacts, set_model_weights
@@ -107,11 +107,7 @@ class Federation:
         if settings.aggregation.weighting == "uniform":
             self._shares = np.ones_like(self._shares)
         self._store = ClientStore(train)  # last, so that nothing is left behind when the above fails
-        self._own_folder = tempfile.TemporaryDirectory(prefix="fedmed-kept-") if folder is None else None
-        self._kept = KeptFiles(folder or pathlib.Path(self._own_folder.name), self._first_kept())  # pyright: ignore
-
-    def _first_kept(self) -> Nest:
-        return _numpy(self.prepared.program.algorithm.kept(_tensors(self.initial)))
+        self._kept = KeptFiles(folder, _numpy(self.prepared.program.algorithm.kept(_tensors(self.initial))))
 
     def start(self, weights: Weights | None = None) -> Position:
         """Returns the position before the first round, from the initial weights or from others."""
@@ -135,17 +131,17 @@ class Federation:
         Raises:
             ModelError: an operation of the model refuses a row; one line, without the row's values.
         """
-        began, rate = time.perf_counter(), self.learning_rate(position.round)
+        began = time.perf_counter()
         asked = self.cohort(position.round) if cohort is None else tuple(cohort)
         there = self.attending(position.round, asked)
         absent = tuple(client for client in asked if client not in set(there))
-        state, sums, sent = self._trained(position, rate, there) if there else (position.state, {}, np.zeros(0))
+        state, sums, sent = self._trained(position, there) if there else (position.state, {}, np.zeros(0))
         used = sums["accepted"] > 0 if there else ()
         refused = tuple(client for client, ok in zip(there, used, strict=True) if not ok)
         kept = {self._numbers[client]: position.round + 1 for client in there if client not in refused}
         return Done(
             position=Position(position.round + 1, state, {**position.kept, **kept} if self._kept.wanted else {}),
-            learning_rate=rate,
+            learning_rate=self.learning_rate(position.round),
             cohort=asked,
             absent=absent,
             refused=refused,
@@ -184,14 +180,11 @@ class Federation:
         """Returns the file of what a client, by its number, kept after a round; "" where clients keep nothing."""
         return self._kept.path(client, round_)
 
-    def _trained(
-        self, position: Position, rate: float, clients: Sequence[str]
-    ) -> tuple[Nest, Mapping[str, Array], Array]:
+    def _trained(self, position: Position, clients: Sequence[str]) -> tuple[Nest, Mapping[str, Array], Array]:
         """Returns the next state, the clients' sums by name, and the bytes that each of them sent."""
         lanes, work = self.work(position, clients)
-        facts = self.facts(position.round)._replace(learning_rate=rate)
         with refusals.in_one_line("training"):
-            state, reports = self.prepared.runtime.next(position.state, facts, work)
+            state, reports = self.prepared.runtime.next(position.state, self.facts(position.round), work)
         names = self.prepared.program.way.report_names
         sums, sent = np.empty((len(clients), len(names)), np.float32), np.empty(len(clients), np.int64)
         for lane, report in zip(lanes, reports, strict=True):
@@ -218,6 +211,11 @@ class Federation:
     def weights(self, position: Position) -> Weights:
         """Returns the global model's weights, NumPy arrays."""
         return _numpy(self.prepared.program.algorithm.weights(position.state))
+
+    @property
+    def weights_bytes(self) -> int:
+        """The size of the weights that training changes."""
+        return weight_ops.byte_count(self.initial)
 
     @property
     def is_personal(self) -> bool:
@@ -271,8 +269,7 @@ class Federation:
     def close(self) -> None:
         """Removes the clients' files; may be called twice."""
         self._store.close()
-        if self._own_folder is not None:
-            self._own_folder.cleanup()
+        self._kept.close()
 
 
 def _tensors(values: Nest) -> Nest:

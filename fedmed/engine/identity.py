@@ -7,9 +7,7 @@ import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from fedmed import models
-from fedmed.data import registries
-from fedmed.learning import algorithms
+from fedmed.engine import registered
 from fedmed.settings import config, sources
 from fedmed.system import machine
 
@@ -68,20 +66,12 @@ def code_of(settings: config.RunConfig) -> dict[str, str]:
 
     Plugins must have been imported, since what a user's script has registered by name counts too.
     """
-    named = {
-        "data": (registries.datasets, settings.data.name),
-        "partition": (registries.partitions, settings.partition.name),
-        "model": (models.models, settings.model.name),
-        "algorithm": (algorithms.algorithms, settings.algorithm.name),
-    }
     found = sources.of(settings)
-    for where, (registry, name) in named.items():
-        factory = registry.get(name) if name in registry else None
-        module = getattr(factory, "__module__", "fedmed")
-        if module == "__main__":
-            found[f"{where} {name!r}"] = _source(factory)
-        elif module.partition(".")[0] != "fedmed":
-            found |= sources.digests([module])
+    for table, factory in registered.factories(settings).items():
+        if factory.__module__ == "__main__":
+            found[f"{table} {getattr(settings, table).name!r}"] = _source(factory)
+        elif factory.__module__.partition(".")[0] != "fedmed":
+            found |= sources.digests([factory.__module__])
     return found
 
 

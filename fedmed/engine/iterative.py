@@ -61,8 +61,10 @@ class IterativeFederation:
                 kept[number] = max(written)
         there = federation.attending(round_, federation.cohort(round_))
         _, lanes = federation.work(Position(round_, (), kept), there)
-        for client in there:
-            self._tried.setdefault(federation.clients.index(client), []).append(round_ + 1)
+        present = set(there)
+        for number, client in enumerate(federation.clients):
+            if client in present:
+                self._tried.setdefault(number, []).append(round_ + 1)
         facts = federation.facts(round_)
         return RoundFacts(*(np.float32(fact) for fact in facts)), lanes
 

@@ -6,6 +6,7 @@ what it read before, whatever was written since.
 
 import os
 import pathlib
+import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,11 +26,19 @@ class KeptFiles:
         wanted: whether the algorithm's clients keep anything.
     """
 
-    def __init__(self, folder: pathlib.Path, first: Nest) -> None:
-        self._folder, self._first = folder, first
+    def __init__(self, folder: pathlib.Path | None, first: Nest) -> None:
+        """Takes note of what all clients hold first.
+
+        Args:
+            folder: where the files live on; None for a temporary one, which `close` removes.
+            first: as NumPy arrays.
+        """
+        self._first = first
+        self.wanted = bool(tf.nest.flatten(first))
+        self._own = tempfile.TemporaryDirectory(prefix="fedmed-kept-") if folder is None and self.wanted else None
+        self._folder = folder or pathlib.Path(self._own.name if self._own else "")
         self._synced: set[pathlib.Path] = set()
         self._open = False
-        self.wanted = bool(tf.nest.flatten(first))
 
     def open(self) -> None:
         """Makes the folder; called before a round, since nothing may be written before it is known that all fits."""
@@ -38,6 +47,11 @@ class KeptFiles:
             content: Any = keeping.serialised(tf.nest.map_structure(tf.convert_to_tensor, self._first)).numpy()
             files.write_atomically(self._folder / _FIRST, content)
             self._open = True
+
+    def close(self) -> None:
+        """Removes a temporary folder; may be called twice."""
+        if self._own is not None:
+            self._own.cleanup()
 
     def path(self, client: int, round_: int | None) -> str:
         """Returns the file of a client, by its number, after a round; None is before its first."""

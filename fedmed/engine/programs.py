@@ -87,10 +87,8 @@ def _prepare(
 ) -> Prepared:
     training = Training(settings.client, settings.server, settings.aggregation, anatomy(model))
     algorithm = algorithms.checked(settings.algorithm.name, settings.algorithm.args)(training)
-    learner, initial = (
-        Learner(model, objective(spec.task, building.output_scale(model, spec, sample))),
-        model_weights(model),
-    )
+    learner = Learner(model, objective(spec.task, building.output_scale(model, spec, sample)))
+    initial = model_weights(model)
     program = recorded(learner, training, algorithm, layout(first), initial, _fuses(settings))
     predict = Predictor(learner, settings.evaluation.batch_size, settings.runtime.lanes)
     return Prepared(program, _runtime(settings, program, initial, worker), predict, model)
@@ -118,10 +116,9 @@ def _runtime(settings: config.RunConfig, program: Program, initial: Weights, wor
 def _told(settings: config.RunConfig) -> str:
     """Returns the settings that a program is made of; the clients' rate is told each round."""
     tree = config.to_tree(settings)
-    parts = {
-        name: tree[name] for name in ("model", "algorithm", "client", "server", "aggregation", "runtime", "evaluation")
-    }
+    parts = {name: tree[name] for name in ("model", "algorithm", "client", "server", "aggregation", "runtime")}
     parts["client"] = {k: v for k, v in parts["client"].items() if k not in ("learning_rate", "learning_rate_decay")}
+    parts["batch_size"] = settings.evaluation.batch_size
     return json.dumps(parts, sort_keys=True, default=str)
 
 

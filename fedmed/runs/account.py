@@ -96,8 +96,7 @@ def summary(
         stopped: why there was no further round.
         model_file: the Keras model's.
     """
-    data, weights = clients.dataset, federation.weights(last)
-    size = 4 * sum(value.size for value in [*weights.trainable, *weights.moving])
+    data, size = clients.dataset, federation.weights_bytes
     return Summary(
         schema=1,
         name=settings.name,
@@ -113,9 +112,9 @@ def summary(
         refused=dict(facts["refused"]),
         nothing_learned=nothing_learned(records),
         warnings=warnings(records),
-        parameters=size // 4,
+        parameters=size // _FLOAT32,
         weights_bytes=size,
-        weights_sha256=checksum(weights),
+        weights_sha256=checksum(federation.weights(last)),
         seed=settings.seed,
         data=RunData(data.name, data.checksums()),
         versions=machine.versions(),
@@ -123,6 +122,7 @@ def summary(
     )
 
 
+_FLOAT32 = 4  # bytes
 _SMALLER = "a smaller client.learning_rate may help"
 
 

@@ -184,7 +184,7 @@ class _Course:
             sent=np.array(facts["sent"], np.int64),
             refused=dict(facts["refused"]),
             seconds=facts["seconds"],
-            weight_bytes=_size(self._federation.initial),
+            weight_bytes=self._federation.weights_bytes,
         )
 
     @property
@@ -232,7 +232,3 @@ class _Course:
         if metrics.undefined(task, y, p).get(name):
             return float("nan")
         return float(metrics.score(task, name, y, p))
-
-
-def _size(weights: Weights) -> int:
-    return sum(np.asarray(value).nbytes for value in [*weights.trainable, *weights.moving])

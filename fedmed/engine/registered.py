@@ -1,0 +1,25 @@
+"""Where the names in a config's tables are looked up; importing this fills the registries, without TensorFlow."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import fedmed.data  # noqa: F401  (importing it fills its registries)
+from fedmed import models
+from fedmed.data import registries
+from fedmed.learning.algorithms import algorithms
+from fedmed.settings.config import RunConfig
+from fedmed.settings.registry import Registry
+
+REGISTRIES: Mapping[str, Registry[Any]] = {
+    "data": registries.datasets,
+    "partition": registries.partitions,
+    "model": models.models,
+    "algorithm": algorithms,
+}
+"""By the table of a config that names something in them."""
+
+
+def factories(settings: RunConfig) -> dict[str, Callable[..., Any]]:
+    """Returns what the settings name in each table; what is in no registry is a dotted path, or told elsewhere."""
+    named = {table: getattr(settings, table).name for table in REGISTRIES}
+    return {table: REGISTRIES[table].get(name) for table, name in named.items() if name in REGISTRIES[table]}
