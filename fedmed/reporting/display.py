@@ -11,7 +11,7 @@ from typing import Any
 from fedmed.reporting import tables
 
 
-class Result(Mapping[str, Any]):
+class Shown(Mapping[str, Any]):
     """Results that can be read like the dict they are of, and not written to; `dict(result)` is that dict.
 
     Attributes:
@@ -32,7 +32,7 @@ class Result(Mapping[str, Any]):
         return len(self._content)
 
 
-class RunResult(Result):
+class RunResult(Shown):
     """What `summary.json` of a run holds."""
 
     def __repr__(self) -> str:
@@ -46,7 +46,7 @@ class RunResult(Result):
         return _whole(parts)
 
 
-class StudyResult(Result):
+class StudyResult(Shown):
     """What `study.json` of a study holds."""
 
     def __repr__(self) -> str:

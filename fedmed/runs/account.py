@@ -9,7 +9,7 @@ import numpy as np
 
 from fedmed.data.clients import Clients
 from fedmed.runs.directory import checksum
-from fedmed.runs.summary import ClientResult, Result, RoundRecord, RunData, Summary, Traffic
+from fedmed.runs.summary import ClientResult, ModelResult, RoundRecord, RunData, Summary, Traffic
 from fedmed.settings import config
 from fedmed.system import machine
 
@@ -51,7 +51,7 @@ def record(done: Done, classes: int) -> RoundRecord:
     )
 
 
-def result(position: Position, federation: Federation, clients: Clients, evaluator: Evaluator) -> Result:
+def result(position: Position, federation: Federation, clients: Clients, evaluator: Evaluator) -> ModelResult:
     """Returns how good a position is."""
     p = evaluator.predictions(position)
     scores, reasons = evaluator.clients(p), evaluator.undefined(p)
@@ -64,7 +64,7 @@ def result(position: Position, federation: Federation, clients: Clients, evaluat
         )
         for client in federation.clients
     }
-    return Result(position.round, evaluator.pooled(p), by_client)
+    return ModelResult(position.round, evaluator.pooled(p), by_client)
 
 
 def summary(
@@ -97,6 +97,7 @@ def summary(
         model_file: the Keras model's.
     """
     data, size = clients.dataset, federation.weights_bytes
+    final = result(last, federation, clients, evaluator)
     return Summary(
         schema=1,
         name=settings.name,
@@ -105,8 +106,8 @@ def summary(
         rounds=last.round,
         stopped=stopped,
         seconds=facts["seconds"],
-        final=result(last, federation, clients, evaluator),
-        best=result(best, federation, clients, evaluator),
+        final=final,
+        best=final if best.round == last.round else result(best, federation, clients, evaluator),
         test=evaluator.how,
         traffic=Traffic(*(sum(record[way] for record in records) for way in ("bytes_down", "bytes_up"))),
         refused=dict(facts["refused"]),

@@ -34,7 +34,7 @@ class ClientResult:
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class ModelResult:
     """How good the global model is after a round.
 
     Attributes:
@@ -111,8 +111,8 @@ class Summary:
     rounds: int
     stopped: Literal["rounds", "target", "patience"]
     seconds: float
-    final: Result
-    best: Result
+    final: ModelResult
+    best: ModelResult
     test: str
     traffic: Traffic
     refused: Mapping[Client, int]

@@ -108,14 +108,15 @@ def _metric(settings: config.RunConfig, consortium: Consortium) -> str:
 
 
 def _tasks(parts: Sequence[_Part], folder: pathlib.Path) -> list[Assignment]:
-    tasks, code = [], {}
+    tasks, known = [], {}
     for part in parts:
         checksums = part.consortium.dataset.checksums()
         for job in part.jobs:
-            plugged_in = (job.settings.model.name, job.settings.algorithm.name)
-            if plugged_in not in code:
-                code[plugged_in] = identity.code_of(job.settings)
-            told = job.identity(checksums, code[plugged_in])
+            own = job.settings
+            named = (own.data.name, own.partition.name, own.model.name, own.algorithm.name)
+            if named not in known:  # reading the sources for each of many jobs would take longer than training some
+                known[named] = identity.code_of(own)
+            told = job.identity(checksums, known[named])
             tasks.append(Assignment(part.scenario.settings, job, results.path_of(folder, job.name), told))
     return tasks
 

@@ -69,9 +69,10 @@ class Trainer:
             checkpoints = Checkpoints(path, identity, federation) if path is not None and identity is not None else None
             course = _Course(job, federation, material.test, checkpoints, self._pause)
             position = course.trained()
-            found = course.predictions(position)
             if job.kind == "fine_tuned":
                 found = self._fine_tuned(job, federation, position, material.train, material.test)
+            else:
+                found = course.predictions(position)
             return course.result(list(found.values()))
 
     def forget(self, path: pathlib.Path) -> None:
