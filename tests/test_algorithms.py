@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tiny
 from tiny import assert_close, assert_same
 
@@ -15,6 +16,9 @@ from fedmed.engine.evaluation import Evaluator
 from fedmed.engine.federation import Federation, Position
 from fedmed.engine.runtimes.worker import Worker
 from fedmed.learning import algorithms
+from fedmed.learning import weights as weight_ops
+from fedmed.learning.algorithm import METRICS
+from fedmed.learning.values import Payload
 from fedmed.settings import config
 from fedmed.system import errors
 
@@ -291,3 +295,43 @@ def test_a_refused_client_keeps_what_it_had(runtime: str, worker: Worker) -> Non
     assert done.refused == ("b",)
     assert done.position.kept == {0: 1, 2: 1}
     federation.close()
+
+
+# An algorithm of the user's own that does not do what it must
+
+
+def _wrong(**parts: Any) -> Any:
+    from fedmed.learning import fedavg
+
+    return lambda training: fedavg.fedavg(training)._replace(**parts)
+
+
+WRONG = {
+    "init": (
+        _wrong(init=lambda w: 1 / 0),
+        "algorithm: it failed in what it does before the first round: ZeroDivisionE",
+    ),
+    "client": (
+        _wrong(client=lambda learner: lambda *_: None),
+        "algorithm: its client gives NoneType, expected a Client",
+    ),
+    "sums": (_wrong(sums=(*METRICS, "gap")), "algorithm: sums: unknown sum of its client 'gap'; allowed: examples"),
+    "apply": (
+        _wrong(apply=lambda s, *_: s.weights),
+        r"algorithm: apply\(state, ...\) gives Weights of 4 tensors, and must",
+    ),
+    "payload": (
+        _wrong(payload=lambda w: Payload(weight_ops.zeros_like(w), tf.constant(0.0))),
+        r"algorithm: its client's payload gives Payload of 4 tensors, and must be structured like payload\(weights\)",
+    ),
+    "weights": (_wrong(weights=lambda s: s), r"algorithm: weights\(state\) gives Server of 4 tensors, and must be"),
+    "nothing": (lambda training: None, "algorithm: expected a fedmed.learning.Algorithm, got NoneType"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_with_an_algorithm_is_told_before_a_round(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    factory, message = WRONG[what]
+    monkeypatch.setitem(algorithms.algorithms._factories, "wrong", factory)
+    with pytest.raises(errors.AlgorithmError, match=f"^{message}"):
+        Federation(tiny.settings(algorithm={"name": "wrong"}), tiny.clients().dataset, tiny.clients().train)

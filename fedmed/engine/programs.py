@@ -15,16 +15,16 @@ from fedmed.data.store import layout
 from fedmed.engine.runtimes.local import LocalRuntime
 from fedmed.engine.runtimes.runtime import Runtime
 from fedmed.learning import algorithms
-from fedmed.learning.algorithm import Training
+from fedmed.learning.algorithm import Algorithm, Training
 from fedmed.learning.learner import Learner, anatomy, fixed_variables, scaled
 from fedmed.learning.objective import objective
 from fedmed.learning.predictor import Predictor
 from fedmed.learning.program import Program, model_weights, recorded
 from fedmed.learning.values import Weights
-from fedmed.models import Spec, building
+from fedmed.models import Spec, building, refusals
 from fedmed.models.spec import KerasModel, models
 from fedmed.settings import config, plugins
-from fedmed.system import machine, seeds
+from fedmed.system import errors, machine, seeds
 
 _MOST = 8  # programs that are kept; each holds a few copies of its weights
 _SAMPLE_ROWS = 64
@@ -67,6 +67,7 @@ class Programs:
         Raises:
             ConfigError: the model or algorithm is unknown, or an argument of it is wrong.
             ModelError: the model cannot be built or does not fit the data.
+            AlgorithmError: an algorithm of the user's own fails, or its functions do not fit each other.
         """
         one_thread_an_operation()
         first = next(iter(train.values()))
@@ -86,12 +87,17 @@ def _prepare(
     settings: config.RunConfig, spec: Spec, sample: Any, model: KerasModel, first: Examples, worker: Any
 ) -> Prepared:
     training = Training(settings.client, settings.server, settings.aggregation, anatomy(model))
-    algorithm = algorithms.checked(settings.algorithm.name, settings.algorithm.args)(training)
+    with refusals.in_one_line("being made", calls=True, of="algorithm"):
+        algorithm = algorithms.checked(settings.algorithm.name, settings.algorithm.args)(training)
+    if not isinstance(algorithm, Algorithm):
+        kind = type(algorithm).__name__
+        raise errors.AlgorithmError(f"algorithm: expected a fedmed.learning.Algorithm, got {kind}")
     learner = Learner(model, objective(spec.task, building.output_scale(model, spec, sample)))
     initial = model_weights(model)
     program = recorded(learner, training, algorithm, layout(first), initial, _fuses(settings))
     predict = Predictor(learner, settings.evaluation.batch_size, settings.runtime.lanes)
-    return Prepared(program, _runtime(settings, program, initial, worker), predict, model)
+    with refusals.in_one_line("the server's step", calls=True, of="algorithm"):
+        return Prepared(program, _runtime(settings, program, initial, worker), predict, model)
 
 
 def _fuses(settings: config.RunConfig) -> bool:

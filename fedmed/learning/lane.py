@@ -10,12 +10,13 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from fedmed.data.store import Field
-from fedmed.learning import keeping, steps
+from fedmed.learning import contract, keeping, steps
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.aggregators import Aggregator
 from fedmed.learning.algorithm import Algorithm, ClientOutput, ClientStep, Rows
 from fedmed.learning.steps import Step
 from fedmed.learning.values import Nest, Payload, Tensor, Turn
+from fedmed.system import errors
 
 OWN_SUMS = ("update_norm", "accepted")
 """What a lane adds to a client's sums: the L2 norm of its update before any step, and 1.0 if it was used."""
@@ -109,6 +110,7 @@ def run_lane(way: Way, step: ClientStep, received: Nest, learning_rate: tf.Tenso
     ) -> tuple[tf.Tensor, Nest, tf.Tensor, tf.TensorArray, tf.TensorArray]:
         rows, turn = read_rows(work.paths[i], work.rows[i], way.layout), Turn(work.seeds[i], learning_rate)
         output = step(received, keeping.read(work.kept[i], way.kept), rows, turn)
+        _check(way, output)
         report = checked(way.algorithm.sums, output)
         accepted, share = report[-1] > 0, work.shares[i]
         payload, sent = steps.travel(way.steps, output.payload, turn.seed)
@@ -122,6 +124,17 @@ def run_lane(way: Way, step: ClientStep, received: Nest, learning_rate: tf.Tenso
     zero = (tf.constant(0), way.aggregator.zero(way.payload), tf.zeros([2]), reports, sizes)
     _, sums, counted, reports, sizes = tf.while_loop(lambda i, *_: i < count, one_client, zero, parallel_iterations=1)
     return LaneOutput(sums, counted[0], counted[1], reports.stack(), sizes.stack())
+
+
+def _check(way: Way, output: ClientOutput) -> None:
+    """Raises an AlgorithmError where a client's output is not what the algorithm has said it is."""
+    if not isinstance(output, ClientOutput):
+        raise errors.AlgorithmError(f"algorithm: its client gives {type(output).__name__}, expected a ClientOutput")
+    contract.check("its client's payload", output.payload, "payload(weights)", way.payload)
+    contract.check("what its client keeps", output.kept, "kept(weights)", way.kept)
+    for name in way.algorithm.sums:
+        if name not in output.sums:
+            raise errors.AlgorithmError(errors.unknown("algorithm: sums", "sum of its client", name, output.sums))
 
 
 def checked(names: Sequence[str], output: ClientOutput) -> tf.Tensor:

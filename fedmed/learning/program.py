@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from fedmed.data.store import Field
-from fedmed.learning import aggregators, max_pool, steps, tracing
+from fedmed.learning import aggregators, contract, max_pool, steps, tracing
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.algorithm import Algorithm, Training
 from fedmed.learning.lane import LaneOutput, Way, Work, run_lane
@@ -35,11 +35,13 @@ class Program:
     Attributes:
         way: algorithm, steps and aggregator.
         lane: the clients' side, recorded: (received, learning rate, Work) -> LaneOutput.
-        received: what a client receives, as NumPy arrays, for its structure and shapes.
+        state: a state of the server, as NumPy arrays, for its structure and shapes.
+        received: what a client receives, likewise.
     """
 
     way: Way
     lane: Recording
+    state: Nest
     received: Nest
 
     @property
@@ -56,7 +58,9 @@ class Program:
 
         def applied() -> Nest:
             counts = Counts(output.accepted, output.share, facts.clients, facts.shares)
-            return self.algorithm.apply(state, self.way.aggregator.report(output.sums), counts)
+            after = self.algorithm.apply(state, self.way.aggregator.report(output.sums), counts)
+            contract.check("apply(state, ...)", after, "init(weights)", state)
+            return after
 
         return tf.cond(output.accepted > 0, applied, lambda: state)
 
@@ -102,20 +106,27 @@ def recorded(
 
     Raises:
         ModelError: the model's own code fails, or it uses a resource that cannot be copied.
+        AlgorithmError: the algorithm's functions fail, or do not fit each other.
     """
-    start = weight_ops.map_weights(tf.constant, initial)
-    way = Way(
-        algorithm=algorithm,
-        steps=steps.steps_of(training.aggregation),
-        aggregator=aggregators.RULES[training.aggregation.rule](),
-        layout=layout,
-        payload=_numpy(algorithm.payload(start)),
-        kept=_numpy(algorithm.kept(start)),
-    )
-    received = _numpy(algorithm.broadcast(algorithm.init(start)))
-    lane = functools.partial(run_lane, way, algorithm.client(learner))
+    with refusals.in_one_line("what it does before the first round", calls=True, of="algorithm"):
+        start = weight_ops.map_weights(tf.constant, initial)
+        way = Way(
+            algorithm=algorithm,
+            steps=steps.steps_of(training.aggregation),
+            aggregator=aggregators.RULES[training.aggregation.rule](),
+            layout=layout,
+            payload=_numpy(algorithm.payload(start)),
+            kept=_numpy(algorithm.kept(start)),
+        )
+        state = algorithm.init(start)
+        received = _numpy(algorithm.broadcast(state))
+        own = [] if algorithm.personal is None else [("personal(state, kept)", algorithm.personal(state, way.kept))]
+        for what, weights in (("weights(state)", algorithm.weights(state)), *own):
+            contract.check(what, weights, "the model's weights", start)
+        lane = functools.partial(run_lane, way, algorithm.client(learner))
     with refusals.in_one_line("training", calls=True), max_pool.fusing(fuse):
-        return Program(way, tracing.record(lane, specs_of(received), RATE_SPEC, WORK_SPECS), received)
+        recording = tracing.record(lane, specs_of(received), RATE_SPEC, WORK_SPECS)
+    return Program(way, recording, _numpy(state), received)
 
 
 def specs_of(values: Nest) -> Nest:

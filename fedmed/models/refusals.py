@@ -1,8 +1,9 @@
-"""What a user's model refuses, told in one line that quotes no patient's value."""
+"""What a user's model or algorithm refuses, told in one line that quotes no patient's value."""
 
 import contextlib
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 import tensorflow as tf
 
@@ -10,11 +11,12 @@ from fedmed.system import errors
 
 
 @contextlib.contextmanager
-def in_one_line(doing: str, *, calls: bool = False) -> Iterator[None]:
-    """Turns what the model refuses into a ModelError that quotes no patient's value.
+def in_one_line(doing: str, *, calls: bool = False, of: Literal["model", "algorithm"] = "model") -> Iterator[None]:
+    """Turns what the model refuses into a ModelError that quotes no patient's value, an algorithm's an AlgorithmError.
 
     Args:
         doing: what the model was doing, such as "training".
+        of: whose code it is.
         calls: the model's own Python is called, so that any error but the machine's is taken for the model's; otherwise
             operations of its graph run, and only theirs are.
     """
@@ -26,7 +28,8 @@ def in_one_line(doing: str, *, calls: bool = False) -> Iterator[None]:
         if not calls and not isinstance(error, tf.errors.OpError):
             raise
         # Not `from error`: a traceback would quote what TensorFlow refused.
-        raise errors.ModelError(f"model: it failed in {doing}: {cause(error)}") from None
+        kind = errors.ModelError if of == "model" else errors.AlgorithmError
+        raise kind(f"{of}: it failed in {doing}: {cause(error)}") from None
 
 
 def cause(error: Exception) -> str:

@@ -52,6 +52,10 @@ class ModelError(UserError):
     """A model cannot be built or does not fit its data."""
 
 
+class AlgorithmError(UserError):
+    """An algorithm of the user's own does not do what an algorithm must."""
+
+
 _LONGEST = 100
 
 

@@ -24,7 +24,9 @@ class LocalRuntime:
         self.seconds: dict[str, float] = {}
         self._program = program
         self._lanes = [_lane(program) for _ in range(lanes)]
-        self._updates: dict[int, Any] = {}  # by number of lanes: calling what is found costs less than finding it anew
+        # By number of lanes: calling what is found costs less than finding it anew. The first is made before any round,
+        # so that a server's step that cannot be is told before anything is written.
+        self._updates: dict[int, Any] = {lanes: self._traced(lanes)}
         self._threads = ThreadPoolExecutor(lanes)
 
     def next(self, state: Nest, facts: RoundFacts, lanes: Sequence[Work]) -> tuple[Nest, list[Reports]]:
@@ -54,15 +56,18 @@ class LocalRuntime:
     def _update(self, state: Nest, outputs: tuple[LaneOutput, ...], facts: RoundFacts) -> Nest:
         """Adds the lanes up and lets the server take its step, in one graph."""
         if len(outputs) not in self._updates:
-            program = self._program
-
-            def update(state: Nest, outputs: tuple[LaneOutput, ...], facts: RoundFacts) -> Nest:
-                return program.next_state(state, program.merged(outputs), facts)
-
-            lane = specs_of(program.lane.structure)  # what lanes put out may have another length in the next round
-            specs = (specs_of(state), (lane,) * len(outputs), FACTS_SPECS)
-            self._updates[len(outputs)] = tf.function(update, autograph=False).get_concrete_function(*specs)
+            self._updates[len(outputs)] = self._traced(len(outputs))
         return self._updates[len(outputs)](state, outputs, facts)
+
+    def _traced(self, lanes: int) -> Any:
+        program = self._program
+
+        def update(state: Nest, outputs: tuple[LaneOutput, ...], facts: RoundFacts) -> Nest:
+            return program.next_state(state, program.merged(outputs), facts)
+
+        lane = specs_of(program.lane.structure)  # what lanes put out may have another length in the next round
+        specs = (specs_of(program.state), (lane,) * lanes, FACTS_SPECS)
+        return tf.function(update, autograph=False).get_concrete_function(*specs)
 
 
 def _timed(
