@@ -623,6 +623,27 @@ def test_a_client_that_cannot_be_averaged_is_named_and_the_run_goes_on(tmp_path:
     assert all(np.isfinite(value).all() for value in weights_of(out).values())
 
 
+@pytest.mark.parametrize(
+    ("changes", "warning"),
+    [
+        ({"cohort": {"drop_out": 1.0}}, "Nothing was learned: no client was there in any round; see cohort.drop_out."),
+        (
+            {"client": {"learning_rate": 1e30}},
+            "Nothing was learned: no update of any client was finite; a smaller clie",
+        ),
+        ({"client": {"learning_rate": 50.0}}, "The model is worse than before training: loss "),
+        ({}, None),
+    ],
+)
+def test_a_run_that_learns_nothing_or_gets_worse_says_so(
+    changes: dict[str, Any], warning: str | None, data: str, tmp_path: pathlib.Path
+) -> None:
+    summary = experiment.run(settings(data, **changes), tmp_path / "out")
+    assert summary["nothing_learned"] == bool(warning and warning.startswith("Nothing"))
+    assert [text[: len(warning)] for text in summary["warnings"]] == [warning] if warning else not summary["warnings"]
+    assert ("Warning." in (tmp_path / "out" / "report.md").read_text()) == bool(warning)
+
+
 def test_a_run_that_diverges_still_ends_with_strict_json(tmp_path: pathlib.Path) -> None:
     """Scores beyond float32 are written as they are where they are numbers, and as null where they are none."""
     own = tiny.rows(60, seed=0, features=4)

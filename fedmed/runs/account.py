@@ -128,13 +128,18 @@ _SMALLER = "a smaller client.learning_rate may help"
 
 
 def nothing_learned(records: Sequence[Mapping[str, Any]]) -> bool:
-    """Returns whether clients trained and not one update of theirs could be used."""
-    sent = [len(r["cohort"]) - len(r["absent"]) for r in records]
-    return sum(sent) > 0 and sum(sent) == sum(len(r["refused"]) for r in records)
+    """Returns whether there were rounds, and not one update could be used: none was finite, or nobody was there."""
+    return len(records) > 1 and _senders(records) == sum(len(r["refused"]) for r in records)
+
+
+def _senders(records: Sequence[Mapping[str, Any]]) -> int:
+    return sum(len(r["cohort"]) - len(r["absent"]) for r in records)
 
 
 def warnings(records: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     """Returns, in sentences, what makes a run's figures worthless or doubtful although it came to its end."""
+    if nothing_learned(records) and not _senders(records):
+        return ("Nothing was learned: no client was there in any round; see cohort.drop_out.",)
     if nothing_learned(records):
         return (f"Nothing was learned: no update of any client was finite; {_SMALLER}.",)
     losses = [r["test"]["pooled"].get("loss") for r in records if r["test"]]
