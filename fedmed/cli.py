@@ -1,5 +1,6 @@
 """The command line: `fedmed COMMAND ...`. Each command has flags of its own, and an error of the user's is one line."""
 
+import contextlib
 import errno
 import importlib
 import os
@@ -16,20 +17,21 @@ COMMANDS = ("run", "study", "list", "data", "doctor", "version", "help")
 _MODULES = {"list": "listing"}  # a module called `list` would hide Python's
 
 _WRONG_USE, _FAILED, _INTERRUPTED, _BROKEN_PIPE = 2, 1, 130, 141
-_STOPPED = (_INTERRUPTED, 143)
+_STOPPED = (129, _INTERRUPTED, 143)
 _NO_BUG = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns the exit status: 2 for what the user can mend, 130 and 143 for a stopped run.
+    """Runs one command and returns the exit status: 2 for what the user can mend, 129, 130 or 143 for a stopped run.
 
     Without `argv` it is the whole program. Of a run stopped in mid-round a thread may still be inside TensorFlow, which
     aborts when Python takes itself down around it; all that was open is closed by then, so the process just ends.
     """
     status = _guarded(list(sys.argv[1:] if argv is None else argv))
     if argv is None and status in _STOPPED:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                stream.flush()
         os._exit(status)
     return status
 
@@ -37,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _guarded(argv: list[str]) -> int:
     try:
         status = _dispatch(argv)
-        sys.stdout.flush()
+        if status not in _STOPPED:
+            sys.stdout.flush()
         return status
     except errors.UserError as error:
         return _complain(error.on_command_line(), _WRONG_USE)
