@@ -33,7 +33,7 @@ def tested(value: float | None) -> dict[str, Any]:
 
 def difference(value: float | None) -> dict[str, Any]:
     """Returns the estimate of a difference with its value at each seed."""
-    return {**tested(value), "by_seed": [value]}
+    return {**tested(value), "by_seed": [value], "error": None if value is None else 0.015}
 
 
 def study(
@@ -47,7 +47,7 @@ def study(
 class _Maker:
     def __init__(self, names: Sequence[str], column: str) -> None:
         self.names, self.column, self.rng = list(names), column, np.random.default_rng(3)
-        self.outcomes = {n: ("gains", "no evidence", "harmed")[i % 3] for i, n in enumerate(self.names)}
+        self.outcomes = {n: ("gains", "undecided", "harmed")[i % 3] for i, n in enumerate(self.names)}
         self.outcomes[self.names[-1]] = "too few events"
 
     def by(self, make: Any) -> dict[str, Any]:
@@ -70,6 +70,7 @@ class _Maker:
             "measures": [
                 {"name": "auroc", "label": "AUROC", "better": "higher", "target": None},
                 {"name": "brier", "label": "Brier score", "better": "lower", "target": None},
+                {"name": "net_benefit", "label": "net benefit at 10 %", "better": "higher", "target": None},
                 {"name": "slope", "label": "calibration slope", "better": "target", "target": 1.0},
             ],
             "data": {"name": "made up", "rows": 5000, "patients": 4000, "classes": 2, "class_names": ["no", "stroke"],
@@ -103,7 +104,7 @@ class _Maker:
                 "enough": not few, "reason": "too few events" if few else ""}  # fmt: skip
 
     def measures(self, name: str | None) -> dict[str, Any]:
-        middles = {"auroc": 0.78, "brier": 0.12, "slope": 0.95}
+        middles = {"auroc": 0.78, "brier": 0.12, "net_benefit": 0.03, "slope": 0.95}
         return {measure: figure(self.value(name, middle)) for measure, middle in middles.items()}
 
     def mean(self) -> dict[str, Any]:
@@ -112,13 +113,14 @@ class _Maker:
     def comparison(self, of: str, against: str, primary: bool) -> dict[str, Any]:
         def told(name: str | None) -> dict[str, Any]:
             middle = {"gains": 0.05, "harmed": -0.05}.get(self.outcomes.get(name or "", ""), 0.002)
-            return {m: difference(self.value(name, middle, 0.004)) for m in ("auroc", "brier")}
+            return {m: difference(self.value(name, middle, 0.004)) for m in ("auroc", "brier", "net_benefit")}
 
         hospitals = {}
         for name, outcome in self.outcomes.items():
             few = outcome == "too few events"
             hospitals[name] = {"outcome": outcome, "reason": WITHHELD if few else "",
-                               "p_adjusted": None if few else 0.04,
+                               "questions": {} if few else self.questions(outcome), "needed": 150,
+                               "p_no_worse": None if few else 0.04,
                                "detectable": None if few else 0.061, "measures": told(name)}  # fmt: skip
         return {"id": f"{of}-{against}", "of": of, "against": against, "primary": primary, "hospitals": hospitals,
                 "all": {"measures": told(None)}}  # fmt: skip
@@ -126,11 +128,26 @@ class _Maker:
     def answer(self, comparison: dict[str, Any]) -> dict[str, Any]:
         hospitals = {
             name: {"outcome": own["outcome"], "sentence": f"{name}: as it is.", "difference": own["measures"]["auroc"],
-                   "p_adjusted": own["p_adjusted"], "detectable": own["detectable"],
+                   **{key: own[key] for key in ("questions", "p_no_worse", "detectable", "needed")},
                    "of": figure(self.value(name, 0.8)), "against": figure(self.value(name, 0.75))}
             for name, own in comparison["hospitals"].items()
         }  # fmt: skip
-        return {"comparison": comparison["id"], "summary": "It helps some.", "hospitals": hospitals}
+        return {"comparison": comparison["id"], "summary": "It helps some.", "hospitals": hospitals,
+                "margin": 0.02, "threshold": 0.1, "consortium": self.consortium()}  # fmt: skip
+
+    def questions(self, outcome: str) -> dict[str, Any]:
+        claim = {"gains": "better", "harmed": "worse"}.get(outcome, "open")
+        asked = {"claim": claim, "p_value": 0.01, "p_adjusted": 0.03, "side": "better" if claim == "open" else claim}
+        return {"ranking": {"measure": "auroc", **asked}, "calibration": {"measure": "slope", **asked},
+                "usefulness": {"measure": "net_benefit", **asked}}  # fmt: skip
+
+    def consortium(self) -> dict[str, Any]:
+        sizes = [20.0, 50.0, 100.0]
+        line = {"events": sizes, "gain": [0.06, 0.03, 0.01], "low": [0.03, 0.01, -0.01], "high": [0.09, 0.05, 0.03],
+                "per_doubling": estimate(-0.01), "gains_below": 50.0,
+                "hospitals": dict.fromkeys(self.names[:-1], 40.0)}  # fmt: skip
+        return {"mean": tested(0.02), "hospitals": len(self.names) - 1, "tau": 0.01, "i_squared": 0.3,
+                "prediction": (-0.01, 0.05), "by_size": line, "about": "How it is made."}  # fmt: skip
 
     def table_one(self) -> dict[str, Any]:
         def row(name: str, statistic: str, text: str) -> dict[str, Any]:

@@ -133,8 +133,10 @@ def test_the_first_section_answers_for_every_hospital(tmp_path: pathlib.Path) ->
         assert own["outcome"] in first
     assert "Joining helps" in first
     assert "Joining harms" in first
-    assert "The data cannot tell" in first
-    assert "a true difference of 6 of 100 would have been found" in re.sub(r"6\.\d", "6", first)
+    assert "The data do not decide whether joining helps; about 150 tested patients of the rarer outcome" in first
+    assert "Does it rank better?" in first
+    assert "Over hospitals such as these, the mean difference in AUROC is +0.020" in first
+    assert "Hospitals with fewer than about 50 events among their training rows gain." in first
 
 
 def test_a_hospital_with_too_few_events_gets_the_reason_and_no_number(tmp_path: pathlib.Path) -> None:
@@ -153,23 +155,31 @@ def test_a_hospital_with_too_few_events_gets_the_reason_and_no_number(tmp_path: 
 def test_the_verdicts_words_say_what_the_numbers_say() -> None:
     study = page_sample.study(("north", "south", "east", "few"))
     own = study["answer"]["hospitals"]["north"]
-    own["outcome"], own["difference"] = "gains", page_sample.estimate(0.031, 0.019)
+    own["questions"]["calibration"]["claim"] = "open"
     found = verdict.findings(View(study))[0]
-    assert found.plain == (
-        "Joining helps: the federated model puts 3.1 more of every 100 patient pairs in the right order than the "
-        "hospital's own (95\N{NO-BREAK SPACE}% interval 1.2 to 5.0 more)."
-    )
-    own["outcome"], own["difference"] = "no evidence", page_sample.estimate(-0.011, 0.04)
-    assert "1.1 fewer of every 100" in verdict.findings(View(study))[0].plain
-    assert "5.1 fewer to 2.9 more" in verdict.findings(View(study))[0].plain
+    assert found.plain == "Joining helps: AUROC and net benefit are better than alone."
+    study["comparisons"][0]["hospitals"]["north"]["measures"] |= {
+        "auroc": page_sample.difference(0.031),
+        "net_benefit": page_sample.difference(-0.016),
+    }
+    ranking, calibration, usefulness = verdict.findings(View(study))[0].replies
+    assert ranking.text.endswith("alone: +0.031 (+0.001 to +0.061)")
+    assert (ranking.mark, calibration.mark) == ("▲", "●")
+    assert calibration.text.endswith("alone; best at 1")
+    assert usefulness.text == "net benefit at 10 %: 16.0 fewer (−46.0 to +14.0) per 1,000 patients than alone"
+    own["outcome"] = "no worse"
+    assert "AUROC is less than 0.02 worse than alone" in verdict.findings(View(study))[0].plain
 
 
-def test_a_metric_where_smaller_is_better_says_so() -> None:
-    study = page_sample.study(metric={"name": "loss", "label": "log loss", "better": "lower"})
-    study["answer"]["hospitals"]["north"]["difference"] = page_sample.estimate(-0.05, 0.02)
-    plain_ = verdict.findings(View(study))[0].plain
-    assert "the log loss of the federated model is 0.050 lower than that of the hospital's own" in plain_
-    assert "lower is better" in plain_
+def test_a_harm_is_named_with_what_mends_it() -> None:
+    study = page_sample.study(("north", "south", "east", "few"))
+    assert "Joining harms: AUROC, calibration and net benefit are worse" in verdict.findings(View(study))[2].plain
+    mended = {**study["comparisons"][0], "of": "fine_tuned", "id": "fine_tuned-local", "primary": False}
+    mended["hospitals"] = {**mended["hospitals"], "east": {**mended["hospitals"]["east"], "outcome": "no worse"}}
+    study["comparisons"].append(mended)
+    study["performance"]["fine_tuned"] = {"hospitals": {"east": {"ratio": page_sample.figure(1.01)}}, "all": {}}
+    told = verdict.findings(View(study))[2].plain
+    assert "What mends it: fine_tuned, observed / expected 1.010 (0.980 to 1.040); it is no worse off." in told
 
 
 def test_counts_of_one_to_four_are_hidden_and_do_not_follow_from_a_sum(tmp_path: pathlib.Path) -> None:
@@ -220,7 +230,7 @@ def test_the_mean_over_hospitals_is_shown_where_there_is_one(tmp_path: pathlib.P
     for own in study["performance"].values():
         own["mean"] = {"auroc": page_sample.estimate(None), "brier": page_sample.estimate(0.123)}
     write_study(study, tmp_path)
-    rows = [line for line in (tmp_path / "report.md").read_text().splitlines() if "mean over hospitals" in line]
+    rows = [line for line in (tmp_path / "report.md").read_text().splitlines() if "| mean over hospitals |" in line]
     assert "withheld" in rows[0]
     assert "0.123" not in rows[0]
 

@@ -10,7 +10,6 @@ from statsmodels.stats.proportion import proportion_confint
 
 from fedmed.statistics import (
     ArmTest,
-    Interval,
     PairedTest,
     auroc,
     corrected_resampled_t,
@@ -21,10 +20,9 @@ from fedmed.statistics import (
     p_value,
     paired_difference,
     percentile_interval,
-    verdicts,
+    standard_error,
     wilson,
 )
-from fedmed.statistics.comparison import standard_error
 from fedmed.statistics.intervals import student
 from fedmed.statistics.resampling import Spread, bootstrap, patient_counts
 
@@ -100,7 +98,7 @@ def test_a_patient_comes_with_all_rows_and_at_all_seeds() -> None:
 def test_bootstrap_of_a_mean_has_the_variance_of_a_mean() -> None:
     values = rng().normal(size=200)
     spread = bootstrap([lambda w: w @ values / w.sum(axis=-1)], [np.arange(200)], draws=4000, rng=rng(1))
-    assert spread.draws.var() == pytest.approx(values.var() / 200, rel=0.08)
+    assert spread.variance == pytest.approx(values.var() / 200, rel=0.08)
 
 
 def test_variance_of_seeds_due_to_their_test_patients_is_told_apart() -> None:
@@ -114,7 +112,7 @@ def test_variance_of_seeds_due_to_their_test_patients_is_told_apart() -> None:
 
 
 def test_standard_error_by_hand() -> None:
-    spread = Spread(values=np.array([1.0, 3.0]), draws=np.array([1.0, 3.0] * 50), within=0.5)
+    spread = Spread(values=np.array([1.0, 3.0]), variance=1.0, within=0.5)
     found = standard_error(spread, informative=11)
     total = 1.0 * 11 / 10 + (2.0 - 0.5) / 2
     assert found == pytest.approx((np.sqrt(total), total**2 / (1.1**2 / 10 + 1.0**2 / 1)))
@@ -220,39 +218,3 @@ def test_p_value_and_detectable_difference_equal_scipy() -> None:
     assert detectable_difference(student(0.0, 1.0, float("inf"), 0.95, "")) == pytest.approx(2.80159, abs=1e-4)
     with pytest.raises(ValueError, match="Wilson"):
         p_value(wilson(1, 2))
-
-
-def test_verdicts_tell_gain_harm_doubt_and_silence() -> None:
-    good = [paired(800, seed=s, better=3.0) for s in range(3)]
-    bad = [PairedTest(t.y, t.b, t.a, t.patient) for t in good]
-    small = [paired(40, seed=5, prevalence=0.1)]
-    hospitals = {"good": good, "bad": bad, "alike": [paired(800, seed=4)], "small": small}
-    found = verdicts("binary", "auroc", hospitals, rng=rng())
-    assert {name: v.outcome for name, v in found.items()} == {
-        "good": "gains",
-        "bad": "harmed",
-        "alike": "no evidence",
-        "small": "too few events",
-    }
-    assert (found["small"].interval, found["small"].p_value, found["small"].detectable) == (None, None, None)
-    assert "fewer than 10" in found["small"].reason
-    lower = verdicts(
-        "binary", "brier", {"good": [PairedTest(t.y, t.y * 0.5, t.y * 0.9, t.patient) for t in good]}, rng=rng()
-    )
-    assert lower["good"].outcome == "gains"
-
-
-def test_many_hospitals_need_stronger_evidence() -> None:
-    one = [paired(800, better=1.6)]
-    alone = verdicts("binary", "auroc", {"h": one}, rng=rng())["h"]
-    crowd = verdicts("binary", "auroc", {"h": one} | {str(k): [paired(300, seed=k)] for k in range(40)}, rng=rng())["h"]
-    assert isinstance(alone.interval, Interval)
-    assert (alone.outcome, crowd.outcome) == ("gains", "no evidence")
-    assert alone.p_adjusted == alone.p_value
-    assert crowd.detectable is not None
-    assert alone.detectable is not None
-    assert crowd.detectable > alone.detectable
-
-
-def test_no_hospital_no_verdict() -> None:
-    assert verdicts("binary", "auroc", {}, rng=rng()) == {}

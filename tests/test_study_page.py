@@ -29,7 +29,7 @@ def test_models_that_do_exactly_alike_are_no_finding(tmp_path: pathlib.Path) -> 
         "by_seed": [0.0] * 3, "sd": 0.0, "least": 0.0, "greatest": 0.0, "signs_agree": False
     }  # fmt: skip
     found = verdict.findings(View(study))[1]
-    assert "rank these test patients exactly alike, so nothing can be said of others from so few" in found.plain
+    assert "score on these test patients exactly alike, so nothing can be said of others" in found.plain
     assert "interval" not in found.plain + found.numbers
     write_study(study, tmp_path)
     seeds = (tmp_path / "report.md").read_text().split("## Does the answer depend on the seed")[1]

@@ -243,10 +243,10 @@ def test_two_models_that_are_the_same_get_no_interval_and_no_claim() -> None:
     own = compared[0].hospitals["a"].measures["auroc"]
     assert (own.estimate, own.low, own.high, own.method) == (0.0, None, None, estimates.ALIKE)
     arms = report.performances(alike, [AUROC], RULES)
-    answer = comparisons.answer(compared[0], arms, AUROC, 0.95, alike.arms)
-    assert "rank these test patients exactly alike" in answer.hospitals["a"].sentence
+    answer = comparisons.answer(alike, compared[0], arms, [AUROC], RULES)
+    assert "score on these test patients exactly alike" in answer.hospitals["a"].sentence
     assert "interval" not in answer.hospitals["a"].sentence
-    assert "for 2 there is no evidence of a difference in AUROC" in answer.summary
+    assert "2 are undecided" in answer.summary
     seeds = views.seed_sensitivity(answer, alike.seeds)
     assert seeds is not None
     assert seeds.hospitals["a"].least == seeds.hospitals["a"].greatest == 0

@@ -29,6 +29,10 @@ class Study:
         leave_one_out: adds that arm: trained without a hospital, tested there.
         metric: the primary one; default AUROC (binary), accuracy (multiclass), loss (others).
         specificity: at which sensitivity is reported.
+        threshold: risk at which a patient would be treated, for the verdict's net benefit; default the share of all
+            rows with the event.
+        margin: of the primary metric, within which a hospital counts as no worse; default 0.02 of what lies between 0
+            and 1, else 0.02 of what predicting the mean would score.
         thresholds: of the decision curve; chosen by the prevalence when empty.
         subgroups: columns; default those with the word sex, gender, male, female or age in their name.
         bands: edges that cut a column of numbers into bands, e.g. { age_years = [45, 65] }.
@@ -50,6 +54,8 @@ class Study:
     leave_one_out: bool = False
     metric: str | None = None
     specificity: float = setting(0.9, above=0.0, below=1.0)
+    threshold: float | None = setting(None, above=0.0, below=1.0)
+    margin: float | None = setting(None, above=0.0)
     thresholds: tuple[float, ...] = setting((), above=0.0, below=1.0)
     subgroups: tuple[str, ...] | None = None
     bands: Mapping[str, Any] = _table()

@@ -33,8 +33,8 @@ def calibration_intercept(y: Array, p: Array, *, level: float = 0.95) -> Interva
         The intercept on the log-odds scale, or None where only one class is present.
         Source: Van Calster et al. 2019, "Calibration: the Achilles heel of predictive analytics", weak calibration.
     """
-    logit = _logit(p)
-    return _coefficient(np.ones((len(logit), 1)), np.asarray(y), logit, 0, level)
+    z = logit(p)
+    return _coefficient(np.ones((len(z), 1)), np.asarray(y), z, 0, level)
 
 
 def calibration_slope(y: Array, p: Array, *, level: float = 0.95) -> Interval | None:
@@ -49,10 +49,10 @@ def calibration_slope(y: Array, p: Array, *, level: float = 0.95) -> Interval | 
         The slope, or None where no finite one exists: one class only, all predictions equal, or classes separated.
         Source: Cox 1958; Van Calster et al. 2019.
     """
-    logit = _logit(p)
-    if len(logit) < 3 or np.ptp(logit) < 1e-9:
+    z = logit(p)
+    if len(z) < 3 or np.ptp(z) < 1e-9:
         return None
-    return _coefficient(np.column_stack([np.ones(len(logit)), logit]), np.asarray(y), np.zeros(len(logit)), 1, level)
+    return _coefficient(np.column_stack([np.ones(len(z)), z]), np.asarray(y), np.zeros(len(z)), 1, level)
 
 
 def calibration_curve(
@@ -145,13 +145,14 @@ def _equal_count_bins(p: Array, bins: int, minimum_rows: int) -> Array:
     return found
 
 
-def _logit(p: Array) -> Array:
+def logit(p: Array) -> Array:
+    """Returns the log odds of probabilities, clipped by 1e-7."""
     q = np.clip(np.asarray(p, dtype=np.float64), CLIP, 1 - CLIP)
     return np.log(q) - np.log1p(-q)
 
 
 def _coefficient(x: Array, y: Array, offset: Array, column: int, level: float) -> Interval | None:
-    fit = _logistic(x, y, offset) if 0 < y.sum() < len(y) else None
+    fit = fit_logistic(x, y, offset) if 0 < y.sum() < len(y) else None
     if fit is None:
         return None
     value, error = float(fit[0][column]), float(np.sqrt(fit[1][column, column]))
@@ -159,8 +160,17 @@ def _coefficient(x: Array, y: Array, offset: Array, column: int, level: float) -
     return Interval(value, value - half, value + half, level, "Wald", error)
 
 
-def _logistic(x: Array, y: Array, offset: Array) -> tuple[Array, Array] | None:
-    """Maximum likelihood by Newton's method with halved steps; None where the likelihood has no maximum."""
+def fit_logistic(x: Array, y: Array, offset: Array) -> tuple[Array, Array] | None:
+    """Returns a logistic regression's [k] coefficients and their [k, k] covariance, by Newton with halved steps.
+
+    Args:
+        x: [n, k] columns, a constant among them where there is to be an intercept.
+        y: [n] 0 or 1.
+        offset: [n] added to the log odds.
+
+    Returns:
+        None where the likelihood has no maximum.
+    """
     beta = np.zeros(x.shape[1])
     best = _log_likelihood(x, y, offset, beta)
     for _ in range(100):

@@ -4,67 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from fedmed.statistics.intervals import Interval, student, wilson
-from fedmed.statistics.metrics import score
-from fedmed.statistics.resampling import Spread, bootstrap
+from fedmed.statistics.resampling import Spread
+from fedmed.statistics.statistic import arm_spread, difference_spread, statistic
+from fedmed.statistics.tested import ArmTest, PairedTest, informative_patients
 
 if TYPE_CHECKING:
     from fedmed.data.examples import Task
-
-Array: TypeAlias = np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class ArmTest:
-    """One model's predictions for a hospital's test rows at one seed.
-
-    Attributes:
-        y: [n] labels.
-        p: predictions as for `metrics.evaluate`.
-        patient: [n] identifiers, the same at every seed; row numbers of the data set where each row is a patient.
-    """
-
-    y: Array
-    p: Array
-    patient: Array
-
-
-@dataclasses.dataclass(frozen=True)
-class PairedTest:
-    """Two models' predictions for the same test rows of a hospital at one seed.
-
-    Attributes:
-        y: [n] labels.
-        a: predictions of the arm compared against.
-        b: predictions of the arm of interest; a difference is b minus a.
-        patient: [n] identifiers, the same at every seed; row numbers of the data set where each row is a patient.
-    """
-
-    y: Array
-    a: Array
-    b: Array
-    patient: Array
-
-
-def informative_patients(task: Task, tests: Sequence[ArmTest] | Sequence[PairedTest]) -> int:
-    """Returns how many distinct patients carry the information, over all seeds.
-
-    For a class or a count it is the smaller of two numbers: patients with a row of the most common label, and patients
-    with a row of any other (so for a binary label, the rarer of events and non-events). For regression, all patients.
-    """
-    if not tests:
-        return 0
-    patient, y = np.concatenate([t.patient for t in tests]), np.concatenate([t.y for t in tests])
-    if task == "regression" or not len(y):
-        return len(np.unique(patient))
-    labels, counts = np.unique(y, return_counts=True)
-    common = y == labels[counts.argmax()]
-    return min(len(np.unique(patient[common])), len(np.unique(patient[~common])))
 
 
 def paired_difference(
@@ -76,18 +26,33 @@ def paired_difference(
     level: float = 0.95,
     draws: int = 1000,
 ) -> Interval | None:
-    """Returns the mean over seeds of (metric of b - metric of a) on a hospital's patients, with its interval.
+    """Returns the mean over seeds of (metric of b - metric of a) on a hospital's patients (see `difference_interval`).
+
+    Args:
+        task: what kind of label.
+        name: a metric of the task.
+        seeds: a test for each seed; one seed alone gives no variance of training.
+        rng: source of randomness for a metric whose variance has no closed form.
+        level: of the interval.
+        draws: of patients, for the same.
+    """
+    found = difference_spread(statistic(task, name), seeds, rng=rng, draws=draws)
+    return difference_interval(found, informative_patients(task, seeds), level)
+
+
+def difference_interval(spread: Spread, informative: int, level: float) -> Interval | None:
+    """Returns the interval of a mean difference over seeds.
 
     The estimand is the expected difference on new patients of this hospital between the models that the two arms
     train on as many patients, over training seeds. The tested patients are few and, with repeated splits, the same at
-    several seeds; so they are drawn once for all seeds, with the models held fixed, and the variance of the mean is
+    several seeds; so they come or go in all seeds together, with the models held fixed, and the variance of the mean is
 
         V m / (m - 1)  +  max(0, S^2 - W) / J
 
-    with V the bootstrap variance over patients, m the informative patients, S^2 the variance between the J seeds and
-    W the part of S^2 that the test patients explain by themselves. Quantiles are Student's with Satterthwaite's
-    degrees of freedom, from m - 1 for the first term and J - 1 for S^2 / J. What training sets of one hospital have
-    in common stays out of sight: no estimator sees it from splits of the same patients (Bengio & Grandvalet 2004).
+    with V the variance over patients, m the informative patients, S^2 the variance between the J seeds and W the part
+    of S^2 that the test patients explain by themselves. Quantiles are Student's with Satterthwaite's degrees of
+    freedom, from m - 1 for the first term and J - 1 for S^2 / J. What training sets of one hospital have in common
+    stays out of sight: no estimator sees it from splits of the same patients (Bengio & Grandvalet 2004).
 
     Chosen by simulation: logistic regressions trained locally against pooled, hospitals of 3000, 1200 and 500
     patients (5 % events in the last), 5 splits of 70 : 30, 800 federations, AUROC and Brier score. 95 % intervals
@@ -95,23 +60,11 @@ def paired_difference(
     sets 97.9 to 99.1 %, and told an arm from itself at most 2.2 % of the time. In the same runs percentiles held it
     88 to 94 %, with up to 12 % false findings; `corrected_resampled_t` 96 to 99 %, but 36 to 51 % wider.
 
-    Args:
-        task: what kind of label.
-        name: a metric of the task.
-        seeds: a test for each seed; one seed alone gives no variance of training.
-        rng: source of randomness of the bootstrap.
-        level: of the interval.
-        draws: bootstrap samples; 1000 give the standard error to about 2 %.
-
     Returns:
-        The interval, or None where the metric is not defined at any seed or fewer than 2 patients are informative.
+        The interval, or None where the statistic is not defined at any seed or fewer than 2 patients are informative.
     """
-    statistics = [partial(_difference, task, name, t) for t in seeds]
-    spread = bootstrap(statistics, [t.patient for t in seeds], draws=draws, rng=rng)
-    found = standard_error(spread, informative_patients(task, seeds))
-    if found is None:
-        return None
-    return student(spread.estimate, *found, level, f"{_words(spread)}, Student's t")
+    found = standard_error(spread, informative)
+    return None if found is None else student(spread.estimate, *found, level, f"{_words(spread)}, Student's t")
 
 
 def metric_interval(
@@ -134,25 +87,27 @@ def metric_interval(
         task: what kind of label.
         name: a metric of the task.
         seeds: a test for each seed.
-        rng: source of randomness of the bootstrap.
+        rng: source of randomness for a metric whose variance has no closed form.
         level: of the interval.
-        draws: bootstrap samples.
+        draws: of patients, for the same.
 
     Returns:
         The interval, or None as for `paired_difference`.
     """
-    statistics = [partial(score, task, name, t.y, t.p) for t in seeds]
-    spread = bootstrap(statistics, [t.patient for t in seeds], draws=draws, rng=rng)
-    informative = informative_patients(task, seeds)
+    spread = arm_spread(statistic(task, name), seeds, rng=rng, draws=draws)
+    return scaled_interval(spread, informative_patients(task, seeds), level, scale_of(task, name))
+
+
+def scaled_interval(spread: Spread, informative: int, level: float, scale: Scale) -> Interval | None:
+    """Returns the interval of a mean over seeds, made on a scale and brought back (see `metric_interval`)."""
     found = standard_error(spread, informative)
     if found is None:
         return None
     x, (error, df) = spread.estimate, found
-    scale = _scale(task, name)
-    if scale is _LOGIT and (error == 0 or not 0 < x < 1):
+    if scale is LOGIT and (error == 0 or not 0 < x < 1):
         return dataclasses.replace(wilson(round(x * informative), informative, level), estimate=x)
-    if scale is _LOG and x <= 0:
-        scale = _PLAIN
+    if scale is LOG and x <= 0:
+        scale = PLAIN
     inner = student(scale.to(x), error * scale.slope(x), df, level, "")
     low, high = scale.back(inner.low), scale.back(inner.high)
     return Interval(x, low, high, level, f"{_words(spread)}, Student's t{scale.words}", error, df)
@@ -162,16 +117,16 @@ def standard_error(spread: Spread, informative: int) -> tuple[float, float] | No
     """Returns the standard error of a mean over seeds and its degrees of freedom (see `paired_difference`).
 
     Args:
-        spread: bootstrap of the statistic.
+        spread: of the statistic.
         informative: number of informative patients.
 
     Returns:
         (error, df), None where it cannot be told.
     """
-    if informative < 2 or not len(spread.draws):
+    if informative < 2 or not len(spread.values):
         return None
     seeds = len(spread.values)
-    patients = float(spread.draws.var()) * informative / (informative - 1)
+    patients = spread.variance * informative / (informative - 1)
     between = float(spread.values.var(ddof=1)) if seeds > 1 else 0.0
     training = max(0.0, between - spread.within) / seeds
     total = patients + training
@@ -180,24 +135,22 @@ def standard_error(spread: Spread, informative: int) -> tuple[float, float] | No
     return float(np.sqrt(total)), total**2 / doubt if doubt > 0 else float("inf")
 
 
-def _difference(task: Task, name: str, test: PairedTest, weights: Array) -> Array:
-    return score(task, name, test.y, test.b, weights) - score(task, name, test.y, test.a, weights)
-
-
 def _words(spread: Spread) -> str:
-    return f"bootstrap of patients{f' and {len(spread.values)} seeds' if len(spread.values) > 1 else ''}"
+    return f"patients{f' and {len(spread.values)} seeds' if len(spread.values) > 1 else ''}"
 
 
-class _Scale(NamedTuple):
+class Scale(NamedTuple):
+    """Where an interval is made symmetric: to it, back from it, and the slope of the way there."""
+
     to: Callable[[float], float]
     back: Callable[[float], float]
     slope: Callable[[float], float]
     words: str
 
 
-_PLAIN = _Scale(lambda x: x, lambda z: z, lambda x: 1.0, "")
-_LOG = _Scale(lambda x: float(np.log(x)), lambda z: float(np.exp(z)), lambda x: 1 / x, " on the log scale")
-_LOGIT = _Scale(
+PLAIN = Scale(lambda x: x, lambda z: z, lambda x: 1.0, "")
+LOG = Scale(lambda x: float(np.log(x)), lambda z: float(np.exp(z)), lambda x: 1 / x, " on the log scale")
+LOGIT = Scale(
     lambda x: float(np.log(x / (1 - x))),
     lambda z: float(1 / (1 + np.exp(-z))),
     lambda x: 1 / (x * (1 - x)),
@@ -205,7 +158,8 @@ _LOGIT = _Scale(
 )
 
 
-def _scale(task: Task, name: str) -> _Scale:
+def scale_of(task: Task, name: str) -> Scale:
+    """Returns the scale on which the interval of a metric of one model is made."""
     if name in ("auroc", "auprc", "accuracy") or (task, name) == ("binary", "brier"):
-        return _LOGIT
-    return _PLAIN if name == "r2" or (task, name) == ("count", "loss") else _LOG
+        return LOGIT
+    return PLAIN if name == "r2" or (task, name) == ("count", "loss") else LOG

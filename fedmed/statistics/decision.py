@@ -54,6 +54,18 @@ def decision_curve(y: Array, p: Array, thresholds: Array) -> DecisionCurve:
     return DecisionCurve(t, model, prevalence - (1 - prevalence) * odds, np.zeros_like(t), standardised)
 
 
+def benefit_of_rows(y: Array, p: Array, thresholds: Array) -> Array:
+    """Returns [n, k] each row's net benefit at each threshold; the mean over rows is the model's.
+
+    Args:
+        y: [n] 0 or 1.
+        p: [n] predicted probabilities.
+        thresholds: [k] in (0, 1).
+    """
+    treated, events = np.asarray(p)[:, None] >= thresholds, (np.asarray(y) == 1)[:, None]
+    return treated * np.where(events, 1.0, -thresholds / (1 - thresholds))
+
+
 def net_benefit(y: Array, p: Array, threshold: float) -> float | None:
     """Returns the net benefit at one threshold, in true positives per patient; None without rows."""
     return float(decision_curve(y, p, np.array([threshold])).model[0]) if len(y) else None

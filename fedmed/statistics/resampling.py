@@ -1,10 +1,12 @@
-"""Draws of patients, with all their rows and in all the seeds in which they were tested."""
+"""How a mean over seeds varies with the patients, who come or go with all their rows and at all seeds."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
+
+from fedmed.statistics.influence import Influence
 
 Array: TypeAlias = np.ndarray
 
@@ -17,12 +19,12 @@ class Spread:
 
     Attributes:
         values: [J] the statistic at each seed where it is defined.
-        draws: [B] its mean over seeds in each bootstrap draw, without draws in which no seed defines it.
+        variance: of its mean over seeds, over draws of patients with the models held fixed.
         within: variance between seeds to be expected from their different test patients alone, models held fixed.
     """
 
     values: Array
-    draws: Array
+    variance: float
     within: float
 
     @property
@@ -37,6 +39,29 @@ def patient_counts(patients: int, draws: int, rng: np.random.Generator) -> Itera
         b = min(step, draws - start)
         chosen = rng.integers(patients, size=(b, patients)) + patients * np.arange(b)[:, None]
         yield np.bincount(chosen.ravel(), minlength=b * patients).reshape(b, patients).astype(np.float64)
+
+
+def spread_of(influences: Sequence[Influence], patients: Sequence[Array]) -> Spread:
+    """Returns what `bootstrap` would find with ever more draws, where each row's influence is known.
+
+    Args:
+        influences: J statistics of n_j rows; one that is not defined is left out.
+        patients: J arrays [n_j] of patient identifiers; the same identifier is the same patient at every seed.
+    """
+    used = [j for j, influence in enumerate(influences) if np.isfinite(influence.value)]
+    values = np.array([influences[j].value for j in used])
+    if not used:
+        return Spread(values, 0.0, 0.0)
+    everyone, position = np.unique(np.concatenate([patients[j] for j in used]), return_inverse=True)
+    places = np.split(position, np.cumsum([len(patients[j]) for j in used])[:-1])
+    moved = np.stack(
+        [np.bincount(place, influences[j].rows, len(everyone)) for j, place in zip(used, places, strict=True)]
+    )
+    common = moved @ moved.T  # [J, J] covariance of the seeds' values
+    seeds = len(used)
+    variance = float(common.sum()) / seeds**2
+    within = (float(np.trace(common)) - common.sum() / seeds) / (seeds - 1) if seeds > 1 else 0.0
+    return Spread(values, variance, max(0.0, float(within)))
 
 
 def bootstrap(
@@ -57,7 +82,7 @@ def bootstrap(
     values = np.array([float(f(np.ones(len(who)))) for f, who in zip(statistics, patients, strict=True)])
     used = np.flatnonzero(np.isfinite(values))
     if not len(used):
-        return Spread(values[used], np.empty(0), 0.0)
+        return Spread(values[used], 0.0, 0.0)
     everyone, position = np.unique(np.concatenate([patients[j] for j in used]), return_inverse=True)
     places = np.split(position, np.cumsum([len(patients[j]) for j in used])[:-1])
     means, squares, complete = [], 0.0, 0
@@ -71,4 +96,5 @@ def bootstrap(
         squares += np.square(whole - whole.mean(axis=0)).sum()
         complete += whole.shape[1]
     within = squares / (complete * (len(used) - 1)) if complete and len(used) > 1 else 0.0
-    return Spread(values[used], np.concatenate(means), float(within))
+    drawn = np.concatenate(means)
+    return Spread(values[used], float(drawn.var()) if len(drawn) else 0.0, float(within))

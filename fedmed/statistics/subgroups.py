@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from fedmed.statistics.intervals import Interval, percentile_interval
-from fedmed.statistics.metrics import MINIMUM_EVENTS, evaluate, metric, score, undefined
+from fedmed.statistics.metrics import MINIMUM_EVENTS, evaluate, metric, undefined
 from fedmed.statistics.resampling import patient_counts
+from fedmed.statistics.statistic import statistic
+from fedmed.statistics.tested import ArmTest
 
 if TYPE_CHECKING:
     from fedmed.data.examples import Task
@@ -116,6 +118,7 @@ def subgroup_gap(
     draws: int = 1000,
     minimum_patients: int = MINIMUM_PATIENTS,
     minimum_events: int = MINIMUM_EVENTS,
+    site: Array | None = None,
 ) -> Gap | None:
     """Returns how far the worst subgroup is behind the best, among groups that may be reported.
 
@@ -134,22 +137,27 @@ def subgroup_gap(
         draws: bootstrap samples, and permutations.
         minimum_patients: fewest patients that are reported.
         minimum_events: as for `evaluate`.
+        site: [n] the hospital of each row: an AUROC is then of pairs of the same hospital.
 
     Returns:
         The gap, None where fewer than two groups have the metric.
     """
     limits = {"minimum_patients": minimum_patients, "minimum_events": minimum_events}
     groups = by_subgroup(task, y, p, group, patient, **limits)
-    values = {g.name: v for g in groups if g.metrics and (v := g.metrics[name]) is not None}
+    shown = [g.name for g in groups if g.metrics and g.metrics[name] is not None]
+    label = np.asarray(group).astype(str)
+    kept = np.isin(label, shown)
+    who = np.unique(np.asarray(patient)[kept], return_inverse=True)[1]
+    test = ArmTest(y[kept], p[kept], who, None if site is None else site[kept])
+    label, of = label[kept], statistic(task, name)
+    values = {g: float(of.under(test, 1.0 * (label == g))) for g in shown}
+    values = {g: value for g, value in values.items() if np.isfinite(value)}
     if len(values) < 2:
         return None
-    label = np.asarray(group).astype(str)
-    kept = np.isin(label, list(values))
-    y, p, label, who = y[kept], p[kept], label[kept], np.unique(np.asarray(patient)[kept], return_inverse=True)[1]
     patients, first = int(who.max()) + 1, np.unique(who, return_index=True)[1]
 
     def gap(label: Array, counts: Array) -> Array:
-        scores = np.stack([score(task, name, y, p, counts[..., who] * (label == g)) for g in values])
+        scores = np.stack([of.under(test, counts[..., who] * (label == g)) for g in values])
         return scores.max(axis=0) - scores.min(axis=0)
 
     drawn = np.concatenate([gap(label, counts) for counts in patient_counts(patients, draws, rng)])

@@ -1,94 +1,148 @@
-"""Whether joining helps each hospital, said only where its data can tell."""
+"""Whether joining helps or harms each hospital, said only where its data can tell."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from fedmed.statistics.comparison import PairedTest, informative_patients, paired_difference
+from fedmed.statistics.evidence import Evidence, above, turned
 from fedmed.statistics.intervals import Interval
-from fedmed.statistics.metrics import METRICS, metric
 
-if TYPE_CHECKING:
-    from fedmed.data.examples import Task
-
-Outcome: TypeAlias = Literal["gains", "no evidence", "harmed", "too few events"]
+Outcome: TypeAlias = Literal["gains", "harmed", "no worse", "undecided", "too few events"]
+Question: TypeAlias = Literal["ranking", "calibration", "usefulness"]
+Claim: TypeAlias = Literal["better", "worse", "open"]
 
 MINIMUM_EVENTS = 10
 """Fewer informative patients than this among those tested, and a hospital gets no figure, no rank and no verdict."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Verdict:
-    """What the comparison says for one hospital; every number is None where there are too few events.
+class Asked:
+    """What one hospital's data say to each question.
 
     Attributes:
-        outcome: gains or harmed when the Holm-adjusted p-value is at most 1 - level, by the sign of the difference.
-        reason: why there is no figure, or "".
-        interval: b minus a at this hospital alone, not adjusted: it may leave out 0 where the outcome is no evidence.
+        evidence: by question; a question that has no answer here is left out.
+        gain: of the primary metric, positive where it is better.
+        informative: patients behind it (see `informative_patients`).
+    """
+
+    evidence: Mapping[Question, Evidence]
+    gain: Interval
+    informative: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Answered:
+    """One question's answer.
+
+    Attributes:
+        claim: better or worse where the adjusted p-value is at most 1 - level, else open.
         p_value: two-sided, of no difference.
-        p_adjusted: the same by Holm's procedure over the hospitals that have a figure.
-        detectable: smallest difference, in the metric's units, found with the power asked for at the strictest step
-            of Holm's procedure.
+        p_adjusted: the same, adjusted for the questions and the hospitals.
+        side: which way the estimate points, claimed or not.
+    """
+
+    claim: Claim
+    p_value: float
+    p_adjusted: float
+    side: Literal["better", "worse", "neither"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What the comparison says for one hospital; everything but the outcome is empty where events are too few.
+
+    Attributes:
+        outcome: see `verdicts`.
+        questions: the answer to each.
+        p_no_worse: one-sided, of being worse by the margin or more in the primary metric, by Holm's procedure.
+        detectable: smallest difference of the primary metric that would have been found with 80 % chance, were it the
+            only question at the only hospital.
+        needed: informative patients with which "no worse" would be told with 80 % chance where nothing differs; None
+            where it is told, or more patients are not what is lacking.
     """
 
     outcome: Outcome
-    reason: str = ""
-    interval: Interval | None = None
-    p_value: float | None = None
-    p_adjusted: float | None = None
+    questions: Mapping[Question, Answered] = dataclasses.field(default_factory=dict)
+    p_no_worse: float | None = None
     detectable: float | None = None
+    needed: int | None = None
 
 
 def verdicts(
-    task: Task,
-    name: str,
-    hospitals: Mapping[str, Sequence[PairedTest]],
-    *,
-    rng: np.random.Generator,
-    level: float = 0.95,
-    power: float = 0.8,
-    minimum_events: int = MINIMUM_EVENTS,
-    draws: int = 1000,
+    hospitals: Mapping[str, Asked | None], *, margin: float, level: float = 0.95, power: float = 0.8
 ) -> dict[str, Verdict]:
-    """Returns each hospital's verdict on arm b against arm a in one metric, the primary one.
+    """Returns each hospital's verdict.
 
-    The chance that any hospital for which nothing differs is told that it gains or is harmed is at most 1 - level
-    (Holm 1979), as far as the intervals of `paired_difference` hold.
+    - "harmed": worse in any question. "gains": better in a question and worse in none.
+    - "no worse": neither, and the primary metric is shown to be less than `margin` worse, by one-sided tests at
+      (1 - level) / 2 with Holm's procedure over hospitals, and no question's own interval lies on the worse side.
+    - "undecided": none of these. "too few events": None was asked.
+
+    Claims are adjusted twice: by Holm's procedure over a hospital's questions, then over hospitals by Benjamini and
+    Hochberg's, as families selected by their smallest p-value (Benjamini and Bogomolov 2014). So where nothing differs
+    anywhere, the chance of any claim is at most 1 - level; else at most 1 - level of the hospitals with a claim are
+    expected to have a false one.
 
     Args:
-        task: what kind of label.
-        name: the primary metric; its better direction decides what a gain is.
-        hospitals: each hospital's tests, one a seed.
-        rng: source of randomness of the bootstrap.
-        level: of the intervals; 1 - level is the risk of a wrong verdict over all hospitals.
-        power: chance with which the detectable difference would be found.
-        minimum_events: informative patients needed (see `informative_patients`).
-        draws: bootstrap samples.
+        hospitals: what was asked; None where events are too few.
+        margin: of the primary metric, above 0, chosen before the data were looked at.
+        level: of intervals and claims.
+        power: for `needed` and `detectable`.
     """
-    sign = 1.0 if metric(task, name).better == "higher" else -1.0
-    found = {
-        hospital: paired_difference(task, name, seeds, rng=rng, level=level, draws=draws)
-        if informative_patients(task, seeds) >= minimum_events
-        else None
-        for hospital, seeds in hospitals.items()
-    }
-    told = {hospital: interval for hospital, interval in found.items() if interval is not None}
-    p_values = {hospital: p_value(interval) for hospital, interval in told.items()}
-    adjusted = dict(zip(told, holm(list(p_values.values())), strict=True))
-    strictest = (1 - level) / max(1, len(told))
-    result = {}
-    for hospital, interval in found.items():
-        if interval is None:
-            result[hospital] = Verdict("too few events", _too_few(task, name, minimum_events))
+    asked = {name: own for name, own in hospitals.items() if own is not None}
+    within = {name: dict(zip(own.evidence, holm([e.p_value for e in own.evidence.values()]), strict=True))
+              for name, own in asked.items()}  # fmt: skip
+    smallest = [min(adjusted.values(), default=1.0) for adjusted in within.values()]
+    factor = len(smallest) / max(1, selected(smallest, 1 - level))
+    no_worse = dict(zip(asked, holm([_not_worse(own.gain, margin) for own in asked.values()]), strict=True))
+    found = {}
+    for name, own in hospitals.items():
+        if own is None:
+            found[name] = Verdict("too few events")
             continue
-        outcome = _outcome(sign * interval.estimate, adjusted[hospital], 1 - level)
-        smallest = detectable_difference(interval, alpha=strictest, power=power)
-        result[hospital] = Verdict(outcome, "", interval, p_values[hospital], adjusted[hospital], smallest)
-    return result
+        questions: dict[Question, Answered] = {
+            question: _answered(evidence, min(1.0, within[name][question] * factor), 1 - level)
+            for question, evidence in own.evidence.items()
+        }
+        outcome = _outcome(questions, no_worse[name] <= (1 - level) / 2, 1 - level)
+        needed = _needed(own, margin, level, power) if outcome == "undecided" else None
+        smallest_found = detectable_difference(own.gain, alpha=1 - level, power=power)
+        found[name] = Verdict(outcome, questions, no_worse[name], smallest_found, needed)
+    return found
+
+
+def _not_worse(gain: Interval, margin: float) -> float:
+    """Returns the p-value of being less than the margin worse; no error means that nothing was learned, not all."""
+    return above(gain, -margin) if gain.error else 1.0
+
+
+def _answered(evidence: Evidence, adjusted: float, alpha: float) -> Answered:
+    side = evidence.side
+    claim: Claim = "open" if adjusted > alpha or side == "neither" else side
+    return Answered(claim, evidence.p_value, adjusted, side)
+
+
+def _outcome(questions: Mapping[Question, Answered], is_no_worse: bool, alpha: float) -> Outcome:
+    claims = {own.claim for own in questions.values()}
+    if "worse" in claims:
+        return "harmed"
+    if "better" in claims:
+        return "gains"
+    doubtful = any(own.side == "worse" and own.p_value <= alpha for own in questions.values())
+    return "no worse" if is_no_worse and not doubtful else "undecided"
+
+
+def _needed(own: Asked, margin: float, level: float, power: float) -> int | None:
+    """Returns how many informative patients "no worse" takes, as the standard error falls with their root."""
+    smallest = detectable_difference(own.gain, alpha=1 - level, power=power)
+    if smallest is None:
+        return None
+    wanted = int(np.ceil(own.informative * (smallest / margin) ** 2))
+    return wanted if wanted > own.informative else None
 
 
 def p_value(interval: Interval) -> float:
@@ -97,14 +151,8 @@ def p_value(interval: Interval) -> float:
     Raises:
         ValueError: the interval carries no standard error.
     """
-    from scipy.stats import norm, t
-
-    if interval.error is None:
-        raise ValueError(f"p_value: an interval by {interval.method} has no standard error")
-    if interval.error == 0:
-        return 1.0 if interval.estimate == 0 else 0.0
-    distribution = t(interval.df) if np.isfinite(interval.df) else norm
-    return float(2 * distribution.sf(abs(interval.estimate) / interval.error))
+    one_sided = above(interval)
+    return 2 * min(one_sided, above(turned(interval))) if interval.error else float(one_sided == 0.5)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -115,6 +163,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted.tolist()
+
+
+def selected(p_values: Sequence[float], alpha: float) -> int:
+    """Returns how many hypotheses Benjamini and Hochberg's (1995) procedure rejects at this false discovery rate."""
+    ordered = np.sort(np.asarray(p_values, dtype=np.float64))
+    passed = np.flatnonzero(ordered <= alpha * np.arange(1, len(ordered) + 1) / max(1, len(ordered)))
+    return int(passed[-1]) + 1 if len(passed) else 0
 
 
 def detectable_difference(interval: Interval, *, alpha: float = 0.05, power: float = 0.8) -> float | None:
@@ -137,15 +192,3 @@ def detectable_difference(interval: Interval, *, alpha: float = 0.05, power: flo
         return None
     distribution = t(interval.df) if np.isfinite(interval.df) else norm
     return float(interval.error * (distribution.ppf(1 - alpha / 2) + distribution.ppf(power)))
-
-
-def _outcome(gain: float, adjusted: float, alpha: float) -> Outcome:
-    if adjusted > alpha or gain == 0:
-        return "no evidence"
-    return "gains" if gain > 0 else "harmed"
-
-
-def _too_few(task: Task, name: str, minimum_events: int) -> str:
-    labels = {m.name: m.label for m in METRICS[task]}
-    kind = "patients" if task == "regression" else "patients with or without the event"
-    return f"{labels[name]}: fewer than {minimum_events} {kind} among those tested, or not defined for them"

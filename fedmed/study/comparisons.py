@@ -1,24 +1,21 @@
-"""Arms against each other, and what that says to each hospital, in numbers and in a sentence."""
+"""Arms against each other, and what that says to each hospital."""
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from fedmed.statistics import verdicts
-from fedmed.study import estimates
+from fedmed.study import estimates, overall, questions, sentences
 from fedmed.study.estimates import Rules
-from fedmed.study.measures import Measure
+from fedmed.study.measures import NET_BENEFIT, Measure
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.plan import ArmPlan, label
 from fedmed.study.schema import (
     Answer,
+    AnsweredQuestion,
     Comparison,
     ComparisonOfAll,
-    Estimate,
     HospitalAnswer,
     HospitalComparison,
     Performance,
-    SeededEstimate,
 )
 
 _BUILT_IN = (
@@ -29,8 +26,6 @@ _BUILT_IN = (
     ("fine_tuned", "local"),
     ("pooled", "local"),
 )
-
-_SHARES = ("auroc", "auprc", "accuracy", "brier")  # no two of which differ by more than 1
 
 
 def pairs(arms: Sequence[ArmPlan]) -> list[tuple[str, str]]:
@@ -52,102 +47,73 @@ def compare(
     outcomes: Outcomes, of: str, against: str, measures: Sequence[Measure], rules: Rules, *, primary: bool
 ) -> Comparison:
     """Returns two arms against each other; the first of the measures is the primary metric."""
-    metric, *others = measures
-    tests = {name: outcomes.pairs(of, against, name) for name in outcomes.hospitals}
+    metric, *others = [measure for measure in measures if measure.compared]
+    asked = {name: questions.ask(outcomes, of, against, name, measures, rules) for name in outcomes.hospitals}
     found = verdicts(
-        outcomes.task,
-        metric.name,
-        tests,
-        rng=rules.rng(of, against, "verdicts"),
+        {name: own for name, (own, _, _) in asked.items()},
+        margin=questions.margin(outcomes, metric, rules),
         level=rules.level,
-        draws=rules.draws,
-        minimum_events=rules.minimum_events,
     )
+    by = questions.measured(measures)
     hospitals = {}
     for name, verdict in found.items():
-        told = estimates.told_difference(outcomes, of, against, name, metric, verdict.interval, verdict.reason)
+        _, told, why = asked[name]
+        first = estimates.told_difference(outcomes, of, against, name, metric, told, why)
         rest = {m.name: estimates.difference(outcomes, of, against, name, m, rules.of(False)) for m in others}
         hospitals[name] = HospitalComparison(
-            verdict.outcome,
-            verdict.reason,
-            estimates.number(verdict.p_adjusted),
-            estimates.number(verdict.detectable),
-            {metric.name: told, **rest},
+            outcome=verdict.outcome,
+            reason="" if told is not None else f"{metric.label}: {why}",
+            questions={
+                question: AnsweredQuestion(by[question].name, own.claim, own.p_value, own.p_adjusted, own.side)
+                for question, own in verdict.questions.items()
+            },
+            p_no_worse=estimates.number(verdict.p_no_worse),
+            detectable=estimates.number(verdict.detectable),
+            needed=verdict.needed,
+            measures={metric.name: first, **rest},
         )
-    everyone = {m.name: estimates.difference(outcomes, of, against, None, m, rules.of(m == metric)) for m in measures}
+    compared = [metric, *others]
+    everyone = {m.name: estimates.difference(outcomes, of, against, None, m, rules.of(m == metric)) for m in compared}
     return Comparison(f"{of}-{against}", of, against, primary, hospitals, ComparisonOfAll(everyone))
 
 
 def answer(
+    outcomes: Outcomes,
     comparison: Comparison,
     performance: Mapping[str, Performance],
-    metric: Measure,
-    level: float,
-    arms: Sequence[ArmPlan],
+    measures: Sequence[Measure],
+    rules: Rules,
 ) -> Answer:
     """Returns the verdicts with their sentences, from the primary comparison and the arms' own figures."""
-    of, against = comparison.of, comparison.against
-    words = {arm.name: label(arm) for arm in arms}
+    metric, of, against = measures[0], comparison.of, comparison.against
+    words = {arm.name: label(arm) for arm in outcomes.arms}
+    said = sentences.Words(
+        (words[of], words[against]),
+        {measure.name: measure for measure in measures},
+        rules.level,
+        questions.margin(outcomes, metric, rules),
+        "patients" if outcomes.task == "regression" else "patients of the rarer outcome",
+    )
     hospitals = {}
     for name, own in comparison.hospitals.items():
-        values = [performance[arm].hospitals.get(name, {}).get(metric.name) for arm in (of, against)]
+        figures = (performance[of].hospitals.get(name, {}), performance[against].hospitals.get(name, {}))
         hospitals[name] = HospitalAnswer(
             outcome=own.outcome,
-            sentence=_sentence(name, own, values, (words[of], words[against]), metric, level),
+            sentence=sentences.hospital(name, own, figures, said),
             difference=own.measures[metric.name],
-            p_adjusted=own.p_adjusted,
+            questions=own.questions,
+            p_no_worse=own.p_no_worse,
             detectable=own.detectable,
-            of=values[0],
-            against=values[1],
+            needed=own.needed,
+            of=figures[0].get(metric.name),
+            against=figures[1].get(metric.name),
         )
-    return Answer(comparison.id, _summary(hospitals, words[of], words[against], metric), hospitals)
-
-
-def _sentence(
-    name: str,
-    own: HospitalComparison,
-    values: Sequence[SeededEstimate | None],
-    words: tuple[str, str],
-    metric: Measure,
-    level: float,
-) -> str:
-    if own.outcome == "too few events":
-        return f"{name}: too few events to say ({own.reason})."
-    told = own.measures[metric.name]
-    digits = _digits(told)
-    start = {"gains": "gains", "harmed": "harmed", "no evidence": "no evidence of a difference"}[own.outcome]
-    if told.method == estimates.ALIKE:
-        verb = "rank these test patients" if metric.ranks else "score on these test patients"
-        return f"{name}: {start}. The two models {verb} exactly alike, so nothing can be said of others from so few."
-    text = f"{name}: {start}. "
-    shown = [value.estimate for value in values if value is not None and value.estimate is not None]
-    if len(shown) == len(words):
-        of, against = (f"{value:.{digits}f} ({word})" for value, word in zip(shown, words, strict=True))
-        text += f"{metric.label} {of} against {against}: "
-    text += (
-        f"{told.estimate:+.{digits}f}, {100 * level:g} % interval {told.low:+.{digits}f} to {told.high:+.{digits}f}."
+    consortium = overall.consortium(outcomes, comparison, metric, rules)
+    return Answer(
+        comparison=comparison.id,
+        summary=sentences.summary([own.outcome for own in hospitals.values()], said.arms),
+        hospitals=hospitals,
+        margin=said.margin,
+        threshold=next((m.threshold for m in measures if m.name == NET_BENEFIT), None),
+        consortium=consortium,
     )
-    if own.outcome == "no evidence" and own.detectable is not None:
-        if metric.name in _SHARES and own.detectable >= 1:
-            return f"{text} With so few patients or seeds no difference at all would have been found."
-        text += f" A difference of {own.detectable:.{digits}f} or more would have been found with 80 % chance."
-    return text
-
-
-def _digits(told: Estimate) -> int:
-    """Returns decimals that show the interval's half width, at least 3."""
-    half = abs((told.high or 0.0) - (told.low or 0.0)) / 2
-    return int(np.clip(np.ceil(-np.log10(half)), 3, 6)) if half and np.isfinite(half) else 3
-
-
-def _summary(hospitals: Mapping[str, HospitalAnswer], of: str, against: str, metric: Measure) -> str:
-    counts = {outcome: sum(own.outcome == outcome for own in hospitals.values())
-              for outcome in ("gains", "harmed", "no evidence", "too few events")}  # fmt: skip
-    said = [
-        f"{counts['gains']} gain" + ("s" if counts["gains"] == 1 else ""),
-        f"{counts['harmed']} {'is' if counts['harmed'] == 1 else 'are'} harmed",
-        f"for {counts['no evidence']} there is no evidence of a difference in {metric.label}",
-        f"{counts['too few events']} {'has' if counts['too few events'] == 1 else 'have'} too few events to say",
-    ]
-    shown = [text for text, count in zip(said, counts.values(), strict=True) if count]
-    return f"Of {len(hospitals)} hospitals, with {of} training against {against}: {'; '.join(shown)}."

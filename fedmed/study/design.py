@@ -18,15 +18,18 @@ _ESTIMAND = (
     "patients as here, over training seeds."
 )
 _VERDICT_RULE = (
-    "A hospital gains (or is harmed) when the Holm-adjusted p-value of its difference over all hospitals is at most "
-    "{alpha:g}; so the chance that any hospital for which nothing differs is told otherwise is at most {alpha:g}. With "
-    "fewer than {events} informative tested patients there is no figure and no verdict."
+    "Each hospital is asked whether the model does better in {metric}, is better calibrated, and is more useful, as "
+    "far as the task has these. It is harmed when it is worse in any, and gains when it is better in one and worse in "
+    "none; claims are adjusted for its questions by Holm's procedure and for the hospitals by Benjamini and "
+    "Bogomolov's, at {alpha:g}. It is no worse when {metric} is shown to be less than {margin:g} worse (one-sided "
+    "{side:g}, Holm over hospitals) and no question points the other way; else it is undecided. With fewer than "
+    "{events} informative tested patients there is no figure and no verdict."
 )
 _ONE_SEED = "One seed cannot show how much the answer depends on the split and on the training's randomness."
-_INTERVALS_OF_ONE = f"Patients are drawn with replacement, with the models held fixed. {_ONE_SEED}"
+_INTERVALS_OF_ONE = f"Patients vary, with the models held fixed. {_ONE_SEED}"
 _INTERVALS = (
-    "Patients are drawn with replacement once for all seeds, with the models held fixed; what seeds add beyond their "
-    "test patients is added to the variance; quantiles are Student's (fedmed.statistics.paired_difference)."
+    "Patients come or go in all seeds together, with the models held fixed; what seeds add beyond their test patients "
+    "is added to the variance; quantiles are Student's (fedmed.statistics.difference_interval)."
 )
 
 
@@ -70,16 +73,27 @@ def _roles(settings: config.RunConfig) -> tuple[Role, ...] | None:
 
 
 def design(
-    settings: config.RunConfig, arms: Sequence[ArmPlan], pairs: Sequence[tuple[str, str]], consortium: Consortium
+    settings: config.RunConfig,
+    arms: Sequence[ArmPlan],
+    pairs: Sequence[tuple[str, str]],
+    consortium: Consortium,
+    metric: str,
+    margin: float,
 ) -> Design:
-    """Returns how the study is made: its arms, and the sentences on its method."""
+    """Returns how the study is made: its arms, and the sentences on its method; margin is of the primary metric."""
     study = settings.study
     return Design(
         arms=tuple(_arm(arm) for arm in arms),
         comparisons=tuple(f"{of}-{against}" for of, against in pairs),
         estimand=_ESTIMAND,
         splits=_splits(study.seeds),
-        verdict_rule=_VERDICT_RULE.format(alpha=round(1 - study.level, 6), events=study.minimum_events),
+        verdict_rule=_VERDICT_RULE.format(
+            metric=metric,
+            alpha=round(1 - study.level, 6),
+            side=round((1 - study.level) / 2, 6),
+            margin=margin,
+            events=study.minimum_events,
+        ),
         interval_method=_INTERVALS if study.seeds > 1 else _INTERVALS_OF_ONE,
         suppression=suppression.RULE,
         subgroups_asked=study.subgroups is not None,

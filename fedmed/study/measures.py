@@ -1,21 +1,19 @@
-"""What a study scores: the task's metrics, and sensitivity and calibration under bootstrap weights."""
+"""What a study scores: the task's metrics, and beside them sensitivity, calibration and usefulness."""
 
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 
 from fedmed.data.examples import Array, Task
-from fedmed.statistics import METRICS, expected_calibration_error
-from fedmed.statistics import metrics as task_metrics
-from fedmed.statistics.metrics import CLIP
+from fedmed.statistics import METRICS, Influence, Statistic, expected_calibration_error, influence, statistic
+from fedmed.statistics.comparison import LOG, LOGIT, PLAIN, Scale, scale_of
+from fedmed.statistics.decision import benefit_of_rows
 
-Score: TypeAlias = Callable[[Array, Array, Array | None], Array]
-"""(y [n], p, weights [..., n] or None) to [...] values, NaN where not defined."""
-
-_NEWTON_STEPS = 12
+NET_BENEFIT = "net_benefit"
+RATIO = "ratio"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,61 +24,112 @@ class Measure:
         name: key.
         label: for pages.
         better: which direction is better, or "target".
+        of: how it is computed, and how it varies.
         target: the best value, where there is one.
-        score: see Score.
         metric: whether `fedmed.statistics` knows it by this name.
-        scale: of its interval; "none" gives no interval.
-        ranks: whether it needs enough of both classes.
+        scale: of an arm's interval; None gives no interval.
         compared: whether arms are compared in it.
+        threshold: risk at which a patient would be treated, of the net benefit.
     """
 
     name: str
     label: str
     better: Literal["higher", "lower", "target"]
-    score: Score
+    of: Statistic
     target: float | None = None
     metric: bool = False
-    scale: Literal["plain", "logit", "none"] = "plain"
-    ranks: bool = True
+    scale: Scale | None = PLAIN
     compared: bool = True
+    threshold: float | None = None
 
 
-def measures(task: Task, specificity: float, primary: str) -> tuple[Measure, ...]:
-    """Returns what is scored for a task, the primary metric first."""
+def measures(task: Task, specificity: float, primary: str, threshold: float | None = None) -> tuple[Measure, ...]:
+    """Returns what is scored for a task, the primary metric first.
+
+    Args:
+        task: what kind of label.
+        specificity: at which sensitivity is told.
+        primary: the metric that verdicts ask for first.
+        threshold: risk at which a patient would be treated; None for no net benefit.
+    """
     known = [
-        Measure(m.name, m.label, m.better, functools.partial(_metric, task, m.name), metric=True,
-                ranks=m.name in ("auroc", "auprc"))
+        Measure(m.name, m.label, m.better, statistic(task, m.name), metric=True, scale=scale_of(task, m.name))
         for m in METRICS[task]
-    ]  # fmt: skip
+    ]
     ordered = sorted(known, key=lambda m: m.name != primary)
-    return (*ordered, *_extras(task, specificity))
+    return (*ordered, *_extras(task, specificity, threshold))
 
 
-def _extras(task: Task, specificity: float) -> list[Measure]:
+def _extras(task: Task, specificity: float, threshold: float | None) -> list[Measure]:
     if task == "binary":
         at = f"sensitivity at {100 * specificity:g} % specificity"
+        sensitive = Statistic(functools.partial(sensitivity, specificity), ranks=True)
         return [
-            Measure("sensitivity", at, "higher", functools.partial(sensitivity, specificity), scale="logit"),
-            Measure("intercept", "calibration intercept", "target", intercept, 0.0, compared=False),
-            Measure("slope", "calibration slope", "target", slope, 1.0, compared=False),
-            Measure("ece", "expected calibration error", "lower", _ece, scale="none", compared=False),
+            *([_net_benefit(threshold)] if threshold is not None else []),
+            Measure("sensitivity", at, "higher", sensitive, scale=LOGIT),
+            _ratio(),
+            Measure("intercept", "calibration intercept", "target", _closed(_intercept), 0.0, compared=False),
+            Measure("slope", "calibration slope", "target", _closed(_slope), 1.0, compared=False),
+            Measure("ece", "expected calibration error", "lower", _ece, scale=None, compared=False),
         ]
     if task == "multiclass":
-        return [Measure("ece", "expected calibration error", "lower", _top_ece, scale="none", compared=False)]
+        return [Measure("ece", "expected calibration error", "lower", _top_ece, scale=None, compared=False)]
     if task == "regression":
         return [
-            Measure("intercept", "mean residual", "target", _residual, 0.0, ranks=False, compared=False),
-            Measure("slope", "calibration slope", "target", _line, 1.0, ranks=False, compared=False),
+            Measure("intercept", "mean residual", "target", _closed(_residual), 0.0, compared=False),
+            Measure("slope", "calibration slope", "target", _closed(_line), 1.0, compared=False),
         ]
-    return [Measure("ratio", "observed over predicted", "target", _ratio, 1.0, compared=False)]
+    return [_ratio()]
 
 
-def _metric(task: Task, name: str, y: Array, p: Array, weights: Array | None) -> Array:
-    return task_metrics.score(task, name, y, p, weights)
+def _net_benefit(threshold: float) -> Measure:
+    def of(y: Array, p: Array, site: Array | None) -> Influence:
+        del site
+        return influence.mean(benefit_of_rows(y, p, np.array([threshold]))[:, 0])
+
+    return Measure(NET_BENEFIT, f"net benefit at {100 * threshold:g} %", "higher", _closed(of), threshold=threshold)
 
 
-def _weights(y: Array, weights: Array | None) -> Array:
-    return np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
+def _ratio() -> Measure:
+    return Measure(RATIO, "observed / expected", "target", _closed(_observed_over_expected), 1.0, False, LOG, False)
+
+
+def _closed(of: Callable[[Array, Array, Array | None], Influence]) -> Statistic:
+    """Returns the statistic of which only the value and its influence are asked for, never draws."""
+
+    def score(y: Array, p: Array, weights: Array | None) -> Array:
+        if weights is not None:
+            raise NotImplementedError("what has a closed form needs no weights")
+        return np.asarray(of(y, p, None).value)
+
+    return Statistic(score, of)
+
+
+def _intercept(y: Array, p: Array, site: Array | None) -> Influence:
+    del site
+    return influence.logistic(y, p, slope=False)
+
+
+def _slope(y: Array, p: Array, site: Array | None) -> Influence:
+    del site
+    return influence.logistic(y, p, slope=True)
+
+
+def _residual(y: Array, p: Array, site: Array | None) -> Influence:
+    del site
+    return influence.mean(y - p)
+
+
+def _line(y: Array, p: Array, site: Array | None) -> Influence:
+    del site
+    return influence.line(y, p)
+
+
+def _observed_over_expected(y: Array, p: Array, site: Array | None) -> Influence:
+    del site
+    log = influence.log_ratio(y, p)
+    ratio = float(np.exp(log.value))
+    return Influence(ratio, ratio * log.rows)
 
 
 def sensitivity(specificity: float, y: Array, p: Array, weights: Array | None) -> Array:
@@ -89,7 +138,8 @@ def sensitivity(specificity: float, y: Array, p: Array, weights: Array | None) -
     As `statistics.sensitivity_at_specificity`: tied rows are called together and nothing is interpolated. The
     threshold is chosen anew in each draw, so the interval holds the doubt about it.
     """
-    w, order = _weights(y, weights), np.argsort(-p, kind="stable")
+    w = np.ones(len(y)) if weights is None else np.asarray(weights, dtype=np.float64)
+    order = np.argsort(-p, kind="stable")
     ordered, events = p[order], y[order] == 1
     ends = np.flatnonzero(np.concatenate([ordered[1:] != ordered[:-1], [True]]))
     w = w[..., order]
@@ -102,76 +152,17 @@ def sensitivity(specificity: float, y: Array, p: Array, weights: Array | None) -
     return np.divide(found, total, out=np.full(np.shape(total), np.nan), where=(total > 0) & (others > 0))
 
 
-def intercept(y: Array, p: Array, weights: Array | None) -> Array:
-    """Returns calibration-in-the-large under each row of weights (see `statistics.calibration_intercept`)."""
-    return _logistic(np.ones((len(y), 1)), y, _logit(p), _weights(y, weights))[..., 0]
-
-
-def slope(y: Array, p: Array, weights: Array | None) -> Array:
-    """Returns the calibration slope under each row of weights (see `statistics.calibration_slope`)."""
-    x = np.column_stack([np.ones(len(y)), _logit(p)])
-    return _logistic(x, y, np.zeros(len(y)), _weights(y, weights))[..., 1]
-
-
-def _logit(p: Array) -> Array:
-    q = np.clip(p, CLIP, 1 - CLIP)
-    return np.log(q) - np.log1p(-q)
-
-
-def _logistic(x: Array, y: Array, offset: Array, weights: Array) -> Array:
-    """Returns [..., k] maximum-likelihood coefficients for weights [..., n], NaN where there are none, by Newton."""
-    w = weights.reshape(-1, len(y))
-    beta = np.tile(_newton(x, y, offset, np.ones((1, len(y))), np.zeros((1, x.shape[1]))), (len(w), 1))
-    if np.isnan(beta).any():
-        return np.full((*weights.shape[:-1], x.shape[1]), np.nan)
-    return _newton(x, y, offset, w, beta).reshape(*weights.shape[:-1], x.shape[1])
-
-
-def _newton(x: Array, y: Array, offset: Array, w: Array, beta: Array) -> Array:
-    step = np.full_like(beta, np.inf)
-    products = (x[:, :, None] * x[:, None, :]).reshape(len(y), -1)
-    for _ in range(_NEWTON_STEPS):
-        p = 1 / (1 + np.exp(-np.clip(beta @ x.T + offset, -500, 500)))
-        score = (w * (y - p)) @ x
-        information = ((w * p * (1 - p)) @ products).reshape(len(w), x.shape[1], x.shape[1])
-        flat = np.abs(np.linalg.det(information)) < 1e-10
-        information[flat] = np.eye(x.shape[1])
-        step = np.clip(np.linalg.solve(information, score[..., None])[..., 0], -3, 3)
-        step[flat] = np.inf
-        beta = np.where(flat[:, None], np.nan, beta + np.where(flat[:, None], 0.0, step))
-        beta = np.nan_to_num(beta, nan=0.0)
-        if (np.abs(step[~flat]) < 1e-9).all():
-            break
-    return np.where((np.abs(step) < 1e-5).all(axis=1)[:, None], beta, np.nan)
-
-
-def _ece(y: Array, p: Array, weights: Array | None) -> Array:
+def _binary_ece(y: Array, p: Array, weights: Array | None) -> Array:
     del weights  # it has no interval
     found = expected_calibration_error(y, p)
     return np.asarray(np.nan if found is None else found)
 
 
-def _top_ece(y: Array, p: Array, weights: Array | None) -> Array:
-    return _ece((p.argmax(axis=1) == y).astype(np.int64), p.max(axis=1), weights)
+def _of_the_top(y: Array, p: Array, weights: Array | None) -> Array:
+    return _binary_ece((p.argmax(axis=1) == y).astype(np.int64), p.max(axis=1), weights)
 
 
-def _residual(y: Array, p: Array, weights: Array | None) -> Array:
-    w = _weights(y, weights)
-    return w @ (y - p) / np.maximum(w.sum(axis=-1), 1e-300)
-
-
-def _line(y: Array, p: Array, weights: Array | None) -> Array:
-    w = _weights(y, weights)
-    total = np.maximum(w.sum(axis=-1), 1e-300)
-    x, z = p - p.mean(), y - y.mean()
-    spread = w @ (x * x) / total - np.square(w @ x / total)
-    common = w @ (x * z) / total - (w @ x / total) * (w @ z / total)
-    return np.divide(common, spread, out=np.full(np.shape(spread), np.nan), where=spread > 1e-12)
-
-
-def _ratio(y: Array, p: Array, weights: Array | None) -> Array:
-    w = _weights(y, weights)
-    return (w @ y) / np.maximum(w @ p, 1e-300)
+_ece, _top_ece = Statistic(_binary_ece), Statistic(_of_the_top)
 
 
 def by_name(found: Sequence[Measure], name: str) -> Measure:

@@ -74,7 +74,15 @@ class Outcomes:
         """Returns an arm's test at one seed; it may have no rows."""
         rows = self.rows(seed, unit)
         y = self.consortium.dataset.examples.y[rows]
-        return ArmTest(y, self.predictions(arm, seed, unit), self.consortium.patient[rows])
+        return ArmTest(y, self.predictions(arm, seed, unit), self.consortium.patient[rows], self._site(seed, unit))
+
+    def _site(self, seed: int, unit: Unit) -> Array | None:
+        """Returns the hospital of each row of several hospitals, by number."""
+        names = self._chosen(unit)
+        if len(names) < 2:
+            return None
+        split = self.consortium.rows(seed)
+        return np.repeat(np.arange(len(names)), [len(split[name].test) for name in names])
 
     def tests(self, arm: str, unit: Unit) -> list[ArmTest]:
         """Returns an arm's tests, one a seed, without seeds at which the unit has no test rows."""
@@ -86,7 +94,7 @@ class Outcomes:
         for seed in self.seeds:
             a, b = self.test(against, seed, unit), self.test(of, seed, unit)
             if len(a.y):
-                found.append(PairedTest(a.y, a.p, b.p, a.patient))
+                found.append(PairedTest(a.y, a.p, b.p, a.patient, a.site))
         return found
 
 

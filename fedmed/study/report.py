@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fedmed.settings import config
+from fedmed.settings.study import Study
 from fedmed.statistics import ArmTest, informative_patients
 from fedmed.study import (
     comparisons,
@@ -13,6 +14,7 @@ from fedmed.study import (
     distances,
     parallel,
     price,
+    questions,
     risks,
     subgroups,
     suppression,
@@ -47,12 +49,19 @@ Figures: TypeAlias = Mapping[str, ByUnit[Mapping[str, SeededEstimate]]]
 def rules_of(settings: config.RunConfig) -> Rules:
     """Returns how a study's intervals are made."""
     study = settings.study
-    return Rules(settings.seed, study.level, study.draws, study.minimum_events)
+    return Rules(settings.seed, study.level, study.draws, study.minimum_events, study.margin)
 
 
 def scored(settings: config.RunConfig, consortium: Consortium, metric: str) -> tuple[Measure, ...]:
     """Returns what the study scores, the primary metric first."""
-    return measures(consortium.dataset.task, settings.study.specificity, metric)
+    task, study = consortium.dataset.task, settings.study
+    return measures(task, study.specificity, metric, _threshold(study, consortium) if task == "binary" else None)
+
+
+def _threshold(study: Study, consortium: Consortium) -> float:
+    """Returns the risk at which net benefit is told: the config's, else the share of all rows with the event."""
+    prevalence = float(f"{np.mean(consortium.dataset.examples.y):.2g}")
+    return study.threshold or float(np.clip(prevalence, 0.01, 0.99))
 
 
 def findings(
@@ -69,8 +78,8 @@ def findings(
     found = scored(settings, consortium, metric)
     pairs = comparisons.pairs(outcomes.arms)
     arms = performances(outcomes, found, rules)
-    compared = compare_all(outcomes, [m for m in found if m.compared], rules)
-    answer = comparisons.answer(compared[0], arms, found[0], study.level, outcomes.arms) if compared else None
+    compared = compare_all(outcomes, found, rules)
+    answer = comparisons.answer(outcomes, compared[0], arms, found, rules) if compared else None
     task = consortium.dataset.task
     return Findings(
         schema=1,
@@ -85,7 +94,9 @@ def findings(
         seeds=tuple(outcomes.seeds),
         measures=tuple(Scored(m.name, m.label, m.better, m.target) for m in found),
         data=design.data(settings, consortium),
-        design=design.design(settings, outcomes.arms, pairs, consortium),
+        design=design.design(
+            settings, outcomes.arms, pairs, consortium, found[0].label, questions.margin(outcomes, found[0], rules)
+        ),
         hospitals=hospitals(outcomes, study.minimum_events),
         answer=answer,
         refused=trouble.refused(outcomes),

@@ -6,7 +6,17 @@ from typing import TypeVar
 import numpy as np
 
 from fedmed.data.examples import Array
-from fedmed.statistics import ArmTest, PairedTest, informative_patients, smooth_calibration, wilson
+from fedmed.statistics import (
+    ArmTest,
+    PairedTest,
+    difference_interval,
+    informative_patients,
+    smooth_calibration,
+    wilson,
+)
+from fedmed.statistics.decision import benefit_of_rows
+from fedmed.statistics.influence import mean
+from fedmed.statistics.resampling import spread_of
 from fedmed.study.estimates import Rules, number
 from fedmed.study.outcomes import Outcomes, Unit
 from fedmed.study.schema import BenefitCurve, Bin, ByUnit, Calibration, CalibrationCurve, Decision, Smooth
@@ -107,21 +117,23 @@ def decision(
     """Returns decision curves of each arm, and how far two arms are apart."""
     at = thresholds(outcomes, asked)
     about = (
-        "Net benefit in true positives per patient (Vickers and Elkin 2006), mean over seeds; intervals from the "
-        "patients' contributions with the models held fixed. Treating nobody has a net benefit of 0."
+        "Net benefit in true positives per patient (Vickers and Elkin 2006), mean over seeds; intervals over "
+        "patients and seeds, as of all differences. Treating nobody has a net benefit of 0."
     ) + left_out(outcomes)
 
     def of_arm(arm: str, unit: Unit) -> BenefitCurve | None:
-        return _net_benefit([(t.y, t.patient, _values(t.y, t.p, at)) for t in known(arm, unit)], rules)
+        found = known(arm, unit)
+        return _curve_of([(t.patient, benefit_of_rows(t.y, t.p, at)) for t in found], found, rules)
 
     def of_pair(of: str, against: str, unit: Unit) -> BenefitCurve | None:
         found = outcomes.pairs(of, against, pooled(outcomes, unit))
         found = found if enough(found) else []
-        return _net_benefit([(t.y, t.patient, _values(t.y, t.b, at) - _values(t.y, t.a, at)) for t in found], rules)
+        apart = [(t.patient, benefit_of_rows(t.y, t.b, at) - benefit_of_rows(t.y, t.a, at)) for t in found]
+        return _curve_of(apart, found, rules)
 
     def everybody(unit: Unit) -> tuple[float, ...] | None:
         found = known(outcomes.arms[0].name, unit)
-        parts = [_values(t.y, np.ones(len(t.y)), at).mean(axis=0) for t in found]
+        parts = [benefit_of_rows(t.y, np.ones(len(t.y)), at).mean(axis=0) for t in found]
         return tuple(np.mean(parts, axis=0).tolist()) if parts else None
 
     def known(arm: str, unit: Unit) -> Sequence[ArmTest]:
@@ -140,22 +152,16 @@ def decision(
     )
 
 
-def _values(y: Array, p: Array, at: Array) -> Array:
-    """Returns [n, k] each row's net benefit at each threshold; the mean over rows is the arm's."""
-    treated, events = p[:, None] >= at, (y == 1)[:, None]
-    return treated * np.where(events, 1.0, -at / (1 - at))
-
-
-def _net_benefit(tests: Sequence[tuple[Array, Array, Array]], rules: Rules) -> BenefitCurve | None:
-    """Returns mean net benefit over seeds with a normal interval, a patient's rows at all seeds taken together."""
-    from statistics import NormalDist
-
-    if not tests:
+def _curve_of(
+    rows: Sequence[tuple[Array, Array]], tests: Sequence[ArmTest] | Sequence[PairedTest], rules: Rules
+) -> BenefitCurve | None:
+    """Returns mean net benefit over seeds, from (patient [n], net benefit [n, k]) of each, by threshold."""
+    if not rows:
         return None
-    everyone, place = np.unique(np.concatenate([patient for _, patient, _ in tests]), return_inverse=True)
-    parts = [(v - v.mean(axis=0)) / len(v) / len(tests) for _, _, v in tests]
-    sums = np.zeros((len(everyone), parts[0].shape[1]))
-    np.add.at(sums, place, np.concatenate(parts))
-    mean = np.mean([v.mean(axis=0) for _, _, v in tests], axis=0)
-    half = NormalDist().inv_cdf(0.5 + rules.level / 2) * np.sqrt(np.square(sums).sum(axis=0))
-    return BenefitCurve(*(tuple(map(number, values)) for values in (mean, mean - half, mean + half)))
+    informative, patients = informative_patients("binary", tests), [patient for patient, _ in rows]
+    points = []
+    for k in range(rows[0][1].shape[1]):
+        spread = spread_of([mean(values[:, k]) for _, values in rows], patients)
+        told = difference_interval(spread, informative, rules.level)
+        points.append((spread.estimate, told.low, told.high) if told else (spread.estimate, None, None))
+    return BenefitCurve(*(tuple(map(number, values)) for values in zip(*points, strict=True)))

@@ -10,9 +10,16 @@ import numpy as np
 
 from fedmed.data.examples import Array, Dataset, Feature
 from fedmed.settings.study import Study
-from fedmed.statistics import ArmTest, PairedTest, by_subgroup, informative_patients, metric_interval, subgroup_gap
-from fedmed.statistics.comparison import paired_difference
-from fedmed.statistics.verdicts import p_value
+from fedmed.statistics import (
+    ArmTest,
+    PairedTest,
+    by_subgroup,
+    informative_patients,
+    metric_interval,
+    p_value,
+    paired_difference,
+    subgroup_gap,
+)
 from fedmed.study.estimates import Rules, estimate, estimate_difference, number
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
@@ -205,7 +212,8 @@ def _differences(
 
 def _only(test: ArmTest, grouped: _Grouped, outcomes: Outcomes, seed: int, name: str) -> ArmTest:
     here = grouped.of_row[outcomes.rows(seed, None)] == name
-    return ArmTest(test.y[here], test.p[here], test.patient[here])
+    site = None if test.site is None else test.site[here]
+    return ArmTest(test.y[here], test.p[here], test.patient[here], site)
 
 
 def _pairs(outcomes: Outcomes, grouped: _Grouped, name: str, of: str, against: str) -> list[PairedTest]:
@@ -213,7 +221,7 @@ def _pairs(outcomes: Outcomes, grouped: _Grouped, name: str, of: str, against: s
     for seed in outcomes.seeds:
         b, a = (_only(outcomes.test(arm, seed, None), grouped, outcomes, seed, name) for arm in (of, against))
         if len(a.y):
-            found.append(PairedTest(a.y, a.p, b.p, a.patient))
+            found.append(PairedTest(a.y, a.p, b.p, a.patient, a.site))
     return found
 
 
@@ -232,6 +240,7 @@ def _gap(outcomes: Outcomes, arm: str, grouped: _Grouped, metric: Measure, rules
         level=rules.level,
         draws=min(rules.draws, 400),
         minimum_events=rules.minimum_events,
+        site=test.site,
     )
     if found is None:
         return None

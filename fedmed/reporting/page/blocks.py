@@ -127,6 +127,25 @@ class Section:
 
 
 @dataclasses.dataclass(frozen=True)
+class Reply:
+    """The answer to one question at one hospital.
+
+    Attributes:
+        question: in words.
+        mark: a sign that tells better, worse and open apart without colour.
+        tone: chooses the colour.
+        text: the figures, with their intervals.
+        short: the figure for a table.
+    """
+
+    question: str
+    mark: str
+    tone: str
+    text: str
+    short: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Finding:
     """What the page says first of one hospital.
 
@@ -136,8 +155,8 @@ class Finding:
         mark: a sign that tells outcomes apart without colour.
         tone: gains, harmed, open or none: chooses the colour.
         plain: one sentence for who decides.
-        numbers: one sentence for who checks.
-        svg: the interval, drawn small; "" where there is none.
+        numbers: one sentence for who checks; "" where the replies say it all.
+        replies: the answer to each question.
     """
 
     hospital: str
@@ -146,7 +165,7 @@ class Finding:
     tone: str
     plain: str
     numbers: str
-    svg: str = ""
+    replies: Sequence[Reply] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +189,8 @@ class Page:
         summary: one sentence that answers it.
         findings: one a hospital.
         groups: the hospitals by outcome, where there are many.
-        ends: what left and right of 0 mean in the findings' drawings.
+        together: one sentence on all hospitals together; "" for none.
+        overview: the findings as a table, where there are too many for a list.
         warnings: what makes its figures worthless or doubtful; stands above them.
         notes: how to read the findings.
         sections: in order.
@@ -184,5 +204,6 @@ class Page:
     notes: Sequence[str]
     sections: Sequence[Section]
     groups: Sequence[Group] = ()
-    ends: tuple[str, str] = ("", "")
+    together: str = ""
+    overview: Table | None = None
     warnings: Sequence[str] = ()

@@ -76,16 +76,19 @@ def _table(view: View, comparison: Mapping[str, Any], name: str) -> Table:
         detectable = words.number(own.get("detectable"))
         shown = notes.estimate(told, sign=True, why=own.get("reason") or "")
         rows.append(
-            [hospital, shown, own.get("outcome") or words.NONE, words.p_value(own.get("p_adjusted")), detectable]
+            [hospital, shown, own.get("outcome") or words.NONE, words.p_value((told or {}).get("p_value")), detectable]
         )
     header = [
         "hospital",
         f"difference in {view.metric['label']} ({view.level} interval)",
         "verdict",
-        "p, adjusted",
+        "p, by itself",
         "detectable",
     ]
-    general = "p by Holm's procedure over the hospitals. Detectable: the smallest difference found with 80 % chance."
+    general = (
+        "The verdict is by all three questions, allowed for how much was asked; p and the detectable difference (found "
+        "with 80 % chance) are this difference's by itself."
+    )
     return Table(_title(view, comparison), header, rows, notes.listed(general))
 
 

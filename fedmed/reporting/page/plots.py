@@ -145,6 +145,7 @@ class Frame:
     ylim: tuple[float, float] | None = None
     whole: bool = False
     square: bool = False
+    log: bool = False
 
 
 def lines_chart(lines: Sequence[Line], frame: Frame, alt: str, width: float = drawing.WIDE) -> str:
@@ -164,10 +165,22 @@ def lines_chart(lines: Sequence[Line], frame: Frame, alt: str, width: float = dr
         if frame.ylim:
             axes.set_ylim(*frame.ylim)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4 if frame.square else 5, steps=_STEPS))
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=4 if frame.square else 5, steps=_STEPS, integer=frame.whole))
+        if frame.log:
+            _log_axis(axes)
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(nbins=4 if frame.square else 5, steps=_STEPS, integer=frame.whole))
         axes.set_xlabel(frame.x, labelpad=3)
         axes.annotate(frame.y, (0, 1), (-30, 9), xycoords="axes fraction", textcoords="offset points", ha="left")
         return drawing.svg(figure, alt)
+
+
+def _log_axis(axes: "Axes") -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(lambda value, place: f"{value:,.0f}")
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _draw_line(axes: "Axes", line: Line) -> None:

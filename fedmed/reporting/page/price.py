@@ -74,7 +74,7 @@ def seeds(view: View) -> Section | None:
     rows, cells = [], []
     for hospital in [h for h in view.hospitals if h in told["hospitals"]]:
         own = told["hospitals"][hospital]
-        look = OUTCOMES["no evidence"][2] if not own["signs_agree"] else Look("blue")
+        look = OUTCOMES["undecided"][2] if not own["signs_agree"] else Look("blue")
         marks = [Mark(value, None, None, look, False) for value in own["by_seed"]]
         rows.append(Row(hospital, marks, _agreement(own), one_line=True))
         values = [words.signed(own[key]) for key in ("least", "greatest")]

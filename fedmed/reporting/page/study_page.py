@@ -16,6 +16,7 @@ from fedmed.reporting.page import (
     price,
     render,
     subgroups,
+    together,
     tripod,
     verdict,
     words,
@@ -24,6 +25,7 @@ from fedmed.reporting.page.blocks import Page, Section
 from fedmed.reporting.page.view import View
 
 _SECTIONS: tuple[Callable[[View], Section | None], ...] = (
+    together.section,
     cohort.table_one,
     differences.shift,
     comparing.arms,
@@ -69,7 +71,8 @@ def page_of(view: View) -> Page:
         summary=words.sentence(summary),
         findings=findings,
         groups=verdict.groups(findings),
-        ends=verdict.ends(view),
+        together=together.headline(view),
+        overview=verdict.overview(findings),
         warnings=[words.sentence(text) for text in study["warnings"]],
         notes=verdict.notes(view),
         sections=sections,

@@ -143,11 +143,12 @@ def dashes(look: Look) -> str:
     return " ".join(f"{part:g}" for part in look.dash)
 
 
-Tone = Literal["gains", "harmed", "open", "none"]
+Tone = Literal["gains", "harmed", "safe", "open", "none"]
 OUTCOMES: dict[str, tuple[Tone, str, Look]] = {
     "gains": ("gains", "▲", Look("green", (), "^")),
     "harmed": ("harmed", "▼", Look("vermillion", (), "v")),
-    "no evidence": ("open", "●", Look("muted", (), "o")),
+    "no worse": ("safe", "◆", Look("blue", (), "D")),
+    "undecided": ("open", "●", Look("muted", (), "o")),
     "too few events": ("none", "○", Look("muted", (), "o")),
 }
 """An outcome's tone, its sign without colour, and how it is drawn."""

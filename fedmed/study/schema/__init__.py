@@ -1,14 +1,14 @@
 """The values that study.json is made of; docs/results.md is generated from them."""
 
+from fedmed.study.schema.answered import Answer, ConsortiumAnswer, GainBySize, HospitalAnswer
 from fedmed.study.schema.asked import ArmDesign, Column, Data, Design, HospitalCounts, Metric, Reproduce, Role, Scored
 from fedmed.study.schema.cohort import Cell, ColumnShifts, FeatureShift, LabelShift, Shift, TableOne, TableRow
 from fedmed.study.schema.compared import (
-    Answer,
+    AnsweredQuestion,
     Comparison,
     ComparisonOfAll,
     Grow,
     GrowPoint,
-    HospitalAnswer,
     HospitalComparison,
     Performance,
     Scenario,
@@ -43,10 +43,11 @@ from fedmed.study.schema.shapes import (
 )
 
 __all__ = [
-    "Answer", "ArmCurves", "ArmDesign", "BenefitCurve", "Bin", "ByUnit", "Calibration", "CalibrationCurve", "Cell",
-    "Column", "ColumnShifts", "Communication", "Comparison", "ComparisonOfAll", "Curves", "Data", "Decision", "Design",
-    "Difference", "Estimate", "FeatureShift", "Findings", "Gap", "Grow", "GrowPoint", "HospitalAnswer",
-    "HospitalComparison", "HospitalCounts", "LabelShift", "Metric", "Performance", "Reached", "Reproduce", "Role",
-    "Scenario", "Scored", "SeedSensitivity", "SeedSpread", "SeededEstimate", "Shift", "Smooth", "Spread", "Subgroup",
-    "Subgroups", "TableOne", "TableRow", "Target", "TestedDifference", "Transfer", "TrueDistance", "Truth",
+    "Answer", "AnsweredQuestion", "ArmCurves", "ArmDesign", "BenefitCurve", "Bin", "ByUnit", "Calibration",
+    "CalibrationCurve", "Cell", "Column", "ColumnShifts", "Communication", "Comparison", "ComparisonOfAll",
+    "ConsortiumAnswer", "Curves", "Data", "Decision", "Design", "Difference", "Estimate", "FeatureShift", "Findings",
+    "GainBySize", "Gap", "Grow", "GrowPoint", "HospitalAnswer", "HospitalComparison", "HospitalCounts", "LabelShift",
+    "Metric", "Performance", "Reached", "Reproduce", "Role", "Scenario", "Scored", "SeedSensitivity", "SeedSpread",
+    "SeededEstimate", "Shift", "Smooth", "Spread", "Subgroup", "Subgroups", "TableOne", "TableRow", "Target",
+    "TestedDifference", "Transfer", "TrueDistance", "Truth",
 ]  # fmt: skip

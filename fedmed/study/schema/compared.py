@@ -1,10 +1,10 @@
-"""What a study found: arms' figures, their differences and what these say to each hospital."""
+"""What a study found: arms' figures and their differences."""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-from fedmed.statistics.verdicts import Outcome
+from fedmed.statistics.verdicts import Claim, Outcome, Question
 from fedmed.study.schema.asked import HospitalCounts
 from fedmed.study.schema.shapes import (
     Arm,
@@ -35,21 +35,46 @@ class Performance:
 
 
 @dataclasses.dataclass(frozen=True)
+class AnsweredQuestion:
+    """What two arms' data say to one question at a hospital.
+
+    Attributes:
+        measure: by which it is told.
+        claim: better or worse where the adjusted p-value is at most 1 - level.
+        p_value: two-sided, of no difference; for calibration, of being off by as much.
+        p_adjusted: by Holm's procedure over the hospital's questions, then by Benjamini and Bogomolov's over hospitals.
+        side: which way the estimate points, claimed or not.
+    """
+
+    measure: MeasureKey
+    claim: Claim
+    p_value: float
+    p_adjusted: float
+    side: Literal["better", "worse", "neither"]
+
+
+@dataclasses.dataclass(frozen=True)
 class HospitalComparison:
     """Two arms at a hospital.
 
     Attributes:
-        outcome: the verdict, by the primary metric.
+        outcome: the verdict.
         reason: why there is no figure, or "".
-        p_adjusted: of the primary metric, by Holm's procedure over the hospitals of this comparison.
-        detectable: the smallest difference of the primary metric that could have been found.
+        questions: the answer to each: ranking is the primary metric's.
+        p_no_worse: one-sided, of the primary metric being worse by the margin or more, by Holm's procedure over
+            hospitals.
+        detectable: the smallest difference of the primary metric that one question at one hospital would have found.
+        needed: where the verdict is undecided, tested patients of the rarer outcome (for regression, patients) with
+            which "no worse" would be told 4 times in 5 where nothing differs; null where more are not what is lacking.
         measures: a positive estimate means that `of` has the larger value, not that it is better.
     """
 
     outcome: Outcome
     reason: str
-    p_adjusted: float | None
+    questions: Mapping[Question, AnsweredQuestion]
+    p_no_worse: float | None
     detectable: float | None
+    needed: int | None
     measures: Mapping[MeasureKey, Difference]
 
 
@@ -83,44 +108,6 @@ class Comparison:
     primary: bool
     hospitals: Mapping[Hospital, HospitalComparison]
     all: ComparisonOfAll
-
-
-@dataclasses.dataclass(frozen=True)
-class HospitalAnswer:
-    """The verdict for a hospital.
-
-    Attributes:
-        outcome: the verdict.
-        sentence: in plain words with the numbers, for the page.
-        difference: of the primary metric; null numbers if events are too few.
-        p_adjusted: by Holm's procedure over the hospitals.
-        detectable: the smallest difference that could have been found.
-        of: the compared arm's own value; null where the arm has none here.
-        against: the other arm's own value, likewise.
-    """
-
-    outcome: Outcome
-    sentence: str
-    difference: Difference
-    p_adjusted: float | None
-    detectable: float | None
-    of: SeededEstimate | None
-    against: SeededEstimate | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """The verdicts: the first screen.
-
-    Attributes:
-        comparison: the primary one.
-        summary: one sentence.
-        hospitals: the verdict for each.
-    """
-
-    comparison: ComparisonId
-    summary: str
-    hospitals: Mapping[Hospital, HospitalAnswer]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Literal
 
 from fedmed.data.examples import Task
+from fedmed.study.schema.answered import Answer
 from fedmed.study.schema.asked import Data, Design, HospitalCounts, Metric, Reproduce, Scored
 from fedmed.study.schema.cohort import Shift, TableOne
-from fedmed.study.schema.compared import Answer, Comparison, Grow, Performance, Scenario, SeedSensitivity
+from fedmed.study.schema.compared import Comparison, Grow, Performance, Scenario, SeedSensitivity
 from fedmed.study.schema.drawn import Calibration, Curves, Decision, Subgroups, Transfer, Truth
 from fedmed.study.schema.price import Communication
 from fedmed.study.schema.shapes import Arm, Hospital

@@ -66,9 +66,11 @@ class Difference(TestedDifference):
 
     Attributes:
         by_seed: at each of `seeds`, in that order; null as with an arm's figure.
+        error: its standard error; null without an interval.
     """
 
     by_seed: tuple[float | None, ...]
+    error: float | None
 
 
 @dataclasses.dataclass(frozen=True)

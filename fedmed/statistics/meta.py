@@ -1,0 +1,176 @@
+"""What hospitals' effects come to together, by random effects, and how they go with a hospital's size."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fedmed.statistics.intervals import Interval, student
+
+Array: TypeAlias = np.ndarray
+
+LEAST_FOR_A_LINE = 5
+"""Hospitals below which no line of effect by size is drawn."""
+
+_STEPS = 200
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomEffects:
+    """Hospitals as a sample of hospitals such as these.
+
+    Attributes:
+        mean: of the effect over such hospitals.
+        tau: standard deviation of true effects between hospitals.
+        i_squared: share of the estimates' variance that is not chance, at least 0.
+        prediction: where the true effect of another such hospital would lie; None with fewer than 3 hospitals.
+        shared: part of the mean's standard error that all hospitals have in common through the seeds' models.
+    """
+
+    mean: Interval
+    tau: float
+    i_squared: float
+    prediction: tuple[float, float] | None
+    shared: float
+
+
+def random_effects(
+    effects: Array, errors: Array, by_seed: Array | None = None, *, level: float = 0.95
+) -> RandomEffects | None:
+    """Returns the mean effect over hospitals (DerSimonian & Laird 1986), tau by Paule & Mandel's (1982) iteration.
+
+    The standard error is Hartung & Knapp's (2001), never below the one of random effects itself (Röver, Knapp & Friede
+    2015), with Student's quantiles of k - 1 degrees of freedom. Hospitals share each seed's federated model, so their
+    errors are not independent: what the weighted mean varies more between seeds than independent hospitals would is
+    added to its variance, by seeds, with Satterthwaite's degrees of freedom.
+
+    Args:
+        effects: [k] estimates.
+        errors: [k] their standard errors, above 0.
+        by_seed: [k, seeds] effects at each seed, NaN where not defined.
+        level: of the interval.
+
+    Returns:
+        None with fewer than 2 hospitals.
+    """
+    if len(effects) < 2:
+        return None
+    found = _combined(np.asarray(effects, np.float64), np.square(errors))
+    k, tau2 = len(effects), max(0.0, float(found.tau2))
+    weights = np.asarray(found.weights_rel_re)
+    own = float(found.var_eff_w_re) * max(1.0, float(found.scale_hksj_re))
+    shared, seeds = _shared(weights, by_seed)
+    total = own + shared
+    df = total**2 / (own**2 / (k - 1) + (shared**2 / (seeds - 1) if seeds > 1 else 0.0))
+    method = "random effects, Hartung-Knapp" + (", seeds' models shared" if shared > 0 else "")
+    mean = student(float(found.mean_effect_re), float(np.sqrt(total)), df, level, method)
+    prediction = None
+    if k > 2:
+        wide = student(mean.estimate, float(np.sqrt(tau2 + total)), k - 2, level, "")  # Higgins et al. 2009
+        prediction = (wide.low, wide.high)
+    return RandomEffects(mean, float(np.sqrt(tau2)), max(0.0, float(found.i2)), prediction, float(np.sqrt(shared)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A random-effects line of the effect by the logarithm of a hospital's size.
+
+    Attributes:
+        sizes: [m] where it is told, within those of the hospitals.
+        effect: [m] the mean effect at each size.
+        low: [m] lower end of its band.
+        high: [m] upper end.
+        slope: by a doubling of the size, with its interval.
+    """
+
+    sizes: Array
+    effect: Array
+    low: Array
+    high: Array
+    slope: Interval
+
+
+def by_size(effects: Array, errors: Array, sizes: Array, *, level: float = 0.95, points: int = 25) -> Line | None:
+    """Returns the meta-regression of effects on log2(size) (Thompson & Higgins 2002), with Knapp & Hartung's errors.
+
+    Args:
+        effects: [k] estimates.
+        errors: [k] their standard errors, above 0.
+        sizes: [k] e.g. events among a hospital's training rows, above 0.
+        level: of the band, at each size by itself.
+        points: where it is told.
+
+    Returns:
+        None with fewer than LEAST_FOR_A_LINE hospitals, or where all are of one size.
+    """
+    y, v, logs = np.asarray(effects, np.float64), np.square(errors), np.log2(np.asarray(sizes, np.float64))
+    if len(y) < LEAST_FOR_A_LINE or np.ptp(logs) < 0.5:
+        return None
+    x = np.column_stack([np.ones(len(y)), logs - logs.mean()])
+    w = 1 / (v + _between(x, y, v))
+    inverse = np.linalg.inv((x * w[:, None]).T @ x)
+    beta = inverse @ (x.T @ (w * y))
+    df = len(y) - 2
+    spread = float(w @ np.square(y - x @ beta)) / df
+    covariance = inverse * max(1.0, spread)
+    at = np.linspace(logs.min(), logs.max(), points)
+    row = np.column_stack([np.ones(points), at - logs.mean()])
+    error = np.sqrt(np.einsum("ij,jk,ik->i", row, covariance, row))
+    band = [student(float(m), float(e), df, level, "") for m, e in zip(row @ beta, error, strict=True)]
+    slope = student(float(beta[1]), float(np.sqrt(covariance[1, 1])), df, level, "meta-regression, Knapp-Hartung")
+    ends = np.array([[one.low, one.high] for one in band])
+    return Line(2**at, row @ beta, ends[:, 0], ends[:, 1], slope)
+
+
+def _combined(effects: Array, variances: Array) -> Any:
+    from statsmodels.stats.meta_analysis import combine_effects
+
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # that single hospitals' intervals would be normal ones: ours are made elsewhere
+        return combine_effects(effects, variances, method_re="iterated", use_t=False)
+
+
+def _shared(weights: Array, by_seed: Array | None) -> tuple[float, int]:
+    """Returns the variance that the mean has from what hospitals have in common at a seed, and the seeds used."""
+    if by_seed is None:
+        return 0.0, 0
+    whole = by_seed[:, np.isfinite(by_seed).all(axis=0)]
+    seeds = whole.shape[1]
+    if seeds < 2:
+        return 0.0, seeds
+    together = float((weights @ whole).var(ddof=1))
+    apart = float(np.square(weights) @ whole.var(axis=1, ddof=1))
+    return max(0.0, together - apart) / seeds, seeds
+
+
+def _between(x: Array, y: Array, v: Array) -> float:
+    """Returns the variance between hospitals at which weighted residuals have their expected size (Paule-Mandel)."""
+    df = len(y) - x.shape[1]
+
+    def excess(tau2: float) -> float:
+        w = 1 / (v + tau2)
+        beta = np.linalg.solve((x * w[:, None]).T @ x, x.T @ (w * y))
+        return float(w @ np.square(y - x @ beta)) - df
+
+    if excess(0.0) <= 0:
+        return 0.0
+    low, high = 0.0, max(float(np.var(y)), float(v.max()))
+    while excess(high) > 0:
+        high *= 2
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
+    return high
+
+
+def gains_below(line: Line) -> float | None:
+    """Returns the size below which the band is above 0, None where it is nowhere: "hospitals under N gain"."""
+    above = line.low > 0
+    if not above[0]:
+        return None
+    return float(line.sizes[np.argmin(above) - 1] if not above.all() else line.sizes[-1])
