@@ -28,6 +28,8 @@ _BUILT_IN = (
     ("fine_tuned", "federated"),
     ("fine_tuned", "local"),
     ("pooled", "local"),
+    ("recalibrated", "federated"),
+    ("recalibrated", "local"),
 )
 
 _SHARES = ("auroc", "auprc", "accuracy", "brier")  # no two of which differ by more than 1
