@@ -8,8 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from fedmed.data.examples import Array, Task
-from fedmed.statistics import ArmTest, PairedTest
-from fedmed.statistics import folds, recalibration
+from fedmed.statistics import ArmTest, PairedTest, folds, recalibration
 from fedmed.statistics.recalibration import Recalibrated
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import ArmPlan, Job

@@ -35,11 +35,11 @@ ABOUT: Mapping[Kind | Reference, str] = {
     "federated": "All hospitals train one model together; no row leaves a hospital.",
     "local": "Each hospital trains a model on its own training rows only, in as many rounds.",
     "pooled": "One model is trained on everybody's training rows in one place: what federation is measured by.",
-    "recalibrated": "The federated model's predictions moved to fit each hospital by the outcomes of its tested patients, "
-    "each patient's by those of others; it takes labelled patients that no other arm uses.",
+    "recalibrated": "The federated model's predictions, moved to fit each hospital by the outcomes of its tested "
+    "patients, each patient's by those of others; it takes labelled patients that no other arm uses.",
     "leave_one_out": "The federated model of all other hospitals, tested at the hospital that took no part.",
     "fine_tuned": "The federated model is trained a little further at each hospital on its own training rows.",
-    "boosting_alone": "Gradient boosting of each hospital's own training rows, missing values and categories as they are.",
+    "boosting_alone": "Gradient boosting of each hospital's own training rows, with missing values as they are.",
     "boosting_pooled": "Gradient boosting of everybody's training rows in one place.",
     "regression_alone": "A penalised regression of each hospital's own training rows, standardised.",
     "regression_pooled": "A penalised regression of everybody's training rows in one place.",

@@ -7,7 +7,7 @@ are chosen by cross-validation by patient: by the least mean loss of rows that w
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -30,7 +30,7 @@ MINIMUM_PATIENTS = 10
 _MOST_LEVELS = 254  # of a category, as scikit-learn's trees take it; one of more is looked at as a number
 _ITERATIONS = tuple(range(5, 101, 5))
 _TREES = tuple((rate, leaves) for rate in (0.05, 0.15) for leaves in (4, 12))
-_PENALTIES = {
+_PENALTIES: Mapping[Task, Array] = {
     "binary": np.logspace(-2, 3, 10),
     "multiclass": np.logspace(-2, 3, 10),
     "regression": np.logspace(-1, 4, 10),
@@ -41,7 +41,10 @@ _PENALTIES = {
 class Model(Protocol):
     """A family of models and the settings to choose from."""
 
-    settings: Sequence[Any]
+    @property
+    def settings(self) -> Sequence[Any]:
+        """What there is to choose from."""
+        ...
 
     def fitted(self, setting: Any, x: Array, y: Array) -> Predict:
         """Returns what predicts as `metrics.evaluate` takes it, fitted with one of the settings."""

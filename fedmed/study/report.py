@@ -13,6 +13,8 @@ from fedmed.study import (
     distances,
     parallel,
     price,
+    recalibrating,
+    references,
     risks,
     subgroups,
     suppression,
@@ -72,6 +74,7 @@ def findings(
     compared = compare_all(outcomes, [m for m in found if m.compared], rules)
     answer = comparisons.answer(compared[0], arms, found[0], study.level, outcomes.arms) if compared else None
     task = consortium.dataset.task
+    decided = risks.decision(outcomes, study.thresholds, pairs, rules) if task == "binary" else None
     return Findings(
         schema=1,
         name=settings.name,
@@ -96,7 +99,7 @@ def findings(
         comparisons=compared,
         curves=views.curves(outcomes, found[0].name),
         calibration=risks.calibration(outcomes, rules),
-        decision=risks.decision(outcomes, study.thresholds, pairs, rules) if task == "binary" else None,
+        decision=decided,
         subgroups=subgroups.subgroups(outcomes, study, found[0], pairs[:1], rules),
         truth=views.truth(outcomes),
         transfer=views.transfer(outcomes, found[0], rules),
@@ -105,6 +108,8 @@ def findings(
         scenarios=tuple(scenarios),
         grow=grow,
         reproduce=reproduce,
+        recalibration=recalibrating.recalibration(outcomes, decided, rules),
+        references=references.references(outcomes, arms, found, rules),
     )
 
 

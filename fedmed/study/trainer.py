@@ -63,7 +63,8 @@ class Trainer:
         """
         mode = job.settings.data.preprocessing
         seed = job.settings.seed
-        material = self.consortium.material(cast("Kind", job.kind), seed, mode, job.hospital, members=job.members, share=job.share)
+        kind = cast(Kind, job.kind)  # reference models are trained elsewhere
+        material = self.consortium.material(kind, seed, mode, job.hospital, members=job.members, share=job.share)
         settings = _settings(job, len(material.train), len(job.members or self.consortium.hospitals))
         folder = None if path is None else _kept_of(path)
         with contextlib.closing(self._federation(settings, material.train, folder)) as federation:
