@@ -1,6 +1,6 @@
 """What recalibrating the federated model buys each hospital, and the labelled patients that it takes."""
 
-from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from fedmed.study.agreement import agreement
 from fedmed.study.estimates import Rules
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import FOLDS, Outcomes
-from fedmed.study.schema import BenefitCurve, Decision, Recalibrated, RecalibrationFound, SeededEstimate
+from fedmed.study.schema import Decision, Estimate, Recalibrated, RecalibrationFound, SeededEstimate
 
 _ABOUT = (
     "At each hospital, {how} is fitted to the federated model's predictions by the outcomes of its tested patients: of "
@@ -27,7 +27,9 @@ def recalibration(outcomes: Outcomes, decision: Decision | None, rules: Rules) -
         return None
     how = outcomes.arm("recalibrated").settings.study.recalibration
     place = None if decision is None else _nearest(outcomes, decision)
-    hospitals = {name: _at(outcomes, name, measure, (decision, place), rules) for name in outcomes.hospitals}
+    hospitals = {
+        name: _at(outcomes, name, measure, _benefit(decision, place, name), rules) for name in outcomes.hospitals
+    }
     threshold = None if decision is None or place is None else decision.thresholds[place]
     about = _ABOUT.format(how=_HOW[how], folds=FOLDS)
     return RecalibrationFound(how, measure.label, threshold, hospitals, about)
@@ -39,30 +41,45 @@ def _nearest(outcomes: Outcomes, decision: Decision) -> int:
     return int(np.abs(np.array(decision.thresholds) - prevalence).argmin())
 
 
-def _at(
-    outcomes: Outcomes, name: str, measure: Measure, decided: tuple[Decision | None, int | None], rules: Rules
-) -> Recalibrated:
-    before, after = (estimates.performance(outcomes, arm, name, measure, rules.of(False))
-                     for arm in ("federated", "recalibrated"))  # fmt: skip
-    decision, place = decided
-    arms = {} if decision is None else decision.arms
-    benefits = [_benefit(arms[arm].hospitals, name, place) if arm in arms else None
-                for arm in ("federated", "recalibrated")]  # fmt: skip
-    labelled = _labelled(outcomes, name)
-    left = sum(outcomes.recalibrated[seed, name].left for seed in outcomes.seeds)
+class _Benefit(NamedTuple):
+    """Net benefit at a threshold before and after, and by how much it grew."""
+
+    threshold: float
+    before: float
+    after: float
+    grown: Estimate
+
+
+def _at(outcomes: Outcomes, name: str, measure: Measure, benefit: _Benefit | None, rules: Rules) -> Recalibrated:
+    before, after = (
+        estimates.performance(outcomes, arm, name, measure, rules.of(False)) for arm in ("federated", "recalibrated")
+    )
+    labelled, left = _labelled(outcomes, name), sum(outcomes.recalibrated[seed, name].left for seed in outcomes.seeds)
     said = [_agreement(measure, before, after)]
-    if decision is not None and place is not None and None not in benefits:
-        said.append(_benefits(decision.thresholds[place], *benefits))
-    who = "" if labelled is None else f" of the {labelled:,} tested at a seed"
-    said.append(f"It took the outcomes{who}.")
-    if left:
-        seeds = len(outcomes.seeds)
-        said.append(f"At {left} of {seeds} seeds too few patients were there to fit it, and predictions stayed.")
+    if left == len(outcomes.seeds):
+        said = ["Too few patients to fit it, so that the federated model's predictions stay as they are."]
+    else:
+        said += [_told(benefit, rules.level)] if benefit is not None else []
+        said.append(f"It took the outcomes of {_patients(labelled)}.")
+        said += (
+            [f"At {left} of {len(outcomes.seeds)} seeds they were too few, and some predictions stay."] if left else []
+        )
+    benefits = (None, None, None) if benefit is None else benefit[1:]
     return Recalibrated(before, after, *benefits, labelled, left, f"{name}: {' '.join(said)}")
 
 
-def _benefit(curves: Mapping[str, BenefitCurve], name: str, place: int | None) -> float | None:
-    return curves[name].net_benefit[place] if name in curves and place is not None else None
+def _benefit(decision: Decision | None, place: int | None, name: str) -> _Benefit | None:
+    """Returns the net benefit before and after; None where the decision curves have none."""
+    if decision is None or place is None:
+        return None
+    curves = [decision.arms[arm].hospitals.get(name) for arm in ("federated", "recalibrated")]
+    curves.append(decision.differences["recalibrated-federated"].hospitals.get(name))
+    before, after, grown = (None if curve is None else curve.net_benefit[place] for curve in curves)
+    apart = curves[-1]
+    if apart is None or before is None or after is None or grown is None:
+        return None
+    told = Estimate(grown, apart.low[place], apart.high[place], "of the patients, models held fixed", "")
+    return _Benefit(decision.thresholds[place], before, after, told)
 
 
 def _labelled(outcomes: Outcomes, name: str) -> int | None:
@@ -74,10 +91,14 @@ def _labelled(outcomes: Outcomes, name: str) -> int | None:
     return round(float(np.mean([len(np.unique(consortium.patient[outcomes.rows(s, name)])) for s in outcomes.seeds])))
 
 
+def _patients(labelled: int | None) -> str:
+    return "those tested" if labelled is None else f"the {labelled:,} patients tested at a seed"
+
+
 def _agreement(measure: Measure, before: SeededEstimate, after: SeededEstimate) -> str:
     told = [_interval(figure) for figure in (before, after)]
     if None in told:
-        return f"no figure of {measure.label}, as {before.reason or after.reason}."
+        return f"No figure of {measure.label}: {before.reason or after.reason}."
     return f"{measure.label} {told[0]} before and {told[1]} after."
 
 
@@ -88,6 +109,12 @@ def _interval(figure: SeededEstimate) -> str | None:
     return f"{figure.estimate:.2f}{within}"
 
 
-def _benefits(threshold: float, before: float | None, after: float | None) -> str:
-    text = f"Acting at a risk of {100 * threshold:.3g} %, net benefit {before:.3f} before and {after:.3f} after."
-    return text if (after or 0.0) > (before or 0.0) else f"{text[:-1]}: it buys nothing there."
+def _told(benefit: _Benefit, level: float) -> str:
+    grown, inside = benefit.grown, ""
+    if grown.low is not None and grown.high is not None:
+        inside = f", {100 * level:g} % interval {grown.low:+.3f} to {grown.high:+.3f}"
+        inside += ", so that nothing gained can be told" if grown.low <= 0 <= grown.high else ""
+    at = f"Acting at a risk of {100 * benefit.threshold:.3g} %"
+    return (
+        f"{at}, net benefit {benefit.before:.3f} before and {benefit.after:.3f} after ({grown.estimate:+.3f}{inside})."
+    )

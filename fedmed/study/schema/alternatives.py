@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from fedmed.settings.study import Recalibration
-from fedmed.study.schema.shapes import Arm, Difference, Hospital, MeasureKey, SeededEstimate
+from fedmed.study.schema.shapes import Arm, Difference, Estimate, Hospital, MeasureKey, SeededEstimate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Recalibrated:
         agreement_after: the same after recalibration.
         benefit_before: net benefit at `threshold`; null but for a binary task and where it is withheld.
         benefit_after: the same after recalibration.
+        benefit_difference: after minus before, with its interval.
         labelled: patients whose outcomes it took, at a seed on average; null where a small count would follow.
         left: seeds at which a part of the patients was left as it was, since too few others had, or lacked, the event.
         sentence: for the page.
@@ -26,6 +27,7 @@ class Recalibrated:
     agreement_after: SeededEstimate
     benefit_before: float | None
     benefit_after: float | None
+    benefit_difference: Estimate | None
     labelled: int | None
     left: int
     sentence: str
