@@ -12,10 +12,11 @@ from fedmed.study.outcomes import FOLDS, Outcomes
 from fedmed.study.schema import Decision, Estimate, Recalibrated, RecalibrationFound, SeededEstimate
 
 _ABOUT = (
-    "At each hospital, {how} is fitted to the federated model's predictions by the outcomes of its tested patients: of "
-    "each {folds}th part of them by those of the others, so that no patient's own outcome moves the own prediction. It "
-    "takes as many labelled patients as were tested, which no other arm uses, and only a hospital that collects "
-    "outcomes can do it. Nothing is trained and nothing is sent."
+    "At each hospital, {how} is fitted to the federated model's predictions by the outcomes of its tested patients, "
+    "who are dealt into {folds} parts: each part's predictions are moved by the outcomes of the others, so that nobody's "
+    "outcome moves their own prediction. That the total fits afterwards is no wonder; what it is worth, net benefit and "
+    "log loss say. It takes as many labelled patients as were tested, which no other arm uses, and only a hospital that "
+    "collects outcomes can do it. Nothing is trained and nothing is sent."
 )
 _HOW = {"intercept": "an intercept", "intercept and slope": "an intercept and a slope"}
 
@@ -61,9 +62,8 @@ def _at(outcomes: Outcomes, name: str, measure: Measure, benefit: _Benefit | Non
     else:
         said += [_told(benefit, rules.level)] if benefit is not None else []
         said.append(f"It took the outcomes of {_patients(labelled)}.")
-        said += (
-            [f"At {left} of {len(outcomes.seeds)} seeds they were too few, and some predictions stay."] if left else []
-        )
+        if left:
+            said.append(f"At {left} of {len(outcomes.seeds)} seeds they were too few, and some predictions stay.")
     benefits = (None, None, None) if benefit is None else benefit[1:]
     return Recalibrated(before, after, *benefits, labelled, left, f"{name}: {' '.join(said)}")
 
@@ -115,6 +115,5 @@ def _told(benefit: _Benefit, level: float) -> str:
         inside = f", {100 * level:g} % interval {grown.low:+.3f} to {grown.high:+.3f}"
         inside += ", so that nothing gained can be told" if grown.low <= 0 <= grown.high else ""
     at = f"Acting at a risk of {100 * benefit.threshold:.3g} %"
-    return (
-        f"{at}, net benefit {benefit.before:.3f} before and {benefit.after:.3f} after ({grown.estimate:+.3f}{inside})."
-    )
+    sides = f"net benefit {benefit.before:.3f} before and {benefit.after:.3f} after"
+    return f"{at}, {sides} ({grown.estimate:+.3f}{inside})."

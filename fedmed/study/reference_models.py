@@ -68,7 +68,8 @@ class Boosting:
     settings = tuple((*trees, iterations) for trees in _TREES for iterations in _ITERATIONS)
 
     def __init__(self, task: Task, classes: int, features: Sequence[Feature], seed: int) -> None:
-        self._task, self._classes, self._seed = task, classes, seed
+        self._task: Task = task
+        self._classes, self._seed = classes, seed
         self._categories = [place for place, f in enumerate(features) if 0 < len(f.levels) <= _MOST_LEVELS]
 
     def estimator(self, setting: tuple[float, int, int], rows: int) -> Any:
@@ -109,7 +110,8 @@ class Regression:
     """
 
     def __init__(self, task: Task, classes: int) -> None:
-        self._task, self._classes = task, classes
+        self._task: Task = task
+        self._classes = classes
         self.settings = tuple(float(penalty) for penalty in _PENALTIES[task])
 
     def estimator(self, penalty: float) -> Any:

@@ -1,5 +1,6 @@
 """What a hospital could do besides: recalibrate the federated model, or do without federated training."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,7 +57,7 @@ def references(view: View) -> Section | None:
 
 def _sentences(view: View, hospitals: Mapping[str, Any]) -> Items:
     told = [(hospital, hospitals[hospital]["sentence"].removeprefix(f"{hospital}: ")) for hospital in view.hospitals]
-    return Items([(f"{hospital}.", words.sentence(text.replace("-", "−"))) for hospital, text in told])
+    return Items([(f"{hospital}.", words.sentence(re.sub(r"(?<!\w)-(?=\d)", "−", text))) for hospital, text in told])
 
 
 def _cell(found: Mapping[str, Any], figures: Mapping[str, Any], notes: Notes) -> str | Cell:
