@@ -277,12 +277,12 @@ def test_subgroups_are_cut_as_asked_and_measured_within() -> None:
     ]
     assert [g.name for g in ward.groups] == ["ward = x", "ward = y", "ward = z"]
     assert age.groups[-1].suppressed
-    x = np.asarray(found.consortium.dataset.examples.x)
+    x, site = np.asarray(found.consortium.dataset.examples.x), np.repeat(HOSPITALS, ROWS)
     values = []
     for seed in found.seeds:
         test, rows = found.test("federated", seed, None), found.rows(seed, None)
         here = x[rows, 1] == 1
-        values.append(pairs_within(test.y[here], test.p[here], found.consortium.dataset.examples.site[rows][here]))
+        values.append(pairs_within(test.y[here], test.p[here], site[rows][here]))
     assert sex.groups[1].performance["federated"].estimate == pytest.approx(np.mean(values))
     gap = sex.gap["federated"]
     assert gap is not None

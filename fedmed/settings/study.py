@@ -4,14 +4,21 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from fedmed.settings.ranges import setting
 from fedmed.system import errors
 
-Kind: TypeAlias = Literal["federated", "local", "pooled", "leave_one_out", "fine_tuned"]
+Kind: TypeAlias = Literal["federated", "local", "pooled", "recalibrated", "leave_one_out", "fine_tuned"]
 
-KINDS: tuple[Kind, ...] = ("federated", "local", "pooled", "leave_one_out", "fine_tuned")
+KINDS: tuple[Kind, ...] = ("federated", "local", "pooled", "recalibrated", "leave_one_out", "fine_tuned")
+
+Reference: TypeAlias = Literal["boosting_alone", "boosting_pooled", "regression_alone", "regression_pooled"]
+"""What a hospital could do without federated training, with models of scikit-learn; a section of the page has them."""
+
+REFERENCES: tuple[Reference, ...] = get_args(Reference)
+
+Recalibration: TypeAlias = Literal["intercept", "intercept and slope"]
 
 
 def _table() -> Any:
@@ -25,7 +32,8 @@ class Study:
     Attributes:
         question: what the study is to answer, in a sentence for the page.
         seeds: how many; each has its own split and training randomness.
-        arms: which of the built-in arms are trained.
+        arms: which of the built-in arms there are. "recalibrated" is made of "federated"; of several classes there is
+            none, and the default is then without it.
         leave_one_out: adds that arm: trained without a hospital, tested there.
         metric: the primary one; default AUROC (binary), accuracy (multiclass), loss (others).
         specificity: at which sensitivity is reported.
@@ -46,11 +54,13 @@ class Study:
         grow_hospital: the hospital that is watched; default the smallest.
         grow_hospitals: sizes of the consortium, the watched hospital included.
         grow_shares: shares of everybody's training patients.
+        recalibration: what the arm "recalibrated" fits at each hospital.
+        reference: adds, for a table, boosted trees and a penalised regression of scikit-learn, alone and pooled.
     """
 
     question: str = ""
     seeds: int = setting(5, least=1, most=100)
-    arms: tuple[Kind, ...] = ("federated", "local", "pooled")
+    arms: tuple[Kind, ...] = ("federated", "local", "pooled", "recalibrated")
     leave_one_out: bool = False
     metric: str | None = None
     specificity: float = setting(0.9, above=0.0, below=1.0)
@@ -69,6 +79,8 @@ class Study:
     grow_hospital: str | None = None
     grow_hospitals: tuple[int, ...] = setting((1, 2, 3, 5, 8), least=1)
     grow_shares: tuple[float, ...] = setting((0.25, 0.5, 1.0), above=0.0, most=1.0)
+    recalibration: Recalibration = "intercept"
+    reference: bool = True
 
 
 DEFAULT = Study()
@@ -103,10 +115,12 @@ def check(study: Study, arms: tuple[Arm, ...]) -> None:
     for name, chosen in (("arms", study.arms), ("grow_hospitals", study.grow_hospitals)):
         if not chosen or len(set(chosen)) < len(chosen):
             raise errors.ConfigError(f"study.{name}: expected distinct entries, at least one, got {list(chosen)!r}")
+    if "recalibrated" in study.arms and "federated" not in study.arms:
+        raise errors.ConfigError("study.arms: 'recalibrated' is made of the arm 'federated', which is not among them")
     bits_per_second(study.uplink)
     for column, edges in study.bands.items():
         _check_edges(column, edges)
-    taken: set[str] = set(KINDS)
+    taken: set[str] = {*KINDS, *REFERENCES}
     for number, arm in enumerate(arms):
         if not _NAME.fullmatch(arm.name):
             raise errors.ConfigError(
@@ -115,6 +129,8 @@ def check(study: Study, arms: tuple[Arm, ...]) -> None:
         if arm.name in taken:
             raise errors.ConfigError(f"arms[{number}].name: {arm.name!r} is taken already")
         taken.add(arm.name)
+        if arm.train == "recalibrated":
+            raise errors.ConfigError(f"arms[{number}].train: 'recalibrated' trains no model of its own")
         for key in arm.set:
             if key.split(".")[0] in _FIXED:
                 raise errors.ConfigError(f"arms[{number}].set: {key!r} is the same for all arms of a study")

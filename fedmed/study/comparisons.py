@@ -25,6 +25,8 @@ _BUILT_IN = (
     ("fine_tuned", "federated"),
     ("fine_tuned", "local"),
     ("pooled", "local"),
+    ("recalibrated", "federated"),
+    ("recalibrated", "local"),
 )
 
 

@@ -14,7 +14,7 @@ from fedmed.engine import attendance, checks, identity
 from fedmed.learning import algorithms
 from fedmed.settings import config
 from fedmed.statistics.metrics import METRICS
-from fedmed.study import grow, plan, pool, report, results, subgroups
+from fedmed.study import grow, plan, pool, reference_models, report, results, subgroups
 from fedmed.study.consortium import Consortium
 from fedmed.study.outcomes import Outcomes, gather
 from fedmed.study.plan import Job, Scenario
@@ -76,6 +76,7 @@ def _planned(settings: config.RunConfig) -> tuple[list[_Part], str]:
     metric = _metric(settings, main)
     subgroups.columns(main.dataset, settings.study)
     consortia = [main, *(Consortium(scenario.settings) for scenario in scenarios[1:])]
+    scenarios = [plan.fitting(*both) for both in zip(scenarios, (own.dataset for own in consortia), strict=True)]
     parts = [
         _Part(scenario, consortium, plan.jobs(scenario, consortium.hospitals, metric))
         for scenario, consortium in zip(scenarios, consortia, strict=True)
@@ -116,7 +117,7 @@ def _tasks(parts: Sequence[_Part], folder: pathlib.Path) -> list[Assignment]:
             named = (own.data.name, own.partition.name, own.model.name, own.algorithm.name)
             if named not in known:  # reading the sources for each of many jobs would take longer than training some
                 known[named] = identity.code_of(own)
-            told = job.identity(checksums, known[named])
+            told = job.identity(checksums, {**known[named], **reference_models.code_of(job)})
             tasks.append(Assignment(part.scenario.settings, job, results.path_of(folder, job.name), told))
     return tasks
 
@@ -170,7 +171,8 @@ def _outcomes(part: _Part, found: Mapping[str, Result]) -> Outcomes:
     if part.scenario.name == grow.NAME:
         arms = grow.arms(part.scenario.settings, len(part.consortium.hospitals))
     seeds = plan.seeds_of(part.scenario.settings)
-    return gather(part.consortium, seeds, arms, [(job, found[job.name]) for job in part.jobs])
+    results_ = [(job, found[job.name]) for job in part.jobs]
+    return gather(part.consortium, seeds, arms, results_, part.scenario.references)
 
 
 def _reproduce(settings: config.RunConfig, consortium: Consortium, command: str) -> Reproduce:

@@ -1,11 +1,12 @@
 """What a study's data are and how it is made, in words for the page."""
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import cast, get_args
 
 import numpy as np
 
 from fedmed.settings import config
+from fedmed.settings.study import Kind
 from fedmed.study import plan, suppression
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import ArmPlan
@@ -102,7 +103,8 @@ def design(
 
 
 def _arm(arm: ArmPlan) -> ArmDesign:
-    return ArmDesign(arm.name, arm.kind, plan.label(arm), plan.about(arm), set=arm.changes)
+    kind = cast(Kind, arm.kind)  # reference arms are told of in a section of their own
+    return ArmDesign(arm.name, kind, plan.label(arm), plan.about(arm), set=arm.changes)
 
 
 def _splits(seeds: int) -> str:

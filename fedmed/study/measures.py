@@ -76,10 +76,25 @@ def _extras(task: Task, specificity: float, threshold: float | None) -> list[Mea
         return [Measure("ece", "expected calibration error", "lower", _top_ece, scale=None, compared=False)]
     if task == "regression":
         return [
-            Measure("intercept", "mean residual", "target", _closed(_residual), 0.0, compared=False),
+            _residuals(),
             Measure("slope", "calibration slope", "target", _closed(_line), 1.0, compared=False),
         ]
     return [_ratio()]
+
+
+def agreement(task: Task) -> Measure | None:
+    """Returns by what calibration in the large is told: observed over expected, of amounts the mean residual.
+
+    Source: Riley et al. 2016, "External validation of clinical prediction models using big datasets", on the ratio.
+    None for several classes.
+    """
+    if task == "multiclass":
+        return None
+    return _residuals() if task == "regression" else _ratio()
+
+
+def _residuals() -> Measure:
+    return Measure("intercept", "mean residual", "target", _closed(_residual), 0.0, compared=False)
 
 
 def _net_benefit(threshold: float) -> Measure:

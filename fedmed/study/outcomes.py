@@ -1,21 +1,27 @@
 """Predictions and labels put together again: what the statistics of a scenario are made of."""
 
 import dataclasses
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from fedmed.data.examples import Array, Task
-from fedmed.statistics import ArmTest, PairedTest
+from fedmed.statistics import ArmTest, PairedTest, folds, recalibration
+from fedmed.statistics.recalibration import Recalibrated
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import ArmPlan, Job
 from fedmed.study.results import Result
+from fedmed.system import seeds as seeds_
 
 Unit: TypeAlias = str | tuple[str, ...] | None
 """A hospital, several, or None for all hospitals' test rows together."""
 
-_OWN_ONLY = ("local", "leave_one_out")
+FOLDS = 5
+"""Of a hospital's tested patients, for recalibration: each is fitted on the four others."""
+
+_OWN_ONLY = ("local", "leave_one_out", "boosting_alone", "regression_alone")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +33,17 @@ class Outcomes:
         seeds: in order.
         arms: as they were planned.
         results: (arm, seed, hospital that trains alone or is left out, else None) to a model's result.
+        references: arms without federated training, which have a section of the page to themselves.
+        recalibrated: (seed, hospital) to the federated model's predictions after recalibration there; empty without
+            such an arm.
     """
 
     consortium: Consortium
     seeds: tuple[int, ...]
     arms: tuple[ArmPlan, ...]
     results: Mapping[tuple[str, int, str | None], Result]
+    references: tuple[ArmPlan, ...] = ()
+    recalibrated: Mapping[tuple[int, str], Recalibrated] = dataclasses.field(default_factory=dict)
 
     @property
     def task(self) -> Task:
@@ -50,8 +61,8 @@ class Outcomes:
         return (*self.hospitals, None)
 
     def arm(self, name: str) -> ArmPlan:
-        """Returns the arm of that name."""
-        return next(arm for arm in self.arms if arm.name == name)
+        """Returns the arm, or reference arm, of that name."""
+        return next(arm for arm in (*self.arms, *self.references) if arm.name == name)
 
     def rows(self, seed: int, unit: Unit) -> Array:
         """Returns the test rows of a unit, as numbers of the data set."""
@@ -60,11 +71,14 @@ class Outcomes:
 
     def predictions(self, arm: str, seed: int, unit: Unit) -> Array:
         """Returns an arm's predictions for these rows: of the model that each hospital would use."""
-        own = self.arm(arm).kind in _OWN_ONLY
-        parts = [
-            self.results[arm, seed, name if own else None].predictions[self.hospitals.index(name)]
-            for name in self._chosen(unit)
-        ]
+        kind = self.arm(arm).kind
+        if kind == "recalibrated":
+            parts = [self.recalibrated[seed, name].p for name in self._chosen(unit)]
+        else:
+            parts = [
+                self.results[arm, seed, name if kind in _OWN_ONLY else None].predictions[self.hospitals.index(name)]
+                for name in self._chosen(unit)
+            ]
         return np.concatenate(parts).astype(np.float64) if parts else np.zeros(0)
 
     def _chosen(self, unit: Unit) -> tuple[str, ...]:
@@ -99,8 +113,24 @@ class Outcomes:
 
 
 def gather(
-    consortium: Consortium, seeds: Sequence[int], arms: Sequence[ArmPlan], found: Sequence[tuple[Job, Result]]
+    consortium: Consortium,
+    seeds: Sequence[int],
+    arms: Sequence[ArmPlan],
+    found: Sequence[tuple[Job, Result]],
+    references: Sequence[ArmPlan] = (),
 ) -> Outcomes:
-    """Files results by arm, seed and hospital."""
+    """Files results by arm, seed and hospital, and recalibrates the federated arm's where that is an arm."""
     results = {(job.arm, job.settings.seed, job.hospital): result for job, result in found}
-    return Outcomes(consortium, tuple(seeds), tuple(arms), results)
+    outcomes = Outcomes(consortium, tuple(seeds), tuple(arms), results, tuple(references))
+    if not any(arm.kind == "recalibrated" for arm in arms):
+        return outcomes
+    made = {(seed, name): _recalibrated(outcomes, seed, name) for seed in seeds for name in consortium.hospitals}
+    return dataclasses.replace(outcomes, recalibrated=made)
+
+
+def _recalibrated(outcomes: Outcomes, seed: int, hospital: str) -> Recalibrated:
+    """Returns the federated model's predictions recalibrated at a hospital, in folds that seed and hospital decide."""
+    test, how = outcomes.test("federated", seed, hospital), outcomes.arm("recalibrated").settings.study.recalibration
+    rng = seeds_.generator(seed, "study.recalibration", zlib.crc32(hospital.encode()))
+    fold = folds.by_patient(test.y, test.patient, FOLDS, rng)
+    return recalibration.cross_fitted(outcomes.task, how, test.y, test.p, test.patient, fold)

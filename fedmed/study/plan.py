@@ -6,28 +6,43 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedmed.data.examples import Dataset
 from fedmed.engine import identity
 from fedmed.engine.identity import Identity
 from fedmed.settings import config
-from fedmed.settings.study import KINDS, Kind, Study
-from fedmed.system import seeds
+from fedmed.settings.study import DEFAULT, KINDS, REFERENCES, Kind, Reference, Study
+from fedmed.statistics import recalibration
+from fedmed.system import errors, seeds
 
 MAIN = ""
-_PER_HOSPITAL = ("local", "leave_one_out")
+_PER_HOSPITAL = ("local", "leave_one_out", "boosting_alone", "regression_alone")
+_NOT_OF_A_REFERENCE = ("rounds", "model", "client", "algorithm", "server", "aggregation", "cohort", "evaluation",
+                       "runtime")  # fmt: skip
 
-LABELS: Mapping[Kind, str] = {
+LABELS: Mapping[Kind | Reference, str] = {
     "federated": "federated",
     "local": "each hospital alone",
     "pooled": "all rows in one place",
+    "recalibrated": "federated, recalibrated",
     "leave_one_out": "the other hospitals only",
     "fine_tuned": "federated, then fine-tuned",
+    "boosting_alone": "boosted trees, alone",
+    "boosting_pooled": "boosted trees, all rows",
+    "regression_alone": "regression, alone",
+    "regression_pooled": "regression, all rows",
 }
-ABOUT: Mapping[Kind, str] = {
+ABOUT: Mapping[Kind | Reference, str] = {
     "federated": "All hospitals train one model together; no row leaves a hospital.",
     "local": "Each hospital trains a model on its own training rows only, in as many rounds.",
     "pooled": "One model is trained on everybody's training rows in one place: what federation is measured by.",
+    "recalibrated": "The federated model's predictions, moved to fit each hospital by the outcomes of its tested "
+    "patients, each patient's by those of others; it takes labelled patients that no other arm uses.",
     "leave_one_out": "The federated model of all other hospitals, tested at the hospital that took no part.",
     "fine_tuned": "The federated model is trained a little further at each hospital on its own training rows.",
+    "boosting_alone": "Gradient boosting of each hospital's own training rows, with missing values as they are.",
+    "boosting_pooled": "Gradient boosting of everybody's training rows in one place.",
+    "regression_alone": "A penalised regression of each hospital's own training rows, standardised.",
+    "regression_pooled": "A penalised regression of everybody's training rows in one place.",
 }
 
 
@@ -41,7 +56,7 @@ class ArmPlan:
     """An arm as it is trained: its settings with the variant's changes made."""
 
     name: str
-    kind: Kind
+    kind: Kind | Reference
     settings: config.RunConfig
     changes: Mapping[str, Any]
     repeat: int = 0
@@ -67,6 +82,7 @@ class Scenario:
     settings: config.RunConfig
     arms: tuple[ArmPlan, ...]
     changes: Mapping[str, Any]
+    references: tuple[ArmPlan, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +104,7 @@ class Job:
 
     name: str
     arm: str
-    kind: Kind
+    kind: Kind | Reference
     settings: config.RunConfig
     repeat: int = 0
     hospital: str | None = None
@@ -109,6 +125,9 @@ class Job:
         tree = config.to_tree(dataclasses.replace(self, settings=None))  # pyright: ignore[reportArgumentType]
         own = {key: value for key, value in tree.items() if key not in ("name", "arm")}
         told = identity.settings_of(self.settings, identity.NOT_OF_A_MODEL, job=own)
+        if self.kind in REFERENCES:  # how networks are trained is nothing to it
+            out = (*identity.NOT_OF_A_MODEL, *_NOT_OF_A_REFERENCE)
+            told = identity.settings_of(self.settings, out, job=own, task=self.settings.model.task)
         return identity.completed(told, checksums, sources)
 
 
@@ -134,6 +153,25 @@ def scenarios(settings: config.RunConfig) -> list[Scenario]:
     return [Scenario(MAIN, settings, tuple(main), {}), *others]
 
 
+def fitting(scenario: Scenario, dataset: Dataset) -> Scenario:
+    """Returns the scenario with the arms that its data allow, and for its own data with the reference arms.
+
+    Raises:
+        ConfigError: recalibration was asked for by name and there is none for the task.
+    """
+    study, arms = scenario.settings.study, scenario.arms
+    if "recalibrated" in study.arms and dataset.task not in recalibration.TASKS:
+        if study.arms != DEFAULT.arms:
+            raise errors.ConfigError(
+                f"study.arms: 'recalibrated' is for {', '.join(recalibration.TASKS)} tasks, and this one is "
+                f"{dataset.task}"
+            )
+        arms = tuple(arm for arm in arms if arm.kind != "recalibrated")
+    found = REFERENCES if study.reference and dataset.is_table and scenario.name == MAIN else ()
+    references = tuple(ArmPlan(kind, kind, scenario.settings, {}) for kind in found)
+    return dataclasses.replace(scenario, arms=arms, references=references)
+
+
 def _is_other_data(a: config.RunConfig, b: config.RunConfig) -> bool:
     same_rows = dataclasses.replace(b.data, preprocessing=a.data.preprocessing)  # it changes what a model sees only
     return (a.data, a.partition, a.model.task) != (same_rows, b.partition, b.model.task)
@@ -148,7 +186,9 @@ def jobs(scenario: Scenario, hospitals: Sequence[str], metric: str) -> list[Job]
     """Returns the jobs of a scenario, seed by seed."""
     found = []
     for seed in seeds_of(scenario.settings):
-        for arm in scenario.arms:
+        for arm in (*scenario.arms, *scenario.references):
+            if arm.kind == "recalibrated":  # made of another's predictions
+                continue
             for hospital in hospitals if arm.kind in _PER_HOSPITAL else (None,):
                 found.append(_job(scenario, arm, seed, hospital, metric))
     return found

@@ -15,6 +15,8 @@ from fedmed.study import (
     parallel,
     price,
     questions,
+    recalibrating,
+    references,
     risks,
     subgroups,
     suppression,
@@ -81,6 +83,7 @@ def findings(
     compared = compare_all(outcomes, found, rules)
     answer = comparisons.answer(outcomes, compared[0], arms, found, rules) if compared else None
     task = consortium.dataset.task
+    decided = risks.decision(outcomes, study.thresholds, pairs, rules) if task == "binary" else None
     return Findings(
         schema=1,
         name=settings.name,
@@ -107,7 +110,7 @@ def findings(
         comparisons=compared,
         curves=views.curves(outcomes, found[0].name),
         calibration=risks.calibration(outcomes, rules),
-        decision=risks.decision(outcomes, study.thresholds, pairs, rules) if task == "binary" else None,
+        decision=decided,
         subgroups=subgroups.subgroups(outcomes, study, found[0], pairs[:1], rules),
         truth=views.truth(outcomes),
         transfer=views.transfer(outcomes, found[0], rules),
@@ -116,6 +119,8 @@ def findings(
         scenarios=tuple(scenarios),
         grow=grow,
         reproduce=reproduce,
+        recalibration=recalibrating.recalibration(outcomes, found, rules),
+        references=references.references(outcomes, arms, found, rules),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 from fedmed.engine.identity import Identity
 from fedmed.engine.runtimes.worker import working
 from fedmed.settings import config
+from fedmed.settings.study import REFERENCES
 from fedmed.study import results
 from fedmed.study.plan import Job
 from fedmed.system import errors, quiet
@@ -45,6 +46,7 @@ class Session:
         """Trains a job, from its checkpoint if there is one, and writes its result."""
         if self._worker is None:
             self._worker = self._open.enter_context(working(task.job.settings, None))
+        from fedmed.study import reference_models
         from fedmed.study.consortium import Consortium
         from fedmed.study.trainer import Trainer  # imports TensorFlow
 
@@ -52,7 +54,11 @@ class Session:
             self._hospitals = task.hospitals
             self._trainer = Trainer(Consortium(task.hospitals), worker=self._worker)
         checkpoint = task.path.with_suffix(".checkpoint")
-        results.write(task.path, task.identity.key, self._trainer.run(task.job, checkpoint, task.identity))
+        if task.job.kind in REFERENCES:
+            found = reference_models.trained(task.job, self._trainer.consortium)
+        else:
+            found = self._trainer.run(task.job, checkpoint, task.identity)
+        results.write(task.path, task.identity.key, found)
         self._trainer.forget(checkpoint)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import pathlib
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from fedmed.engine.identity import Identity
 from fedmed.engine.programs import PROGRAMS, Programs
 from fedmed.learning.values import Weights
 from fedmed.settings import config
+from fedmed.settings.study import Kind
 from fedmed.statistics import metrics
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import Job
@@ -62,7 +63,8 @@ class Trainer:
         """
         mode = job.settings.data.preprocessing
         seed = job.settings.seed
-        material = self.consortium.material(job.kind, seed, mode, job.hospital, members=job.members, share=job.share)
+        kind = cast(Kind, job.kind)  # reference models are trained elsewhere
+        material = self.consortium.material(kind, seed, mode, job.hospital, members=job.members, share=job.share)
         settings = _settings(job, len(material.train), len(job.members or self.consortium.hospitals))
         folder = None if path is None else _kept_of(path)
         with contextlib.closing(self._federation(settings, material.train, folder)) as federation:

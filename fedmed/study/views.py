@@ -28,7 +28,7 @@ from fedmed.study.suppression import small_hospitals
 
 def curves(outcomes: Outcomes, metric: str) -> Curves:
     """Returns each arm's metric by round: mean, least and greatest over seeds."""
-    arms = {arm.name: arm_curves(outcomes, arm.name) for arm in outcomes.arms}
+    arms = {arm.name: arm_curves(outcomes, arm.name) for arm in outcomes.arms if arm.kind != "recalibrated"}
     if small_hospitals(outcomes) and metric == "accuracy":  # a model that is not trained yet calls everybody alike
         arms = {name: dataclasses.replace(own, all=None) for name, own in arms.items()}
     return Curves(metric, arms)

@@ -11,6 +11,7 @@ _KINDS = {
     "federated": Look("blue", (), "o"),
     "local": Look("orange", (5, 2), "s"),
     "pooled": Look("green", (7, 2, 1.5, 2), "D"),
+    "recalibrated": Look("vermillion", (2, 2), "P"),
     "leave_one_out": Look("purple", (1.5, 1.5), "v"),
     "fine_tuned": Look("sky", (3, 1.5), "^"),
 }

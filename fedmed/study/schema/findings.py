@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from fedmed.data.examples import Task
+from fedmed.study.schema.alternatives import RecalibrationFound, References
 from fedmed.study.schema.answered import Answer
 from fedmed.study.schema.asked import Data, Design, HospitalCounts, Metric, Reproduce, Scored
 from fedmed.study.schema.cohort import Shift, TableOne
@@ -56,6 +57,8 @@ class Findings:
         scenarios: of arms that change the data.
         grow: the learning curve over the consortium (`--grow`), or null.
         reproduce: config, versions, checksums, command.
+        recalibration: what the arm "recalibrated" buys each hospital; null without it.
+        references: what one would do instead; null without reference models.
     """
 
     schema: Literal[1]
@@ -90,3 +93,5 @@ class Findings:
     scenarios: tuple[Scenario, ...]
     grow: Grow | None
     reproduce: Reproduce
+    recalibration: RecalibrationFound | None
+    references: References | None
