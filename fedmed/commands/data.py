@@ -99,7 +99,7 @@ def _dealt(settings: config.RunConfig, partition_given: bool) -> tuple[Dataset, 
     """Returns the data set and who holds which rows, None where nothing says how rows without sites are dealt out."""
     if partition_given:
         return clients.deal(settings)
-    dataset = registries.datasets.make(settings.data.name, settings.data.args, "data")
+    dataset = clients.load(settings)
     if dataset.examples.site is None:
         return dataset, None
     by_site = dataclasses.replace(settings, partition=config.Partition("by_site"))
