@@ -39,9 +39,7 @@ def harmonised(dataset: Dataset, changes: Sequence[Harmonise]) -> Dataset:
         for x, column in zip(tables, changed, strict=True):
             x[:, place] = column
     train, *test = [dataclasses.replace(part, x=x) for part, x in zip(parts, tables, strict=True)]
-    return dataclasses.replace(
-        dataset, examples=train, test=test[0] if test else None, features=tuple(features)
-    )
+    return dataclasses.replace(dataset, examples=train, test=test[0] if test else None, features=tuple(features))
 
 
 def _rows(examples: Examples, change: Harmonise, where: str) -> Array:

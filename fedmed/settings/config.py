@@ -22,8 +22,8 @@ class Data:
 
     `test_fraction` of each client's patients are test rows, unless the data set keeps its own test set; not given, it
     is the published split's, or a quarter. `preprocessing` applies to tables: "federated" scales by sums pooled over
-    the clients, "by_site" lets each client scale by its own, "none" leaves numbers as they are. `harmonise` comes first:
-    it makes the sites' columns mean the same.
+    the clients, "by_site" lets each client scale by its own, "none" leaves numbers as they are. Before that `harmonise`
+    makes the sites' columns mean the same.
     """
 
     name: str

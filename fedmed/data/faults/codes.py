@@ -15,11 +15,31 @@ _SMALL = (7.0, 8.0, 9.0)
 _HIGH = (77.0, 88.0, 99.0, 777.0, 888.0, 999.0, 7777.0, 8888.0, 9999.0, 88888.0, 99999.0, 999999.0)
 _HUGE = 1e10
 _WORDS = frozenset(
-    (
-        ". .. - -- --- ? ?? na na? n/a n.a. null nil nan #n/a nd n.d. nr unknown unk unkn unbekannt inconnu desconocido "
-        "missing unspecified undetermined"
-    ).split()
-) | {f"{no} {said}" for no in ("not", "none", "never") for said in ("known", "recorded", "available", "done", "stated")}
+    [
+        *(
+            ".",
+            "..",
+            "-",
+            "--",
+            "---",
+            "?",
+            "??",
+            "na",
+            "na?",
+            "n/a",
+            "n.a.",
+            "null",
+            "nil",
+            "nan",
+            "#n/a",
+            "nd",
+            "n.d.",
+        ),
+        *("nr", "unknown", "unk", "unkn", "unbekannt", "inconnu", "desconocido", "missing", "unspecified"),
+        *(f"not {said}" for said in ("known", "recorded", "available", "done", "stated", "reported", "applicable")),
+        "undetermined",
+    ]
+)
 _NOT_ZERO = r"bmi|hr|heart.?rate|pulse|thala?ch|age"
 _ENOUGH = 20
 _VARIOUS = 10
@@ -27,10 +47,7 @@ _VARIOUS = 10
 
 def codes(reading: Reading, sites: Sites) -> tuple[list[Fault], Reading]:
     """Returns a column's codes for missing, and the column with these missing."""
-    if reading.feature.is_category:
-        marks = _of_levels(reading)
-    else:
-        marks = _of_numbers(reading, sites)
+    marks = _of_levels(reading) if reading.feature.is_category else _of_numbers(reading, sites)
     if not marks:
         return [], reading
     values, faults = reading.values.copy(), []
@@ -43,13 +60,20 @@ def codes(reading: Reading, sites: Sites) -> tuple[list[Fault], Reading]:
 
 def _fault(reading: Reading, sites: Sites, said: float | str, counts: Array) -> Fault:
     where = np.flatnonzero(counts)
-    named = sites.named(where)
+    everywhere = len(where) == len(sites.names)
+    whole, part = where[counts[where] == sites.rows[where]], where[counts[where] < sites.rows[where]]
+    parts = [f"in every row at {listed(sites.named(whole))}"] if len(whole) and not everywhere else []
+    if len(part):
+        at = "" if everywhere else f" at {listed(sites.named(part))}"
+        # Of several sites a share over all would tell a small count, once the others' are known.
+        how = share(int(counts[part[0]]), int(sites.rows[part[0]])) if len(part) == 1 else "in some rows"
+        parts.append(f"{how}{at}")
     shown = f"“{said}”" if isinstance(said, str) else f"{said:g}"
-    how = share(int(counts.sum()), int(sites.rows[where].sum()))
-    at = f" at {listed(named)}" if named and len(where) < len(sites.names) else ""
-    text = f"{reading.name} is {shown} {how}{at}: a code for missing?"
-    chosen = named if len(where) < len(sites.names) else ()
-    return harmonisable("code", reading.name, named, text, Harmonise(reading.name, chosen, missing=(said,)))
+    text = f"{reading.name} is {shown} {' and '.join(parts)}: a code for missing?"
+    chosen = () if everywhere else sites.named(where)
+    return harmonisable(
+        "code", reading.name, sites.named(where), text, Harmonise(reading.name, chosen, missing=(said,))
+    )
 
 
 def _of_levels(reading: Reading) -> list[tuple[str, Array]]:
@@ -112,7 +136,7 @@ def _extreme(values: Array, extreme: Array) -> list[tuple[float, Array]]:
 
 
 def _marked(rest: Array, code: float, others: Array, few: Array, sites: Sites) -> Array:
-    """Returns bool [n] the rows at which a candidate is no reading, site by site, since a site may have another unit."""
+    """Returns bool [n] the rows at which a code is no reading, site by site, since a site may have another unit."""
     rows = rest == code
     if code < 0:
         negative = others.min() < 0
@@ -120,7 +144,7 @@ def _marked(rest: Array, code: float, others: Array, few: Array, sites: Sites) -
             return rows
         return rows if negative and code <= -77 and _is_far(-code, -others) else np.zeros_like(rows)
     if code in _SMALL:
-        fits = 0 < len(few) <= 4 and 0 <= few[0] and code >= few[-1] + 4 and rows.sum() >= 5
+        fits = 0 < len(few) <= 4 and few[0] >= 0 and code >= few[-1] + 4 and rows.sum() >= 5
         return rows if fits else np.zeros_like(rows)
     chosen = np.zeros_like(rows)
     for site in np.flatnonzero(sites.counts(rows)):

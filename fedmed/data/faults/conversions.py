@@ -20,6 +20,10 @@ class Conversion:
     hints: str
     plus: float = 0.0
 
+    def way(self, *, up: bool) -> tuple[float, float]:
+        """Returns times and plus from the smaller unit to the larger one, or back."""
+        return (self.times, self.plus) if up else (1 / self.times, -self.plus / self.times)
+
     def is_hinted(self, column: str) -> bool:
         """Returns whether the column's name speaks of the quantity."""
         return any(re.fullmatch(self.hints, word) for word in words_of(column))
@@ -31,43 +35,44 @@ def words_of(column: str) -> list[str]:
     return [word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word]
 
 
-_BY = Conversion
 CONVERSIONS = (
-    _BY("cholesterol", "mmol/L", "mg/dL", 38.67, r"(t|total)?chol.*|hdl.?c?|ldl.?c?|tc"),
-    _BY("glucose", "mmol/L", "mg/dL", 18.02, r".*gluc.*|glyc|bg|fbg|fpg|sugar"),
-    _BY("triglycerides", "mmol/L", "mg/dL", 88.57, r"trig.*|tg|tgl"),
-    _BY("creatinine", "mg/dL", "µmol/L", 88.42, r".*crea.*|cr|scr"),
-    _BY("bilirubin", "mg/dL", "µmol/L", 17.1, r".*bili.*"),
-    _BY("urea nitrogen", "mmol/L", "mg/dL", 2.8, r"bun|urea"),
-    _BY("urea", "mmol/L", "mg/dL", 6.006, r"urea"),
-    _BY("uric acid", "mg/dL", "µmol/L", 59.48, r"uric|urate|ua"),
-    _BY("calcium", "mmol/L", "mg/dL", 4.008, r"calcium|ca"),
-    _BY("magnesium", "mmol/L", "mg/dL", 2.43, r"magnesium|mg"),
-    _BY("phosphate", "mmol/L", "mg/dL", 3.097, r"phos.*"),
-    _BY("lactate", "mmol/L", "mg/dL", 9.01, r"lact.*"),
-    _BY("haemoglobin", "g/dL", "g/L", 10.0, r"hb|hgb|ha?emoglobin"),
-    _BY("haemoglobin", "mmol/L", "g/dL", 1.611, r"hb|hgb|ha?emoglobin"),
-    _BY("protein", "g/dL", "g/L", 10.0, r"alb.*|protein|globulin"),
-    _BY("CRP", "mg/dL", "mg/L", 10.0, r".*crp"),
-    _BY("HbA1c", "%", "mmol/mol", 10.93, r"hb?a1c?|a1c", plus=-23.5),
-    _BY("vitamin D", "ng/mL", "nmol/L", 2.496, r"vit.*|25oh.*"),
-    _BY("insulin", "µU/mL", "pmol/L", 6.945, r"insulin"),
-    _BY("troponin or D-dimer", "µg/L", "ng/L", 1000.0, r"trop.*|hs?tn.*|tn[it]|ddimer|dimer"),
-    _BY("temperature", "°C", "°F", 1.8, r"temp.*|bt", plus=32.0),
-    _BY("weight", "kg", "lb", 2.2046, r".*weight.*|wt|mass|kg|bw"),
-    _BY("weight", "kg", "g", 1000.0, r".*weight.*|wt|mass|bw"),
-    _BY("length", "in", "cm", 2.54, r".*height.*|ht|hgt|stature|waist.*|hip|length|.*circum.*|cm|girth"),
-    _BY("length", "m", "cm", 100.0, r".*height.*|ht|hgt|stature|waist.*|hip|length|.*circum.*|cm"),
-    _BY("length", "cm", "mm", 10.0, r".*diam.*|size|thickness|length|mm|lv.*|depth"),
-    _BY("pressure", "kPa", "mmHg", 7.5006, r".*bps?|trestbps|.*pressure.*|map|systolic|diastolic|mmhg|p[ac]?[oc]o?2"),
-    _BY("pressure", "cmHg", "mmHg", 10.0, r".*bps?|trestbps|.*pressure.*|map|systolic|diastolic|mmhg"),
-    _BY("time", "s", "ms", 1000.0, r"qt.?c?|qrs|pr|rr|.*time|interval|duration|latency|ms|sec.*"),
-    _BY("time", "h", "min", 60.0, r".*time|duration|hours?|minutes?|los|stay"),
-    _BY("time", "days", "h", 24.0, r".*time|duration|hours?|days?|los|stay"),
-    _BY("time", "years", "months", 12.0, r"age|duration|months?|years?|follow.*"),
-    _BY("time", "years", "days", 365.25, r"age|duration|days?|years?|follow.*"),
-    _BY("share", "a share of 1", "%", 100.0, r".*sat.*|s[pa]o2|fio2|l?v?ef|ejection|ha?ematocrit|hct|percent|pct|share"),
-    _BY("count of cells", "10^9/L", "10^6/L", 1000.0, r"wbc|rbc|plt|platelets?|.*cytes|.*phils?|leu[ck]o.*"),
+    Conversion("cholesterol", "mmol/L", "mg/dL", 38.67, r"(t|total)?chol.*|hdl.?c?|ldl.?c?|tc"),
+    Conversion("glucose", "mmol/L", "mg/dL", 18.02, r".*gluc.*|glyc|bg|fbg|fpg|sugar"),
+    Conversion("triglycerides", "mmol/L", "mg/dL", 88.57, r"trig.*|tg|tgl"),
+    Conversion("creatinine", "mg/dL", "µmol/L", 88.42, r".*crea.*|cr|scr"),
+    Conversion("bilirubin", "mg/dL", "µmol/L", 17.1, r".*bili.*"),
+    Conversion("urea nitrogen", "mmol/L", "mg/dL", 2.8, r"bun|urea"),
+    Conversion("urea", "mmol/L", "mg/dL", 6.006, r"urea"),
+    Conversion("uric acid", "mg/dL", "µmol/L", 59.48, r"uric|urate|ua"),
+    Conversion("calcium", "mmol/L", "mg/dL", 4.008, r"calcium|ca"),
+    Conversion("magnesium", "mmol/L", "mg/dL", 2.43, r"magnesium|mg"),
+    Conversion("phosphate", "mmol/L", "mg/dL", 3.097, r"phos.*"),
+    Conversion("lactate", "mmol/L", "mg/dL", 9.01, r"lact.*"),
+    Conversion("haemoglobin", "g/dL", "g/L", 10.0, r"hb|hgb|ha?emoglobin"),
+    Conversion("haemoglobin", "mmol/L", "g/dL", 1.611, r"hb|hgb|ha?emoglobin"),
+    Conversion("protein", "g/dL", "g/L", 10.0, r"alb.*|protein|globulin"),
+    Conversion("CRP", "mg/dL", "mg/L", 10.0, r".*crp"),
+    Conversion("HbA1c", "%", "mmol/mol", 10.93, r"hb?a1c?|a1c", plus=-23.5),
+    Conversion("vitamin D", "ng/mL", "nmol/L", 2.496, r"vit.*|25oh.*"),
+    Conversion("insulin", "µU/mL", "pmol/L", 6.945, r"insulin"),
+    Conversion("troponin or D-dimer", "µg/L", "ng/L", 1000.0, r"trop.*|hs?tn.*|tn[it]|ddimer|dimer"),
+    Conversion("temperature", "°C", "°F", 1.8, r"temp.*|bt", plus=32.0),
+    Conversion("weight", "kg", "lb", 2.2046, r".*weight.*|wt|mass|kg|bw"),
+    Conversion("weight", "kg", "g", 1000.0, r".*weight.*|wt|mass|bw"),
+    Conversion("length", "in", "cm", 2.54, r".*height.*|ht|hgt|stature|waist.*|hip|length|.*circum.*|cm|girth"),
+    Conversion("length", "m", "cm", 100.0, r".*height.*|ht|hgt|stature|waist.*|hip|length|.*circum.*|cm"),
+    Conversion("length", "cm", "mm", 10.0, r".*diam.*|size|thickness|length|mm|lv.*|depth"),
+    Conversion(
+        "pressure", "kPa", "mmHg", 7.5006, r".*bps?|trestbps|.*pressure.*|map|systolic|diastolic|mmhg|p[ac]?[oc]o?2"
+    ),
+    Conversion("pressure", "cmHg", "mmHg", 10.0, r".*bps?|trestbps|.*pressure.*|map|systolic|diastolic|mmhg"),
+    Conversion("time", "s", "ms", 1000.0, r"qt.?c?|qrs|pr|rr|.*time|interval|duration|latency|ms|sec.*"),
+    Conversion("time", "h", "min", 60.0, r".*time|duration|hours?|minutes?|los|stay"),
+    Conversion("time", "days", "h", 24.0, r".*time|duration|hours?|days?|los|stay"),
+    Conversion("time", "years", "months", 12.0, r"age|duration|months?|years?|follow.*"),
+    Conversion("time", "years", "days", 365.25, r"age|duration|days?|years?|follow.*"),
+    Conversion("share", "a share of 1", "%", 100.0, r".*sat.*|s[pa]o2|fio2|l?v?ef|ha?ematocrit|hct|percent|pct|share"),
+    Conversion("count of cells", "10^9/L", "10^6/L", 1000.0, r"wbc|rbc|plt|platelets?|.*cytes|.*phils?|leu[ck]o.*"),
 )
 
 _POWERS = tuple(Conversion("", "", "", float(factor), "(?!)") for factor in (10, 100, 1000, 10**6))

@@ -42,4 +42,4 @@ def _mendable(fault: Fault, dataset: Dataset) -> Fault:
     """Returns a fault of a column that is to be left out with the line that does so, where the data set has one."""
     if fault.changes or fault.mend or dataset.name != "table" or fault.kind == "level":
         return fault
-    return dataclasses.replace(fault, mend=f"data.args.ignore = [\"{fault.column}\"]")
+    return dataclasses.replace(fault, mend=f'data.args.ignore = ["{fault.column}"]')

@@ -1,4 +1,4 @@
-"""What a fault of a table is, and the words for it; no value of a patient and no count of few patients is among them."""
+"""What a fault of a table is, and the words for it, among which are no patient's value and no count of few."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 from fedmed.settings.harmonise import Harmonise, written
 
 Kind: TypeAlias = Literal["unit", "code", "level", "outcome", "identifier", "constant"]
+
+MENDED_BY = "To mend it: "
 
 FEW = 5
 """Fewer rows than this are not counted in a sentence."""
@@ -38,6 +40,22 @@ def harmonisable(kind: Kind, column: str, sites: tuple[str, ...], text: str, *ch
     """Returns a fault that entries of `data.harmonise` mend."""
     mend = f"data.harmonise = [{', '.join(map(written, changes))}]" if changes else ""
     return Fault(kind, column, sites, text, changes, mend)
+
+
+def warnings(faults: Sequence[Fault], preprocessing: str) -> tuple[str, ...]:
+    """Returns sentences on what makes a model's figures worthless: units that differ and are not scaled away.
+
+    Args:
+        faults: of the data.
+        preprocessing: the mode; where each site scales by itself, a site that is wholly in another unit does no harm.
+    """
+    harmful = [
+        fault
+        for fault in faults
+        if fault.kind == "unit"
+        and (preprocessing != "by_site" or any((c.below, c.above) != (None, None) for c in fault.changes))
+    ]
+    return tuple(f"Figures under mixed units are worthless. {fault.text} {MENDED_BY}{fault.mend}" for fault in harmful)
 
 
 def mending_lines(faults: Sequence[Fault]) -> list[str]:

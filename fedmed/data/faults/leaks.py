@@ -18,7 +18,7 @@ _CHANCE = math.log(1e-6)
 
 
 def leaks(reading: Reading, dataset: Dataset, sites: Sites) -> list[Fault]:
-    """Returns whether a column alone predicts the label, everywhere or at one site, or is there with an outcome only."""
+    """Returns whether a column alone predicts the label, here or everywhere, or is there with one outcome only."""
     rows = sites.sample
     values, y = reading.values[rows], dataset.examples.y[rows]
     if not dataset.classes:

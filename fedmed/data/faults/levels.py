@@ -100,9 +100,7 @@ def _strangers(counts: Array, named: Array, sites: Sites) -> Iterator[tuple[int,
             yield site, own.tolist(), np.flatnonzero((elsewhere > 0) & named).tolist()
 
 
-def _by_site(
-    name: str, levels: Sequence[str], counts: Array, recode: Mapping[int, int], sites: Sites
-) -> list[Fault]:
+def _by_site(name: str, levels: Sequence[str], counts: Array, recode: Mapping[int, int], sites: Sites) -> list[Fault]:
     """Returns a fault for each set of sites that use the same unusual levels."""
     used: dict[tuple[int, ...], list[int]] = {}
     for site in range(len(sites.names)):

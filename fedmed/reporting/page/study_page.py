@@ -16,6 +16,7 @@ from fedmed.reporting.page import (
     price,
     render,
     subgroups,
+    suspected,
     tripod,
     verdict,
     words,
@@ -25,6 +26,7 @@ from fedmed.reporting.page.view import View
 
 _SECTIONS: tuple[Callable[[View], Section | None], ...] = (
     cohort.table_one,
+    suspected.doubts,
     differences.shift,
     comparing.arms,
     comparing.differences,

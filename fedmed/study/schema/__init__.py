@@ -1,6 +1,17 @@
 """The values that study.json is made of; docs/results.md is generated from them."""
 
-from fedmed.study.schema.asked import ArmDesign, Column, Data, Design, HospitalCounts, Metric, Reproduce, Role, Scored
+from fedmed.study.schema.asked import (
+    ArmDesign,
+    Column,
+    Data,
+    DataFault,
+    Design,
+    HospitalCounts,
+    Metric,
+    Reproduce,
+    Role,
+    Scored,
+)
 from fedmed.study.schema.cohort import Cell, ColumnShifts, FeatureShift, LabelShift, Shift, TableOne, TableRow
 from fedmed.study.schema.compared import (
     Answer,
@@ -44,8 +55,8 @@ from fedmed.study.schema.shapes import (
 
 __all__ = [
     "Answer", "ArmCurves", "ArmDesign", "BenefitCurve", "Bin", "ByUnit", "Calibration", "CalibrationCurve", "Cell",
-    "Column", "ColumnShifts", "Communication", "Comparison", "ComparisonOfAll", "Curves", "Data", "Decision", "Design",
-    "Difference", "Estimate", "FeatureShift", "Findings", "Gap", "Grow", "GrowPoint", "HospitalAnswer",
+    "Column", "ColumnShifts", "Communication", "Comparison", "ComparisonOfAll", "Curves", "Data", "DataFault", "Decision",
+    "Design", "Difference", "Estimate", "FeatureShift", "Findings", "Gap", "Grow", "GrowPoint", "HospitalAnswer",
     "HospitalComparison", "HospitalCounts", "LabelShift", "Metric", "Performance", "Reached", "Reproduce", "Role",
     "Scenario", "Scored", "SeedSensitivity", "SeedSpread", "SeededEstimate", "Shift", "Smooth", "Spread", "Subgroup",
     "Subgroups", "TableOne", "TableRow", "Target", "TestedDifference", "Transfer", "TrueDistance", "Truth",
