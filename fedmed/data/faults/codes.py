@@ -14,32 +14,12 @@ _NEGATIVE = (-1.0, -7.0, -8.0, -9.0, -77.0, -88.0, -99.0, -777.0, -888.0, -999.0
 _SMALL = (7.0, 8.0, 9.0)
 _HIGH = (77.0, 88.0, 99.0, 777.0, 888.0, 999.0, 7777.0, 8888.0, 9999.0, 88888.0, 99999.0, 999999.0)
 _HUGE = 1e10
-_WORDS = frozenset(
-    [
-        *(
-            ".",
-            "..",
-            "-",
-            "--",
-            "---",
-            "?",
-            "??",
-            "na",
-            "na?",
-            "n/a",
-            "n.a.",
-            "null",
-            "nil",
-            "nan",
-            "#n/a",
-            "nd",
-            "n.d.",
-        ),
-        *("nr", "unknown", "unk", "unkn", "unbekannt", "inconnu", "desconocido", "missing", "unspecified"),
-        *(f"not {said}" for said in ("known", "recorded", "available", "done", "stated", "reported", "applicable")),
-        "undetermined",
-    ]
-)
+_TOLD = """
+    . .. - -- --- ? ?? na na? n/a n.a. null nil nan #n/a nr nd n.d. unknown unk unkn unbekannt inconnu desconocido
+    missing unspecified undetermined
+"""
+_NOT = ("known", "recorded", "available", "done", "stated", "reported", "applicable")
+_WORDS = frozenset(_TOLD.split()) | {f"not {said}" for said in _NOT}
 _NOT_ZERO = r"bmi|hr|heart.?rate|pulse|thala?ch|age"
 _ENOUGH = 20
 _VARIOUS = 10
@@ -86,7 +66,7 @@ def _of_levels(reading: Reading) -> list[tuple[str, Array]]:
         far = number in (*_SMALL, *_HIGH) and len(plain) + 1 == len(levels) and number >= max(plain, default=9.0) + 4
         if level.strip().casefold() in _WORDS or negative or far:
             found.append((level, reading.values == code))
-    return found if len(found) < len(levels) else []
+    return [mark for mark in found if mark[1].any()] if len(found) < len(levels) else []
 
 
 def _as_number(level: str) -> float | None:
@@ -177,22 +157,23 @@ def _zeros(name: str, rest: Array, sites: Sites) -> Array:
     rather a dose not given or a count of nothing.
     """
     zero = rest == 0
-    if (rest > 0).sum() < _ENOUGH or (rest < 0).any() or not _keeps_away(rest, sites):
+    impossible = bool(hinted(name)) or any(re.fullmatch(_NOT_ZERO, word) for word in words_of(name))
+    least = 0.6 if impossible else 1.2
+    if (rest > 0).sum() < _ENOUGH or (rest < 0).any() or not _keeps_away(rest, least, sites):
         return np.zeros_like(zero)
     counts, large = sites.counts(zero), sites.rows >= _ENOUGH
     shares = counts / np.maximum(sites.rows, 1)
     confined = (large & (shares > 0.25 * shares.max())).sum() * 2 <= large.sum()
-    impossible = bool(hinted(name)) or any(re.fullmatch(_NOT_ZERO, word) for word in words_of(name))
     return zero if impossible or confined or zero.mean() < 0.005 else np.zeros_like(zero)
 
 
-def _keeps_away(rest: Array, sites: Sites) -> bool:
-    """Returns whether at every site with enough values these are farther from 0 than their own middle half is wide."""
+def _keeps_away(rest: Array, least: float, sites: Sites) -> bool:
+    """Returns whether at most sites with enough values these are `least` widths of their middle half away from 0."""
     told = []
     for rows in sites.sampled:
         own = rest[rows]
         own = own[own > 0]
         if len(own) >= _ENOUGH:
             low, first, third = np.quantile(own, [0.02, 0.25, 0.75])
-            told.append(low > 0.6 * (third - first) and third > first and low > 0.2 * third)
+            told.append(low > least * (third - first) and third > first and low > 0.2 * third)
     return bool(told) and sum(told) * 4 >= len(told) * 3

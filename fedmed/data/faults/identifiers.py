@@ -21,11 +21,11 @@ _MANY = 200
 def identifiers(reading: Reading, sites: Sites) -> list[Fault]:
     """Returns whether a column numbers rows or patients, or has one value only."""
     values = reading.values
-    some = values[sites.sample[:500]]
+    some = values[max(sites.sampled, key=len)[:500]]  # of one site: each may number its own rows
     some = some[~np.isnan(some)]
     distinct = len(np.unique(some))
-    if distinct < 2:
-        return _constant(reading)
+    if distinct < 2 and (constant := _constant(reading)):
+        return constant
     named = is_named_so(reading.name)
     if len(some) < _ENOUGH or distinct < (0.5 if named else 0.98) * len(some) or not (some == np.floor(some)).all():
         return []

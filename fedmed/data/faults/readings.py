@@ -8,8 +8,10 @@ import numpy as np
 
 from fedmed.data.examples import Array, Dataset, Feature
 
-MOST_ROWS = 4000
-"""Rows of a site that are looked at for shapes and ranks; every row is looked at for codes and identifiers."""
+MOST_ROWS = 20_000
+"""Rows of all sites that are looked at for shapes and ranks; every row is looked at for codes and identifiers."""
+
+_LEAST_OF_A_SITE = 400
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Sites:
     Attributes:
         names: of the sites; one, "", where the data tell none.
         of_row: int64 [n] each row's site, by its place in `names`.
-        sampled: of each site, up to MOST_ROWS of its rows, evenly spaced.
+        sampled: of each site, its rows, of many some that are evenly spaced.
     """
 
     names: tuple[str, ...]
@@ -72,5 +74,6 @@ def sites_of(dataset: Dataset) -> Sites:
         names, of_row = np.unique(site, return_inverse=True)
     order = np.argsort(of_row, kind="stable")
     parts = np.split(order, np.cumsum(np.bincount(of_row, minlength=len(names)))[:-1])
-    sampled = tuple(part[:: max(1, -(-len(part) // MOST_ROWS))] for part in parts)
+    most = max(_LEAST_OF_A_SITE, MOST_ROWS // len(names))
+    sampled = tuple(part[:: max(1, -(-len(part) // most))] for part in parts)
     return Sites(tuple(map(str, names)), of_row, sampled)

@@ -9,6 +9,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from fedmed.data.faults.conversions import CONVERSIONS, Conversion, hinted, nearest_factor
 from fedmed.data.faults.fault import Fault, harmonisable, listed
 from fedmed.data.faults.mixtures import mixed
@@ -17,6 +19,7 @@ from fedmed.data.faults.shapes import Shape, groups, joined, shapes
 from fedmed.settings.harmonise import Harmonise
 
 _LEAST_RATIO = math.log(1.7)
+_LEAST_OTHER = math.log(3)
 _LEAST_KNOWN = math.log(1.5)
 
 
@@ -43,16 +46,36 @@ class _Compared:
 def unit_faults(readings: Sequence[Reading], sites: Sites) -> list[Fault]:
     """Returns the columns, without codes for missing, that are in different units."""
     columns = [_compared(reading, each) for reading in readings if len(each := shapes(reading, sites)) > 1]
-    moved = sum(bool(column.matches) for column in columns)
-    other_patients = moved > max(1, len(columns) / 3)  # when most columns move, it is the patients
+    many = sum(bool(column.matches) for column in columns) > max(1, len(columns) / 3)
     found = []
     for column in columns:
-        told = [(shape, match) for shape, match in column.matches if match.is_hinted or not other_patients]
+        told = [
+            (shape, match)
+            for shape, match in column.matches
+            # Where most columns have moved, or all have a little, it is the patients that differ.
+            if (match.is_hinted or not many) and _moved(shape, column.reference) > 4 * _usual(columns, shape.sites)
+        ]
         found += [_fault(column.reading.name, shape, column.reference, match, sites) for shape, match in told]
         done = {site for shape, _ in told for site in shape.sites}
         rest = [shape for shape in column.each if not done & set(shape.sites)]
         found += mixed(column.reading, column.reference, rest, sites)
     return found
+
+
+def _moved(shape: Shape, reference: Shape) -> float:
+    """Returns how far a shape is from the reference in standard deviations of the log."""
+    return abs(shape.middle - reference.middle) / max(shape.spread, reference.spread)
+
+
+def _usual(columns: Sequence[_Compared], places: Sequence[int]) -> float:
+    """Returns how far these sites are from the others in the columns that no unit explains: their median."""
+    moved = []
+    for column in columns:
+        explained = {site for shape, _ in column.matches for site in shape.sites}
+        moved += [
+            _moved(shape, column.reference) for shape in column.each if set(shape.sites) & set(places) - explained
+        ]
+    return float(np.median(moved)) if moved else 0.0
 
 
 def _compared(reading: Reading, each: Sequence[Shape]) -> _Compared:
@@ -70,13 +93,16 @@ def _match(shape: Shape, reference: Shape, known: Sequence[Conversion]) -> Match
     tried = [*known, *(c for c in CONVERSIONS if c.plus and c not in known)]
     options = [Match(*c.way(up=up), c, c in known) for c in tried for up in (True, False)]
     fits = [(misfit, match) for match in options if (misfit := _misfit(shape, reference, match)) is not None]
-    return min(fits, key=lambda fit: fit[0])[1] if fits else _by_ratio(shape, reference)
+    return min(fits, key=lambda fit: fit[0])[1] if fits else _by_ratio(shape, reference, bool(known))
 
 
 def _misfit(shape: Shape, reference: Shape, match: Match) -> float | None:
     """Returns how far a shape is from the reference once converted, None where it is no match."""
     mapped, moved = shape.mapped(match.times, match.plus), abs(shape.middle - reference.middle)
     if not mapped.is_positive or moved < _LEAST_KNOWN:
+        return None
+    # Where values of both sites overlap, other units are told from other patients by other decimals: 17, but 6.1.
+    if not shape.lies_apart(reference) and (not match.is_hinted or shape.decimals == reference.decimals):
         return None
     off, wide, unlike = (
         abs(mapped.middle - reference.middle),
@@ -90,10 +116,15 @@ def _misfit(shape: Shape, reference: Shape, match: Match) -> float | None:
     return off / wide + unlike
 
 
-def _by_ratio(shape: Shape, reference: Shape) -> Match | None:
+def _by_ratio(shape: Shape, reference: Shape, is_hinted: bool) -> Match | None:
     """Returns a factor for which the column's name does not speak, where the shapes lie apart and are alike."""
     moved = reference.middle - shape.middle
-    if abs(moved) < _LEAST_RATIO or not shape.lies_apart(reference) or shape.unlike(reference) > math.log(1.6):
+    # Of a quantity whose factors are known another one must be large.
+    if (
+        abs(moved) < (_LEAST_OTHER if is_hinted else _LEAST_RATIO)
+        or not shape.lies_apart(reference)
+        or shape.unlike(reference) > math.log(1.6)
+    ):
         return None
     near = nearest_factor(math.exp(abs(moved)))
     if near is None:
@@ -105,7 +136,8 @@ def _fault(name: str, shape: Shape, reference: Shape, match: Match, sites: Sites
     named = sites.named(shape.sites)
     moved = reference.middle - shape.middle
     way = f"{math.exp(abs(moved)):.3g} times {'smaller' if moved > 0 else 'larger'}"
-    text = f"{name} at {listed(named)} is about {way} than at the other hospitals{_units(match)}"
+    verb = "is" if len(named) < 2 else "are"
+    text = f"{name} at {listed(named)} {verb} about {way} than at the other hospitals{_units(match)}"
     times, plus = (float(f"{number:.5g}") for number in (match.times, match.plus))
     return harmonisable("unit", name, named, text, Harmonise(name, named, times=times, plus=plus))
 

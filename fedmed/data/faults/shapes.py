@@ -27,11 +27,13 @@ class Shape:
         sites: their places.
         rows: of them together.
         quantiles: [5] at 5, 25, 50, 75 and 95 %, all > 0.
+        decimals: that values are written with, 4 for four and more.
     """
 
     sites: tuple[int, ...]
     rows: int
     quantiles: Array
+    decimals: int
 
     def mapped(self, times: float, plus: float = 0.0) -> "Shape":
         """Returns the shape in another unit, in which what is not positive is 1e-300."""
@@ -75,7 +77,7 @@ def shapes(reading: Reading, sites: Sites) -> list[Shape]:
             continue
         quantiles = np.quantile(positive, _QUANTILES)
         if quantiles[3] > quantiles[1]:
-            found.append(Shape((site,), len(positive), quantiles))
+            found.append(Shape((site,), len(positive), quantiles, _decimals(positive[:400])))
     return found
 
 
@@ -101,4 +103,13 @@ def joined(group: Sequence[Shape]) -> Shape:
     """Returns the shape of a group, in each quantile its median site's, so that one odd site does not count."""
     quantiles = np.exp(np.median([np.log(shape.quantiles) for shape in group], axis=0))
     places = sorted(site for shape in group for site in shape.sites)
-    return Shape(tuple(places), sum(shape.rows for shape in group), quantiles)
+    decimals = sorted(shape.decimals for shape in group)[len(group) // 2]
+    return Shape(tuple(places), sum(shape.rows for shape in group), quantiles, decimals)
+
+
+def _decimals(values: Array) -> int:
+    """Returns with how many decimals all but a few of the values are written."""
+    for digits in range(4):
+        if np.mean(np.abs(np.round(values, digits) - values) < 1e-9 * values) > 0.97:
+            return digits
+    return 4

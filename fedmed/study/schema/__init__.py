@@ -55,9 +55,10 @@ from fedmed.study.schema.shapes import (
 
 __all__ = [
     "Answer", "ArmCurves", "ArmDesign", "BenefitCurve", "Bin", "ByUnit", "Calibration", "CalibrationCurve", "Cell",
-    "Column", "ColumnShifts", "Communication", "Comparison", "ComparisonOfAll", "Curves", "Data", "DataFault", "Decision",
-    "Design", "Difference", "Estimate", "FeatureShift", "Findings", "Gap", "Grow", "GrowPoint", "HospitalAnswer",
-    "HospitalComparison", "HospitalCounts", "LabelShift", "Metric", "Performance", "Reached", "Reproduce", "Role",
-    "Scenario", "Scored", "SeedSensitivity", "SeedSpread", "SeededEstimate", "Shift", "Smooth", "Spread", "Subgroup",
-    "Subgroups", "TableOne", "TableRow", "Target", "TestedDifference", "Transfer", "TrueDistance", "Truth",
+    "Column", "ColumnShifts", "Communication", "Comparison", "ComparisonOfAll", "Curves", "Data", "DataFault",
+    "Decision", "Design", "Difference", "Estimate", "FeatureShift", "Findings", "Gap", "Grow", "GrowPoint",
+    "HospitalAnswer", "HospitalComparison", "HospitalCounts", "LabelShift", "Metric", "Performance", "Reached",
+    "Reproduce", "Role", "Scenario", "Scored", "SeedSensitivity", "SeedSpread", "SeededEstimate", "Shift", "Smooth",
+    "Spread", "Subgroup", "Subgroups", "TableOne", "TableRow", "Target", "TestedDifference", "Transfer", "TrueDistance",
+    "Truth",
 ]  # fmt: skip
