@@ -2,7 +2,8 @@
 
     uv run python -m experiments.detector
 
-A fault counts as named when a finding of its kind names its column and, where the fault is one site's, that site.
+The detector was made with an eye on seeds 0 to 11; the table is of seeds from 100 on, which it had not seen. A fault
+counts as named when a finding of its kind names its column and, where the fault is one site's, that site.
 """
 
 import collections
@@ -18,6 +19,9 @@ from experiments.faulty_tables import Put
 from fedmed.data import faults
 from fedmed.data.examples import Dataset, Examples, Feature
 from fedmed.system import files
+
+FIRST = 100
+"""The first seed; smaller ones are those that the detector was made with."""
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("draws", 25, "how many times forty faults are drawn", lower_bound=1)
@@ -48,13 +52,13 @@ def seconds(rows: int = 100_000, columns: int = 50) -> float:
 def table(draws: int) -> str:
     """Returns the page."""
     lines = ["# Does the detector of data faults see them?", "", "`uv run python -m experiments.detector`", ""]
-    first = faulty_tables.faulty(0)
+    first = faulty_tables.faulty(FIRST)
     missed = [put for put in first if not is_named(put)]
-    lines += [f"Forty faults drawn once (seed 0): {len(first) - len(missed)} of {len(first)} are named.", ""]
+    lines += [f"Forty faults drawn once (seed {FIRST}): {len(first) - len(missed)} of {len(first)} are named.", ""]
     lines += ["| kind | column | site | what was put in | named |", "|---|---|---|---|---|"]
     lines += [f"| {p.kind} | {p.column} | {p.site} | {p.what} | {'no' if p in missed else 'yes'} |" for p in first]
     named, of = collections.Counter(), collections.Counter()
-    for seed in range(draws):
+    for seed in range(FIRST, FIRST + draws):
         for put in faulty_tables.faulty(seed):
             of[put.kind] += 1
             named[put.kind] += is_named(put)
@@ -64,7 +68,7 @@ def table(draws: int) -> str:
     for name, make in faulty_tables.CLEAN.items():
         told = "; ".join(f"{one.kind}: {one.column}" for one in faults.found(make())) or "none"
         lines.append(f"| {name} | {told} |")
-    lines += ["", f"100,000 rows of 50 columns at ten sites take {seconds():.1f} s."]
+    lines += ["", f"100,000 rows of 50 columns at ten sites take {seconds():.1f} s of one core."]
     return "\n".join(lines) + "\n"
 
 

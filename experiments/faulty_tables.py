@@ -142,7 +142,8 @@ def _with(dataset: Dataset, name: str, values: Array, levels: tuple[str, ...] = 
 def _at(dataset: Dataset, rng: np.random.Generator, share: float, column: Array) -> tuple[str, Array]:
     """Returns a site and a share of its rows that have the column, as a mask."""
     site = np.asarray(dataset.examples.site)
-    name = str(rng.choice(np.unique(site)))
+    held, counts = np.unique(site[~np.isnan(column)], return_counts=True)
+    name = str(rng.choice(held[counts >= 20]))
     here = (site == name) & ~np.isnan(column)
     return name, here & (rng.random(len(site)) < share)
 

@@ -8,18 +8,13 @@ from fedmed.data.examples import Array
 from fedmed.data.faults.conversions import hinted, words_of
 from fedmed.data.faults.fault import Fault, harmonisable, listed, share
 from fedmed.data.faults.readings import Reading, Sites
+from fedmed.data.missing_words import means_missing
 from fedmed.settings.harmonise import Harmonise
 
 _NEGATIVE = (-1.0, -7.0, -8.0, -9.0, -77.0, -88.0, -99.0, -777.0, -888.0, -999.0, -9999.0, -99999.0)
 _SMALL = (7.0, 8.0, 9.0)
 _HIGH = (77.0, 88.0, 99.0, 777.0, 888.0, 999.0, 7777.0, 8888.0, 9999.0, 88888.0, 99999.0, 999999.0)
 _HUGE = 1e10
-_TOLD = """
-    . .. - -- --- ? ?? na na? n/a n.a. null nil nan #n/a nr nd n.d. unknown unk unkn unbekannt inconnu desconocido
-    missing unspecified undetermined
-"""
-_NOT = ("known", "recorded", "available", "done", "stated", "reported", "applicable")
-_WORDS = frozenset(_TOLD.split()) | {f"not {said}" for said in _NOT}
 _NOT_ZERO = r"bmi|hr|heart.?rate|pulse|thala?ch|age"
 _ENOUGH = 20
 _VARIOUS = 10
@@ -64,7 +59,7 @@ def _of_levels(reading: Reading) -> list[tuple[str, Array]]:
     for code, (level, number) in enumerate(zip(levels, numbers, strict=True)):
         negative = number is not None and number < 0 and number in _NEGATIVE and all(n >= 0 for n in plain)
         far = number in (*_SMALL, *_HIGH) and len(plain) + 1 == len(levels) and number >= max(plain, default=9.0) + 4
-        if level.strip().casefold() in _WORDS or negative or far:
+        if means_missing(level) or negative or far:
             found.append((level, reading.values == code))
     return [mark for mark in found if mark[1].any()] if len(found) < len(levels) else []
 

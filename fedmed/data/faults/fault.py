@@ -38,24 +38,31 @@ class Fault:
 
 def harmonisable(kind: Kind, column: str, sites: tuple[str, ...], text: str, *changes: Harmonise) -> Fault:
     """Returns a fault that entries of `data.harmonise` mend."""
-    mend = f"data.harmonise = [{', '.join(map(written, changes))}]" if changes else ""
-    return Fault(kind, column, sites, text, changes, mend)
+    return Fault(kind, column, sites, text, changes, _setting(changes) if changes else "")
+
+
+def _setting(changes: Sequence[Harmonise]) -> str:
+    return f"data.harmonise = [{', '.join(map(written, changes))}]"
 
 
 def warnings(faults: Sequence[Fault], preprocessing: str) -> tuple[str, ...]:
-    """Returns sentences on what makes a model's figures worthless: units that differ and are not scaled away.
+    """Returns a sentence on what makes a model's figures worthless, if anything: units that are not scaled away.
 
     Args:
         faults: of the data.
         preprocessing: the mode; where each site scales by itself, a site that is wholly in another unit does no harm.
     """
-    harmful = [
-        fault
-        for fault in faults
-        if fault.kind == "unit"
-        and (preprocessing != "by_site" or any((c.below, c.above) != (None, None) for c in fault.changes))
-    ]
-    return tuple(f"Figures under mixed units are worthless. {fault.text} {MENDED_BY}{fault.mend}" for fault in harmful)
+    harmful = [fault for fault in faults if fault.kind == "unit" and not (preprocessing == "by_site" and _whole(fault))]
+    if not harmful:
+        return ()
+    told = "; ".join(fault.text.removesuffix("?") for fault in harmful)
+    mend = _setting([change for fault in harmful for change in fault.changes])
+    return (f"Hospitals keep columns in different units, so these figures are worthless: {told}. {MENDED_BY}{mend}",)
+
+
+def _whole(fault: Fault) -> bool:
+    """Returns whether all rows of the sites are in the other unit."""
+    return all(change.below is None and change.above is None for change in fault.changes)
 
 
 def mending_lines(faults: Sequence[Fault]) -> list[str]:

@@ -120,11 +120,8 @@ def _by_ratio(shape: Shape, reference: Shape, is_hinted: bool) -> Match | None:
     """Returns a factor for which the column's name does not speak, where the shapes lie apart and are alike."""
     moved = reference.middle - shape.middle
     # Of a quantity whose factors are known another one must be large.
-    if (
-        abs(moved) < (_LEAST_OTHER if is_hinted else _LEAST_RATIO)
-        or not shape.lies_apart(reference)
-        or shape.unlike(reference) > math.log(1.6)
-    ):
+    least = _LEAST_OTHER if is_hinted else _LEAST_RATIO
+    if abs(moved) < least or not shape.lies_apart(reference) or shape.unlike(reference) > math.log(1.6):
         return None
     near = nearest_factor(math.exp(abs(moved)))
     if near is None:
