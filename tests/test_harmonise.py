@@ -112,7 +112,7 @@ def test_an_entry_is_written_as_a_line_of_toml() -> None:
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"column": "cholesterol", "times": 2.0}, r"data\.harmonise\[0\]\.column: unknown column .* mean 'chol'\?"),
+        ({"column": "chole", "times": 2.0}, r"data\.harmonise\[0\]\.column: unknown column .* mean 'chol'\?"),
         ({"column": "chol", "sites": ["swizerland"], "times": 2.0}, r"\.sites: unknown site .* mean 'switzerland'\?"),
         ({"column": "chol", "times": 0}, r"data\.harmonise\[0\]\.times: expected a number > 0"),
         ({"column": "chol"}, "changes nothing; give times, plus, missing or recode"),
