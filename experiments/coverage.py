@@ -78,7 +78,9 @@ def simulate(one: Simulation) -> pathlib.Path:
 def _with_fresh(settings: config.RunConfig, count: int) -> Any:
     """Returns the config's hospitals, whose models are also tested on fresh patients of each."""
     from fedmed.data import diabetes
-    from fedmed.data.examples import Examples
+    from fedmed.data.diabetes_records import FEATURES
+    from fedmed.data.examples import Dataset, Examples
+    from fedmed.data.harmonising import harmonised
     from fedmed.study.consortium import Consortium
 
     class WithFresh(Consortium):
@@ -91,10 +93,15 @@ def _with_fresh(settings: config.RunConfig, count: int) -> Any:
 
     found = WithFresh(settings)
     names = list(dict.fromkeys(np.asarray(found.dataset.examples.site).tolist()))  # in order of hospital number
-    found.fresh = {}
-    for name in found.hospitals:
-        cohort = diabetes.fresh(names.index(name), count, seed=settings.data.args["seed"])
-        found.fresh[f"{name} fresh"] = (name, Examples(cohort.x, cohort.y))
+    seed = settings.data.args["seed"]
+    cohorts = {name: diabetes.fresh(names.index(name), count, seed=seed) for name in found.hospitals}
+    x, y = (np.concatenate([getattr(cohort, part) for cohort in cohorts.values()]) for part in ("x", "y"))
+    recorded = Dataset("fresh", Examples(x, y, np.repeat(list(cohorts), count)), "binary", 2, features=FEATURES)
+    examples = harmonised(recorded, settings.data.harmonise).examples
+    found.fresh = {
+        f"{name} fresh": (name, examples.take(np.arange(place * count, (place + 1) * count)))
+        for place, name in enumerate(cohorts)
+    }
     return found
 
 

@@ -11,6 +11,7 @@
 The names below are the public ones. They are imported when first used, so that `import fedmed` is quick.
 """
 
+import functools
 import importlib
 import pathlib
 import shlex
@@ -75,6 +76,7 @@ def run(
     Raises:
         UserError: a setting, the data or the model cannot be used; one line says where and what is allowed.
     """
+    from fedmed.reporting import doubts
     from fedmed.reporting.display import RunResult
     from fedmed.reporting.progress import Progress
     from fedmed.runs import experiment
@@ -82,7 +84,8 @@ def run(
     settings = _settings(config, overrides)
     folder = pathlib.Path("runs", settings.name) if out is None else pathlib.Path(out)
     observers = [Progress(settings.stop.metric, quiet=quiet)]
-    summary = experiment.run(settings, folder, resume=resume, overwrite=overwrite, observers=observers)
+    tell = functools.partial(doubts.tell, quiet=quiet)
+    summary = experiment.run(settings, folder, resume=resume, overwrite=overwrite, observers=observers, tell=tell)
     return RunResult(summary, folder)
 
 

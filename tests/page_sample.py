@@ -75,7 +75,7 @@ class _Maker:
             ],
             "data": {"name": "made up", "rows": 5000, "patients": 4000, "classes": 2, "class_names": ["no", "stroke"],
                      "features": [{"name": self.column, "unit": "years", "levels": []}], "synthetic": True,
-                     "test": "each hospital's own patients", "preprocessing": "federated", "roles": None},
+                     "test": "each hospital's own patients", "preprocessing": "federated", "roles": None, "faults": []},
             "design": {"arms": arms, "comparisons": [c["id"] for c in compared], **sentences,
                        "subgroups_asked": False, "not_done": ["No tuning."]},
             "hospitals": [self.hospital(name) for name in self.names],

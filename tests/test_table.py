@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedmed.data import columns, labels, overview
+from fedmed.data import columns, faults, labels
 from fedmed.data.examples import Dataset
 from fedmed.data.table import table
 from fedmed.system import errors
@@ -228,11 +228,12 @@ def test_columns_that_tell_the_label_or_nothing_are_noted(
     frame["hours"], frame["age"], frame["always"] = frame["days"] * 24, np.arange(40) * 7 % 31, 1
     frame.to_csv(tmp_path / "own.csv", index=False)
     ignored = {"died": ["days"], "days": ["died"]}[label]
-    found = overview.notes(table(path=str(tmp_path / "own.csv"), label=label, site="hospital", ignore=ignored))
-    exact = [
-        f"note: column {name} tells the label exactly (a copy of it?); consider data.args.ignore" for name in telling
+    found = faults.found(table(path=str(tmp_path / "own.csv"), label=label, site="hospital", ignore=ignored))
+    assert [(one.column, one.kind) for one in found if one.column not in ("age", "days")] == [
+        *((name, "outcome") for name in telling),
+        ("always", "constant"),
     ]
-    assert found == [*exact, "note: column always has one value only; consider data.args.ignore"]
+    assert {one.mend for one in found if one.kind == "constant"} == {'data.args.ignore = ["always"]'}
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import numpy as np
 from absl import flags
 
 from fedmed.commands.command import Command, UsageError, define_set
-from fedmed.data import clients, datasheet, overview, registries
+from fedmed.data import clients, datasheet, faults, overview, registries
 from fedmed.data.examples import Array, Dataset
+from fedmed.reporting import doubts
 from fedmed.settings import config, registry
 from fedmed.settings.overrides import apply_overrides
 from fedmed.system import errors
@@ -99,7 +100,7 @@ def _dealt(settings: config.RunConfig, partition_given: bool) -> tuple[Dataset, 
     """Returns the data set and who holds which rows, None where nothing says how rows without sites are dealt out."""
     if partition_given:
         return clients.deal(settings)
-    dataset = registries.datasets.make(settings.data.name, settings.data.args, "data")
+    dataset = clients.load(settings)
     if dataset.examples.site is None:
         return dataset, None
     by_site = dataclasses.replace(settings, partition=config.Partition("by_site"))
@@ -107,7 +108,9 @@ def _dealt(settings: config.RunConfig, partition_given: bool) -> tuple[Dataset, 
 
 
 def _show(dataset: Dataset, held: Mapping[str, Array] | None, picture: pathlib.Path | None) -> None:
-    print("\n".join(["Facts", "", *facts(dataset), *overview.notes(dataset), ""]))
+    print("\n".join(["Facts", "", *facts(dataset), ""]))
+    if found := faults.found(dataset):
+        print("\n".join(["What is probably not what it seems", "", *doubts.all_lines(found), ""]))
     if held is None:
         print(
             f"Who holds what: --set partition.name=iid --set partition.args.clients=10 shows {dataset.name} dealt out."

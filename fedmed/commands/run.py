@@ -1,6 +1,7 @@
 """`fedmed run CONFIG`: one run, from a config to a run directory and a table for each hospital."""
 
 import contextlib
+import functools
 import pathlib
 import shlex
 import sys
@@ -54,11 +55,15 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
 def _run(
     settings: config.RunConfig, out: pathlib.Path, values: flags.FlagValues, asked: interruption.Interruption
 ) -> dict[str, Any]:
+    from fedmed.reporting import doubts
     from fedmed.reporting.progress import Progress
     from fedmed.runs import experiment
 
     observers = [Progress(settings.stop.metric, quiet=values.quiet), asked]
-    return experiment.run(settings, out, resume=values.resume, overwrite=values.overwrite, observers=observers)
+    tell = functools.partial(doubts.tell, quiet=values.quiet)
+    return experiment.run(
+        settings, out, resume=values.resume, overwrite=values.overwrite, observers=observers, tell=tell
+    )
 
 
 def _how_to_go_on(path: str, out: pathlib.Path, values: flags.FlagValues) -> str:

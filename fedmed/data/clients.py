@@ -9,6 +9,7 @@ import numpy as np
 from fedmed.data import partitions, registries, splits
 from fedmed.data import preprocessing as tables
 from fedmed.data.examples import Array, Dataset, Examples
+from fedmed.data.harmonising import harmonised
 from fedmed.data.preprocessing import Preprocessing
 from fedmed.data.splits import ClientRows
 from fedmed.settings import plugins
@@ -22,7 +23,7 @@ class Clients(NamedTuple):
     """What each client holds, ready for a model. It never holds a data set's hidden truth in x.
 
     Attributes:
-        dataset: the data as loaded; its x is not preprocessed.
+        dataset: the data as loaded and harmonised; its x is not preprocessed.
         train: each client's training rows, preprocessed, x float32 [n, d] for a table, else in storage dtype.
         test: each client's own test rows, likewise (perhaps none); {} where `shared_test` is given.
         shared_test: the data set's own test rows, preprocessed, or None.
@@ -70,8 +71,13 @@ def deal(config: RunConfig) -> tuple[Dataset, dict[str, Array]]:
         config.data.name, "data.name"
     )  # both names are checked before data are read, which may be slow
     partition = registries.partitions.make(config.partition.name, config.partition.args, "partition")
-    dataset = _with_task(registries.datasets.make(config.data.name, config.data.args, "data"), config.model.task)
+    dataset = _with_task(load(config), config.model.task)
     return dataset, partitions.clients_of(dataset.examples, partition, config.seed)
+
+
+def load(config: RunConfig) -> Dataset:
+    """Returns the data set, a table harmonised as the settings say; raises as `prepare`."""
+    return harmonised(registries.datasets.make(config.data.name, config.data.args, "data"), config.data.harmonise)
 
 
 def _with_task(dataset: Dataset, task: str) -> Dataset:

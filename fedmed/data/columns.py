@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fedmed.data import missing_words
 from fedmed.data.examples import Array, Feature
 from fedmed.data.labels import is_text, plain
 
@@ -95,7 +96,10 @@ def complaint(values: Array, *, as_category: bool, chosen: bool, decimal: str = 
         return "dates: give years or days between two events as a number instead"
     numbers = int((~np.isnan(parsed(present, decimal))).sum())
     if 2 * numbers >= len(present):
-        return f"{numbers} numbers and {len(present) - numbers} words: name the words that mean missing in `missing`"
+        known = [word for word in np.unique(present).tolist() if missing_words.means_missing(word)]
+        such = f", such as {', '.join(map(repr, known))}" if known else ""
+        words = len(present) - numbers
+        return f"{numbers} numbers and {words} words{such}: name the words that mean missing in `missing`"
     levels = len(np.unique(present))
     if levels > MOST_LEVELS or (levels > _FEW_LEVELS and 2 * levels > len(present)):
         return f"text with {levels} distinct values in {len(present)} rows"

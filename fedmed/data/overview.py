@@ -108,29 +108,6 @@ def label_picture(
     files.write_atomically(path, content.getvalue())
 
 
-def notes(dataset: Dataset) -> list[str]:
-    """Returns a line for each column of a table that tells the label exactly, or tells nothing since it is constant."""
-    if not dataset.is_table:
-        return []
-    x, found = np.asarray(dataset.examples.x), []
-    advice = "; consider data.args.ignore" if dataset.name == "table" else ""
-    for feature, column in zip(dataset.features, x.T, strict=True):
-        here = ~np.isnan(column)
-        if len(np.unique(column[here])) < 2:
-            found.append(f"note: column {feature.name} has one value only{advice}")
-        elif 2 * here.sum() >= len(column) and _tells(column[here], dataset.examples.y[here], bool(dataset.classes)):
-            found.append(f"note: column {feature.name} tells the label exactly (a copy of it?){advice}")
-    return found
-
-
-def _tells(column: Array, y: Array, is_class: bool) -> bool:
-    """Returns whether a column is the label under other names or, for an amount, in other units."""
-    if is_class:
-        pairs = np.unique(np.stack([column, y]), axis=1).shape[1]
-        return pairs == len(np.unique(column)) == len(np.unique(y)) > 1
-    return len(np.unique(y)) > 2 and abs(np.corrcoef(column, y)[0, 1]) > 1 - 1e-6
-
-
 def _figure(mix: LabelCounts, title: str) -> "Figure":
     from matplotlib.figure import Figure  # without pyplot there is no global state and no display
 

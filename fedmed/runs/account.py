@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from fedmed.data import faults
 from fedmed.data.clients import Clients
 from fedmed.runs.directory import checksum
 from fedmed.runs.summary import ClientResult, ModelResult, RoundRecord, RunData, Summary, Traffic
@@ -112,7 +113,7 @@ def summary(
         traffic=Traffic(*(sum(record[way] for record in records) for way in ("bytes_down", "bytes_up"))),
         refused=dict(facts["refused"]),
         nothing_learned=nothing_learned(records),
-        warnings=warnings(records),
+        warnings=(*warnings(records), *faults.warnings(faults.found(data), settings.data.preprocessing)),
         parameters=size // _FLOAT32,
         weights_bytes=size,
         weights_sha256=checksum(federation.weights(last)),

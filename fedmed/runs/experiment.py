@@ -6,10 +6,12 @@ import contextlib
 import dataclasses
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from fedmed.data import faults
 from fedmed.data.clients import Clients
+from fedmed.data.faults import Fault
 from fedmed.engine import attendance, checks, identity
 from fedmed.engine.runtimes.worker import working
 from fedmed.runs import account
@@ -43,14 +45,19 @@ def run(
     resume: bool = False,
     overwrite: bool = False,
     observers: Sequence[Observer] = (),
+    tell: Callable[[Sequence[Fault]], None] | None = None,
 ) -> dict[str, Any]:
     """Runs an experiment and returns its summary (see README for the files it leaves in `out`).
+
+    `tell` is told once, before the first round, what is probably wrong with the data.
 
     Raises:
         UserError: a setting, the data or the model cannot be used; nothing has been written then.
     """
     settings = attendance.with_lanes(settings)
     clients = checks.check(settings)
+    if tell is not None:
+        tell(faults.found(clients.dataset))
     directory = RunDirectory(out, settings, resume=resume, overwrite=overwrite)
     with contextlib.closing(directory), working(settings, out / "worker.log") as worker:
         return _Run(settings, clients, directory, worker, resume).complete(observers)

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from fedmed.settings import harmonise as harmonising
 from fedmed.settings import registry, toml_file
 from fedmed.settings import study as studies
 from fedmed.settings.overrides import apply_overrides, set_value
@@ -21,13 +22,15 @@ class Data:
 
     `test_fraction` of each client's patients are test rows, unless the data set keeps its own test set; not given, it
     is the published split's, or a quarter. `preprocessing` applies to tables: "federated" scales by sums pooled over
-    the clients, "by_site" lets each client scale by its own, "none" leaves numbers as they are.
+    the clients, "by_site" lets each client scale by its own, "none" leaves numbers as they are. Before that `harmonise`
+    makes the sites' columns mean the same.
     """
 
     name: str
     args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     test_fraction: float | None = setting(None, least=0.0, most=0.95)
     preprocessing: Literal["federated", "by_site", "none"] = "federated"
+    harmonise: tuple[harmonising.Harmonise, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,6 +203,7 @@ def parse(tree: Mapping[str, Any]) -> RunConfig:
         )
     if config.cohort.size is not None and config.cohort.fraction is not None:
         raise errors.ConfigError("cohort: give size or fraction, not both")
+    harmonising.check(config.data.harmonise)
     studies.check(config.study, config.arms)
     for arm in config.arms:
         variant(config, arm)

@@ -12,6 +12,7 @@ from typing import Any
 from fedmed.data.examples import Task
 from fedmed.engine import attendance, checks, identity
 from fedmed.learning import algorithms
+from fedmed.reporting import doubts
 from fedmed.settings import config
 from fedmed.statistics.metrics import METRICS
 from fedmed.study import grow, plan, pool, reference_models, report, results, subgroups
@@ -55,6 +56,7 @@ def run(
     runtime = config.Runtime(settings.runtime.name, settings.runtime.lanes or 1)  # jobs run side by side as it is
     settings = dataclasses.replace(settings, runtime=runtime)
     parts, metric = _planned(settings)
+    doubts.tell(parts[0].consortium.faults, quiet=quiet)
     with _locked(out):
         files.write_atomically(out / "config.toml", config.dumps(settings))
         tasks = _tasks(parts, out / "jobs")

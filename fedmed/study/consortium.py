@@ -1,14 +1,16 @@
 """The hospitals of a study: who holds which rows, the split of each seed, and the rows as a model is to see them."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from fedmed.data import clients
+from fedmed.data import clients, faults
 from fedmed.data import preprocessing as tables
 from fedmed.data.examples import Array, Dataset, Examples, joined
+from fedmed.data.faults import Fault
 from fedmed.data.preprocessing import Preprocessing
 from fedmed.data.splits import ClientRows
 from fedmed.settings import config
@@ -36,7 +38,7 @@ class Consortium:
     A shared test set of the data (MNIST's) is set aside: each hospital is tested on rows of its own.
 
     Attributes:
-        dataset: as loaded; x is not preprocessed.
+        dataset: as loaded and harmonised; x is not preprocessed.
         held: each hospital's row numbers.
         patient: [n] int64, the patient of each row.
         own_test: false where the data came with a test set that is not used.
@@ -57,6 +59,11 @@ class Consortium:
     def hospitals(self) -> tuple[str, ...]:
         """Ids in the order of the partition."""
         return tuple(self.held)
+
+    @functools.cached_property
+    def faults(self) -> tuple[Fault, ...]:
+        """What is probably wrong with the data."""
+        return faults.found(self.dataset)
 
     def rows(self, seed: int) -> dict[str, ClientRows]:
         """Returns each hospital's training and test rows at a seed.

@@ -10,7 +10,7 @@ from fedmed.settings.study import Kind
 from fedmed.study import plan, suppression
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import ArmPlan
-from fedmed.study.schema import ArmDesign, Column, Data, Design, Role
+from fedmed.study.schema import ArmDesign, Column, Data, DataFault, Design, Role
 
 _ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -51,6 +51,7 @@ def data(settings: config.RunConfig, consortium: Consortium) -> Data:
         test=own + aside,
         preprocessing=settings.data.preprocessing if dataset.is_table else None,
         roles=_roles(settings),
+        faults=tuple(DataFault(f.kind, f.column, f.sites, f.text, f.mend) for f in consortium.faults),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from fedmed.data.faults import warnings
 from fedmed.settings import config
 from fedmed.settings.study import Study
 from fedmed.statistics import ArmTest, informative_patients
@@ -103,7 +104,7 @@ def findings(
         hospitals=hospitals(outcomes, study.minimum_events),
         answer=answer,
         refused=trouble.refused(outcomes),
-        warnings=trouble.warnings(outcomes, found[0]),
+        warnings=(*warnings(consortium.faults, settings.data.preprocessing), *trouble.warnings(outcomes, found[0])),
         table1=table_one.table_one(consortium),
         shift=distances.shift(consortium, study.level),
         performance=arms,

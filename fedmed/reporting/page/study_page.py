@@ -17,6 +17,7 @@ from fedmed.reporting.page import (
     price,
     render,
     subgroups,
+    suspected,
     together,
     tripod,
     verdict,
@@ -28,6 +29,7 @@ from fedmed.reporting.page.view import View
 _SECTIONS: tuple[Callable[[View], Section | None], ...] = (
     together.section,
     cohort.table_one,
+    suspected.doubts,
     differences.shift,
     comparing.arms,
     comparing.differences,

@@ -9,7 +9,18 @@ from fedmed.study.schema.alternatives import (
     References,
 )
 from fedmed.study.schema.answered import Answer, ConsortiumAnswer, GainBySize, HospitalAnswer
-from fedmed.study.schema.asked import ArmDesign, Column, Data, Design, HospitalCounts, Metric, Reproduce, Role, Scored
+from fedmed.study.schema.asked import (
+    ArmDesign,
+    Column,
+    Data,
+    DataFault,
+    Design,
+    HospitalCounts,
+    Metric,
+    Reproduce,
+    Role,
+    Scored,
+)
 from fedmed.study.schema.cohort import Cell, ColumnShifts, FeatureShift, LabelShift, Shift, TableOne, TableRow
 from fedmed.study.schema.compared import (
     AnsweredQuestion,
@@ -70,6 +81,7 @@ __all__ = [
     "ConsortiumAnswer",
     "Curves",
     "Data",
+    "DataFault",
     "Decision",
     "Design",
     "Difference",

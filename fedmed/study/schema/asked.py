@@ -60,6 +60,26 @@ class Column:
 
 
 @dataclasses.dataclass(frozen=True)
+class DataFault:
+    """What is probably wrong with a column, as the detector sees it.
+
+    Attributes:
+        kind: another unit, a code for missing, a level under two names, a column that knows the outcome, one that
+            numbers rows or patients, or one of a single value.
+        column: its name.
+        hospitals: those concerned; empty where it is no matter of hospitals.
+        text: a sentence for the page.
+        mend: the line of the config that mends it, or "".
+    """
+
+    kind: Literal["unit", "code", "level", "outcome", "identifier", "constant"]
+    column: str
+    hospitals: tuple[str, ...]
+    text: str
+    mend: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Data:
     """The data set.
 
@@ -74,6 +94,7 @@ class Data:
         test: where test rows come from, in words.
         preprocessing: how a table was scaled; null for anything else.
         roles: which of these the config sets for a user's own table; null for any other data set.
+        faults: what is probably wrong with a table after `data.harmonise`; units stand among the warnings too.
     """
 
     name: str
@@ -86,6 +107,7 @@ class Data:
     test: str
     preprocessing: Literal["federated", "by_site", "none"] | None
     roles: tuple[Role, ...] | None
+    faults: tuple[DataFault, ...]
 
 
 @dataclasses.dataclass(frozen=True)
