@@ -21,13 +21,15 @@ class Data:
 
     `test_fraction` of each client's patients are test rows, unless the data set keeps its own test set; not given, it
     is the published split's, or a quarter. `preprocessing` applies to tables: "federated" scales by sums pooled over
-    the clients, "by_site" lets each client scale by its own, "none" leaves numbers as they are.
+    the clients, "by_site" lets each client scale by its own, "none" leaves numbers as they are. `standardise_label` has
+    an amount (regression) learned at mean 0 and SD 1 by sums over the clients; scores and predictions are in its units.
     """
 
     name: str
     args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     test_fraction: float | None = setting(None, least=0.0, most=0.95)
     preprocessing: Literal["federated", "by_site", "none"] = "federated"
+    standardise_label: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
