@@ -109,10 +109,11 @@ def label_picture(
 
 
 def notes(dataset: Dataset) -> list[str]:
-    """Returns a line for each column of a table that tells the label exactly, or tells nothing since it is constant."""
+    """Returns a line for what may be meant otherwise, and for each column of a table that is constant or tells the label."""
+    found = [f"note: {text}" for text in dataset.notes]
     if not dataset.is_table:
-        return []
-    x, found = np.asarray(dataset.examples.x), []
+        return found
+    x = np.asarray(dataset.examples.x)
     advice = "; consider data.args.ignore" if dataset.name == "table" else ""
     for feature, column in zip(dataset.features, x.T, strict=True):
         here = ~np.isnan(column)

@@ -208,4 +208,5 @@ class _Run:
 
 def primary_metric(settings: config.RunConfig, task: str) -> str:
     """Returns the metric that decides the best round and when to stop."""
-    return settings.stop.metric or {"binary": "auroc", "multiclass": "accuracy"}.get(task, "loss")
+    usual = {"binary": "auroc", "multiclass": "accuracy", "count": "deviance"}
+    return settings.stop.metric or usual.get(task, "loss")

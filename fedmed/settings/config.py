@@ -117,7 +117,8 @@ class Evaluation:
 class Stop:
     """When to stop before the last round: `metric` reaches `target`, or has not improved for `patience` evaluations.
 
-    `metric` also decides which round is the best one; default: AUROC (binary), accuracy (multiclass), loss (others).
+    `metric` also decides which round is the best one; default: AUROC (binary), accuracy (multiclass),
+    squared error (regression), deviance (count).
     """
 
     metric: str | None = None
