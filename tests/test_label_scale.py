@@ -1,4 +1,4 @@
-"""An amount is learned at mean 0 and SD 1, so that a learning rate does not depend on its unit; results are in units."""
+"""An amount is learned at mean 0 and SD 1, so that a learning rate is the same in any unit; results are in units."""
 
 import json
 import pathlib
@@ -24,14 +24,16 @@ DOLLARS = (900.0 + 250.0 * (X[:, 0] - X[:, 1] ** 2)).astype(np.float32)
 SITE = np.repeat(list("abc"), SIZES)
 
 
-def regression(path: pathlib.Path, y: np.ndarray, model: str = "tiny_models:hidden", **changes: Any) -> config.RunConfig:
+def regression(
+    path: pathlib.Path, y: np.ndarray, model: str = "tiny_models:hidden", **changes: Any
+) -> config.RunConfig:
     np.savez(path, x=X, y=y, site=SITE)
     data = {"args": {"path": str(path), "task": "regression"}, **changes.pop("data", {})}
     return tiny.settings(model, data=data, rounds=3, **changes)
 
 
 def parts(y: np.ndarray = DOLLARS) -> dict[str, Examples]:
-    return {name: Examples(X[SITE == name], y[SITE == name]) for name in "abc"}
+    return {name: Examples(X[name == SITE], y[name == SITE]) for name in "abc"}
 
 
 def test_the_scale_of_several_hospitals_is_that_of_their_rows_together() -> None:
@@ -80,7 +82,7 @@ def test_a_run_records_the_scale_and_does_not_go_on_with_another(tmp_path: pathl
     told = json.loads((tmp_path / "run" / "preprocessing.json").read_text())
     assert told["label"]["mean"] == pytest.approx(DOLLARS.mean(), rel=0.1)
     plain = regression(tmp_path / "own.npz", DOLLARS, data={"standardise_label": False})
-    with pytest.raises(errors.UserError, match="data.standardise_label was True and is now False"):
+    with pytest.raises(errors.UserError, match=r"data\.standardise_label was True and is now False"):
         experiment.run(plain, tmp_path / "run", resume=True)
     experiment.run(plain, tmp_path / "plain")
     assert not (tmp_path / "plain" / "preprocessing.json").exists()
@@ -118,6 +120,4 @@ def test_a_model_of_several_inputs_and_one_of_a_class_of_its_own_are_saved_in_un
     again = tf.keras.models.load_model(tmp_path / "two.keras", compile=False)
     np.testing.assert_allclose(np.asarray(again(x)), 10.0 + 2.0 * np.asarray(model(x)), rtol=1e-5)
     own = tiny_models.Subclassed(1)
-    np.testing.assert_allclose(
-        np.asarray(saving.in_units(own, label)(X)), 10.0 + 2.0 * np.asarray(own(X)), rtol=1e-5
-    )
+    np.testing.assert_allclose(np.asarray(saving.in_units(own, label)(X)), 10.0 + 2.0 * np.asarray(own(X)), rtol=1e-5)

@@ -72,11 +72,13 @@ def stray_rows(values: Array, task: TaskChoice) -> int:
     return rows if are_classes or (common == 2 and rows < RARE) else 0
 
 
-def notes(values: Array, encoded: Labels, asked: TaskChoice, name: str, *, codes_are_usual: bool = False) -> tuple[str, ...]:
+def notes(
+    values: Array, encoded: Labels, asked: TaskChoice, name: str, *, codes_are_usual: bool = False
+) -> tuple[str, ...]:
     """Returns a sentence where whole numbers were taken one way and another may be meant, with the line that says so.
 
-    Nothing is said of a task that was asked for, of up to 5 consecutive numbers (which are classes more often than not),
-    nor of numbers from 0 without a gap where those are how classes are usually stored.
+    Nothing is said of a task that was asked for, of up to 5 consecutive numbers (which are classes more often than
+    not), nor of numbers from 0 without a gap where those are how classes are usually stored.
 
     Args:
         values: [n] as given to `encode`.

@@ -38,7 +38,8 @@ class Prepared(NamedTuple):
         runtime: runs its rounds.
         predict: (weights, x) -> predictions.
         model: the Keras model that was recorded, to be saved with other weights.
-        any_value: whether it is for a regression and can return any number, also one below 0, as a standardised label is.
+        any_value: whether it is for a regression and can return any number, also one below 0, as a standardised label
+            is.
     """
 
     program: Program

@@ -110,9 +110,9 @@ def summary(
         stopped=stopped,
         seconds=facts["seconds"],
         final=final,
-        best=final if best.round == last.round else result(
-            best, evaluator.predictions(best), federation, clients, evaluator
-        ),
+        best=final
+        if best.round == last.round
+        else result(best, evaluator.predictions(best), federation, clients, evaluator),
         test=evaluator.how,
         traffic=Traffic(*(sum(record[way] for record in records) for way in ("bytes_down", "bytes_up"))),
         refused=dict(facts["refused"]),

@@ -11,6 +11,8 @@ _SMALLER = "a smaller client.learning_rate may help"
 _TUNE = "fedmed tune CONFIG looks for settings"
 _NAMED = 5
 
+ELSEWHERE = "labels may be at another level there than elsewhere, which a model of its own or fine-tuned can learn"
+
 
 def nothing_learned(records: Sequence[Mapping[str, Any]]) -> bool:
     """Returns whether there were rounds, and not one update could be used: none was finite, or nobody was there."""
@@ -94,7 +96,8 @@ def _worse_than_null(task: Task, named: Sequence[str], over_all: bool) -> str:
     more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
     where = [*(["over all test rows"] if over_all else [])]
     where += [f"at {', '.join(named[:_NAMED])}{more}"] if named else []
+    advice = f"{_SMALLER}, or {_TUNE}" if over_all else ELSEWHERE
     return (
-        f"The model is worse than predicting {null_model.LABEL[task]} of the training rows {' and '.join(where)}, beyond "
-        f"noise (2 standard errors); {_SMALLER}, or {_TUNE}."
+        f"The model is worse than predicting {null_model.LABEL[task]} of the training rows {' and '.join(where)}, "
+        f"beyond noise (2 standard errors); {advice}."
     )

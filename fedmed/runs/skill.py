@@ -19,8 +19,6 @@ if TYPE_CHECKING:  # these import TensorFlow
 FEWEST_PATIENTS = 5
 """Tested patients below which nothing is said of a client."""
 
-_BEYOND = 2.0  # standard errors
-
 
 def null_predicted(clients: Clients) -> Predicted:
     """Returns what is predicted for each client's test rows from its own training labels alone.
@@ -87,14 +85,16 @@ def worse_at(clients: Clients, p: Predicted, null: Predicted) -> tuple[tuple[str
     known = {name: _difference(task, test.y, p.clients[name], null.clients[name]) for name, test in parts.items()}
     patients = {name: _patients(test.group, len(test)) for name, test in parts.items()}
     judged = [name for name, who in patients.items() if len(np.unique(who)) >= FEWEST_PATIENTS]
-    limit = _limit(len(judged))
+    limit = null_model.beyond_noise(len(judged))
     named = tuple(name for name in judged if _is_above(known[name], patients[name], limit))
     if clients.shared_test is not None:
         rows = _difference(task, clients.shared_test.y, p.pooled, null.pooled)
-        return named, _is_above(rows, _patients(clients.shared_test.group, len(rows)), _BEYOND)
+        return named, _is_above(rows, _patients(clients.shared_test.group, len(rows)), null_model.beyond_noise(1))
     rows = np.concatenate([np.zeros(0), *known.values()])
     grouped = [test.group for test in parts.values() if test.group is not None]
-    return named, _is_above(rows, _patients(np.concatenate(grouped) if grouped else None, len(rows)), _BEYOND)
+    return named, _is_above(
+        rows, _patients(np.concatenate(grouped) if grouped else None, len(rows)), null_model.beyond_noise(1)
+    )
 
 
 def _difference(task: str, y: Array, p: Array, null: Array) -> Array:
@@ -104,13 +104,6 @@ def _difference(task: str, y: Array, p: Array, null: Array) -> Array:
 
 def _patients(group: Array | None, rows: int) -> Array:
     return np.arange(rows) if group is None else group
-
-
-def _limit(looked_at: int) -> float:
-    """Returns how many standard errors a client's difference must be: 2 for one, more for many."""
-    from scipy.stats import norm
-
-    return float(norm.isf(norm.sf(_BEYOND) / max(1, looked_at)))
 
 
 def _is_above(differences: Array, patient: Array, limit: float) -> bool:

@@ -1,4 +1,4 @@
-"""The null model, which knows training labels only, and a model's skill: the share of its loss that a model explains."""
+"""The null model, which knows training labels only, and skill: the share of its loss that another model explains."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ LOSS: Mapping[Task, str] = MappingProxyType(
 NOT_FOR_RANKS = ("auroc", "auprc")
 """Metrics that say nothing of a prediction that is the same for all rows: the AUROC is 0.5 by definition."""
 
+_BEYOND = 2.0
 _NOTHING = 1e-6  # a null model's loss below which there is nothing to explain, as a share of what the metric can be
 
 
@@ -49,6 +50,16 @@ SKILLS: Mapping[Task, tuple[Skill, ...]] = MappingProxyType(
         "count": (Skill("d2", "deviance", "D² (Poisson deviance)"),),
     }
 )
+
+
+def beyond_noise(looked_at: int) -> float:
+    """Returns by how many standard errors a model must be worse than the null one to be named: 2, or more for many.
+
+    Where many are looked at, chance names any of them no more often than one (Bonferroni).
+    """
+    from scipy.stats import norm
+
+    return float(norm.isf(norm.sf(_BEYOND) / max(1, looked_at)))
 
 
 def null_prediction(task: Task, y: Array, classes: int = 0) -> Array:
@@ -82,9 +93,7 @@ def null_scores(task: Task, y: Array, p: Array, weights: Array | None = None) ->
     return {k: v for k, v in metrics.evaluate(task, y, p, weights).items() if k not in NOT_FOR_RANKS}
 
 
-def explained(
-    task: Task, loss: str, y: Array, p: Array, null: Array, weights: Array | None = None
-) -> Array:
+def explained(task: Task, loss: str, y: Array, p: Array, null: Array, weights: Array | None = None) -> Array:
     """Returns 1 - loss of the model / loss of the null model, one value or one per row of weights.
 
     1 is perfect, 0 no better than the null model, negative worse. For the log loss it is McFadden's (1974) pseudo R

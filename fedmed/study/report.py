@@ -8,6 +8,7 @@ import numpy as np
 from fedmed.settings import config
 from fedmed.statistics import ArmTest, informative_patients
 from fedmed.study import (
+    baseline,
     comparisons,
     design,
     distances,
@@ -72,6 +73,7 @@ def findings(
     compared = compare_all(outcomes, [m for m in found if m.compared], rules)
     answer = comparisons.answer(compared[0], arms, found[0], study.level, outcomes.arms) if compared else None
     task = consortium.dataset.task
+    explained = baseline.explained(outcomes, found, rules)
     return Findings(
         schema=1,
         name=settings.name,
@@ -89,7 +91,7 @@ def findings(
         hospitals=hospitals(outcomes, study.minimum_events),
         answer=answer,
         refused=trouble.refused(outcomes),
-        warnings=trouble.warnings(outcomes, found[0]),
+        warnings=trouble.warnings(outcomes, found[0], explained),
         table1=table_one.table_one(consortium),
         shift=distances.shift(consortium, study.level),
         performance=arms,
@@ -105,6 +107,8 @@ def findings(
         scenarios=tuple(scenarios),
         grow=grow,
         reproduce=reproduce,
+        explained=explained,
+        notes=consortium.dataset.notes,
     )
 
 

@@ -23,6 +23,8 @@ class Result(NamedTuple):
         refused: clients whose update was not finite, to the number of rounds in which it was not used.
         seconds: of the rounds, scoring left out.
         weight_bytes: size of the model.
+        losses: [k] the loss that 0 is best of (see `null_model.LOSS`) over all test rows that the model is for; NaN
+            where predictions are not finite.
     """
 
     predictions: list[Array]
@@ -32,6 +34,7 @@ class Result(NamedTuple):
     refused: dict[str, int]
     seconds: float
     weight_bytes: int
+    losses: Array = np.zeros(0)
 
 
 def path_of(folder: pathlib.Path, name: str) -> pathlib.Path:
@@ -51,6 +54,7 @@ def write(path: pathlib.Path, key: str, result: Result) -> None:
         refused=np.frombuffer(json.dumps(result.refused).encode(), np.uint8),
         seconds=np.array(result.seconds),
         weight_bytes=np.array(result.weight_bytes),
+        losses=np.asarray(result.losses, np.float64),
         **{f"p{number:05d}": np.asarray(p, np.float32) for number, p in enumerate(result.predictions)},
     )
     files.write_atomically(path, buffer.getvalue())
@@ -72,6 +76,7 @@ def read(path: pathlib.Path, key: str) -> Result | None:
                 refused=json.loads(archive["refused"].tobytes()),
                 seconds=float(archive["seconds"]),
                 weight_bytes=int(archive["weight_bytes"]),
+                losses=archive["losses"],
             )
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
         return None

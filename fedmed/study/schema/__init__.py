@@ -31,6 +31,7 @@ from fedmed.study.schema.drawn import (
     TrueDistance,
     Truth,
 )
+from fedmed.study.schema.explained import Explained
 from fedmed.study.schema.findings import Findings
 from fedmed.study.schema.price import Communication, Reached, Target
 from fedmed.study.schema.shapes import (
@@ -45,7 +46,7 @@ from fedmed.study.schema.shapes import (
 __all__ = [
     "Answer", "ArmCurves", "ArmDesign", "BenefitCurve", "Bin", "ByUnit", "Calibration", "CalibrationCurve", "Cell",
     "Column", "ColumnShifts", "Communication", "Comparison", "ComparisonOfAll", "Curves", "Data", "Decision", "Design",
-    "Difference", "Estimate", "FeatureShift", "Findings", "Gap", "Grow", "GrowPoint", "HospitalAnswer",
+    "Difference", "Estimate", "Explained", "FeatureShift", "Findings", "Gap", "Grow", "GrowPoint", "HospitalAnswer",
     "HospitalComparison", "HospitalCounts", "LabelShift", "Metric", "Performance", "Reached", "Reproduce", "Role",
     "Scenario", "Scored", "SeedSensitivity", "SeedSpread", "SeededEstimate", "Shift", "Smooth", "Spread", "Subgroup",
     "Subgroups", "TableOne", "TableRow", "Target", "TestedDifference", "Transfer", "TrueDistance", "Truth",

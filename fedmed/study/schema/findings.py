@@ -9,6 +9,7 @@ from fedmed.study.schema.asked import Data, Design, HospitalCounts, Metric, Repr
 from fedmed.study.schema.cohort import Shift, TableOne
 from fedmed.study.schema.compared import Answer, Comparison, Grow, Performance, Scenario, SeedSensitivity
 from fedmed.study.schema.drawn import Calibration, Curves, Decision, Subgroups, Transfer, Truth
+from fedmed.study.schema.explained import Explained
 from fedmed.study.schema.price import Communication
 from fedmed.study.schema.shapes import Arm, Hospital
 
@@ -55,6 +56,8 @@ class Findings:
         scenarios: of arms that change the data.
         grow: the learning curve over the consortium (`--grow`), or null.
         reproduce: config, versions, checksums, command.
+        explained: the null model, and each arm's skill beyond it.
+        notes: sentences on how the data were taken.
     """
 
     schema: Literal[1]
@@ -89,3 +92,5 @@ class Findings:
     scenarios: tuple[Scenario, ...]
     grow: Grow | None
     reproduce: Reproduce
+    explained: Explained
+    notes: tuple[str, ...]
