@@ -109,7 +109,7 @@ def label_picture(
 
 
 def notes(dataset: Dataset) -> list[str]:
-    """Returns a line for what may be meant otherwise, and for each column that is constant or tells the label exactly."""
+    """Returns a line for what may be meant otherwise, and for each column that is constant or tells the label."""
     found = [f"note: {text}" for text in dataset.notes]
     if not dataset.is_table:
         return found

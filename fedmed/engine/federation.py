@@ -262,7 +262,7 @@ class Federation:
         self._kept.keep_only([position.kept for position in positions])
 
     def save_model(self, path: pathlib.Path, weights: Weights) -> str | None:
-        """Writes the Keras model, which predicts in units; returns the file's name, or None when Keras cannot save it."""
+        """Writes the Keras model, which predicts in units; returns the file's name, or None when Keras cannot."""
         set_model_weights(self.prepared.model, weights)
         return saving.save(self.prepared.model, self.label, path)
 

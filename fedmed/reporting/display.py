@@ -65,8 +65,8 @@ def verdicts(study: Mapping[str, Any]) -> list[str]:
     warned = [f"Warning. {tables.printable(text)}" for text in study["warnings"]]
     return [
         *warned,
-        *(f"Note. {tables.printable(text)}." for text in study.get("notes", ())),
-        *([""] if warned or study.get("notes") else []),
+        *(f"Note. {tables.printable(text)}." for text in study["notes"]),
+        *([""] if warned or study["notes"] else []),
         summary,
         *([""] if rows else []),
         *(f"{hospital}: {sentence}" for hospital, sentence in rows),

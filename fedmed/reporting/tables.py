@@ -87,8 +87,6 @@ def _columns(summary: Mapping[str, Any]) -> list[Column]:
 
 def _knowing_nothing(summary: Mapping[str, Any]) -> list[Column]:
     """Returns the model's skill and, where the primary metric means something for it, the null model's figure."""
-    if "skill" not in summary:  # a run of before there was one
-        return []
     task, primary, clients = summary["task"], summary["metric"], summary["final"]["clients"]
 
     def of(told: Mapping[str, Any], name: str, header: str) -> Column:
@@ -117,13 +115,11 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     """Returns the lines below the table: on which rows it was scored, and what is missing and why."""
     final, best, clients = summary["final"], summary["best"], summary["final"]["clients"]
     lines = [*(f"Warning. {text}" for text in summary["warnings"]), f"Scored on {summary['test']}."]
-    lines += [f"Note. {printable(text)}." for text in summary.get("notes", ())]
-    if "skill" in summary:
-        kind = SKILLS[summary["task"]][0]
-        lines.append(
-            f"{kind.label}: the share of it that the model explains of what predicting {LABEL[summary['task']]} of the "
-            "client's own training rows leaves; 1 is perfect, 0 no better than that, below 0 worse."
-        )
+    lines += [f"Note. {printable(text)}." for text in summary["notes"]]
+    lines.append(
+        f"{SKILLS[summary['task']][0].label}: the share that the model explains of the loss of predicting "
+        f"{LABEL[summary['task']]} of the client's own training rows; 1 is perfect, 0 no better, below 0 worse."
+    )
     if len(clients) > MOST_CLIENTS:
         lines.append(f"Over {len(clients)} clients, each column by itself; summary.json has every client's numbers.")
     if best["round"] != final["round"]:

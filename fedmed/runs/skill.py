@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fedmed.data.clients import Clients
-from fedmed.data.examples import Array
+from fedmed.data.examples import Array, Task
 from fedmed.runs.summary import NullScores, ScoresByClient
 from fedmed.statistics import metrics, null_model
 
@@ -97,7 +97,7 @@ def worse_at(clients: Clients, p: Predicted, null: Predicted) -> tuple[tuple[str
     )
 
 
-def _difference(task: str, y: Array, p: Array, null: Array) -> Array:
+def _difference(task: Task, y: Array, p: Array, null: Array) -> Array:
     loss = null_model.LOSS[task]
     return metrics.row_scores(task, loss, y, p) - metrics.row_scores(task, loss, y, null)
 

@@ -111,7 +111,8 @@ def explained(task: Task, loss: str, y: Array, p: Array, null: Array, weights: A
     Returns:
         [...] values, NaN where there is nothing to explain: the null model is all but perfect.
     """
-    scores, nulls = (np.asarray(metrics.score(task, loss, y, q, weights)) for q in (p, null))
+    both = (np.asarray(q, dtype=np.float64) for q in (p, null))
+    scores, nulls = (np.asarray(metrics.score(task, loss, y, q, weights)) for q in both)
     floor = _NOTHING * (max(float(np.var(y)), 1e-300) if task == "regression" else 1.0)
     known = np.isfinite(nulls) & (nulls > floor)
     return 1.0 - np.divide(scores, nulls, out=np.full(np.shape(scores), np.nan), where=known)

@@ -105,7 +105,8 @@ def _still_improving(outcomes: Outcomes) -> list[str]:
         return []
     return [
         f"Still improving at the last round: {_listed(told)}, by the share of all improvement that the last "
-        f"quarter of the rounds brought; rounds = {2 * rounds} would tell more, or fedmed tune CONFIG looks for settings."
+        f"quarter of the rounds brought; rounds = {2 * rounds} would tell more, or fedmed tune CONFIG looks for "
+        "settings."
     ]
 
 

@@ -118,18 +118,18 @@ def performance(view: View) -> Section:
     """Returns the primary metric of every arm at every hospital, then all measures hospital by hospital."""
     per = {arm: view.study["performance"][arm] for arm in view.arms if arm in view.study["performance"]}
     name, labels = view.metric["name"], [view.label(arm) for arm in per]
-    notes, null = Notes(), explaining.beside(view) if explaining.is_told(view, view.metric["name"]) else []
-    places = _scores(view, [*per.values(), *null])
+    notes, told = Notes(), explaining.is_told(view, name)
+    places = _scores(view, [*per.values(), *([explaining.null(view)] if told else [])])
     rows = [[title, *(notes.estimate(own.get(name)) for own in told)] for title, told in places]
-    header = ["hospital", *explaining.named(view, labels, name)]
+    header = ["hospital", *labels, *([explaining.HEADER] if told else [])]
     caption = f"{words.capital(view.metric['label'])} by hospital and arm ({view.level} interval)"
     general = "“all hospitals” scores their test rows together; in “mean over hospitals” each hospital counts alike."
     means = any("mean" in own for own in per.values())
     primary = Table(
-        caption, header, rows, notes.listed(general if means else "", explaining.about(view) if null else "")
+        caption, header, rows, notes.listed(general if means else "", explaining.about(view) if told else "")
     )
-    everywhere = _scores(view, [*per.values(), *explaining.beside(view)])
-    header = ["measure", *explaining.named(view, labels, None)]
+    everywhere = _scores(view, [*per.values(), explaining.null(view)])
+    header = ["measure", *labels, explaining.HEADER]
     every = Fold("All measures, hospital by hospital", [_measures(view, header, *place) for place in everywhere])
     said = "How well each arm's models do at each hospital, on test rows that no model was trained on."
     return Section(

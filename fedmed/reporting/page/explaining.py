@@ -13,27 +13,24 @@ HEADER = "no model"
 _PLACES = (("all", "all hospitals"), ("mean", "mean over hospitals"))
 
 
-def beside(view: View) -> list[Mapping[str, Any]]:
-    """Returns the null model's Performance as that of one more arm; none in a study of before there was one."""
-    told = view.study.get("explained")
-    return [told["null"]] if told else []
+def null(view: View) -> Mapping[str, Any]:
+    """Returns the null model's Performance."""
+    return view.study["explained"]["null"]
 
 
 def is_told(view: View, measure: str) -> bool:
     """Whether the null model has a figure in a measure: an AUROC of 0.5 is no news."""
-    return any(measure in own["all"] for own in beside(view))
+    return measure in null(view)["all"]
 
 
 def about(view: View) -> str:
     """Returns what the null model is."""
-    return f"“{HEADER}” {view.study['explained']['about']}." if beside(view) else ""
+    return f"“{HEADER}” {view.study['explained']['about']}."
 
 
 def skills(view: View, arms: Sequence[str]) -> list[Block]:
     """Returns a table a skill: each arm's, by hospital."""
-    told = view.study.get("explained")
-    if not told:
-        return []
+    told = view.study["explained"]
     return [_table(view, told, measure, arms) for measure in told["measures"]]
 
 
@@ -51,9 +48,3 @@ def _table(view: View, told: Mapping[str, Any], measure: Mapping[str, Any], arms
     )
     caption = f"Skill, {measure['label']}, by hospital and arm ({view.level} interval)"
     return Table(caption, ["hospital", *(view.label(arm) for arm in arms if arm in skill)], rows, notes.listed(general))
-
-
-def named(view: View, labels: Sequence[str], measure: str | None) -> list[str]:
-    """Returns a table's header: the arms, and the null model where it has a figure (None: in some measure)."""
-    told = bool(beside(view)) if measure is None else is_told(view, measure)
-    return [*labels, *([HEADER] if told else [])]

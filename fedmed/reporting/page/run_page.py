@@ -54,7 +54,7 @@ def page_of(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]], fo
         summary=_summary(summary, labels),
         findings=_findings(summary, labels),
         warnings=[words.sentence(text) for text in summary["warnings"]],
-        notes=[words.sentence(text) for text in summary.get("notes", ())],
+        notes=[words.sentence(text) for text in summary["notes"]],
         sections=[section for section in sections if section],
     )
 
@@ -112,7 +112,7 @@ def _results(summary: Mapping[str, Any], labels: Mapping[str, str]) -> Section:
 
 def _skill(summary: Mapping[str, Any], labels: Mapping[str, str]) -> list[Block]:
     """Returns the null model's figures by client, and the skill of the model."""
-    if "skill" not in summary or len(summary["final"]["clients"]) > MOST_CLIENTS:
+    if len(summary["final"]["clients"]) > MOST_CLIENTS:
         return []
     task, null, skill = summary["task"], summary["null"], summary["skill"]
     names, kinds = [name for name in labels if name not in null_model.NOT_FOR_RANKS], null_model.SKILLS[task]

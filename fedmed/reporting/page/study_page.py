@@ -71,6 +71,6 @@ def page_of(view: View) -> Page:
         groups=verdict.groups(findings),
         ends=verdict.ends(view),
         warnings=[words.sentence(text) for text in study["warnings"]],
-        notes=[*verdict.notes(view), *(words.sentence(text) for text in study.get("notes", ()))],
+        notes=[*verdict.notes(view), *(words.sentence(text) for text in study["notes"])],
         sections=sections,
     )
