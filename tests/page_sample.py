@@ -95,6 +95,7 @@ class _Maker:
             "grow": self.grow(),
             "reproduce": {"config_toml": 'name = "sample"\n', "command": "fedmed study sample.toml", "seeds": [0, 1, 2],
                           "versions": {"fedmed": "0.1.0"}, "checksums": {"x": "0" * 64}, "weights": None},
+            "explained": self.explained(), "notes": [],
         }  # fmt: skip
 
     def hospital(self, name: str) -> dict[str, Any]:
@@ -241,6 +242,14 @@ class _Maker:
         own = {"by_seed": [0.01, -0.01, 0.02], "sd": 0.015, "least": -0.01, "greatest": 0.02, "signs_agree": False}
         return {"comparison": "federated-local", "hospitals": dict.fromkeys(self.names[:-1], own), "about": "Seeds."}
 
+    def explained(self) -> dict[str, Any]:
+        def performance(name: str, value: float) -> dict[str, Any]:
+            return {**self.by(lambda n: {name: figure(self.value(n, value))}), "mean": {name: estimate(None)}}
+
+        return {"about": "predicts the prevalence for every row", "null": performance("brier", 0.2),
+                "measures": [{"name": "d2", "label": "D² (log loss)", "better": "higher", "target": None}],
+                "skill": {arm: performance("d2", 0.1) for arm in ARMS}}  # fmt: skip
+
     def grow(self) -> dict[str, Any]:
         def point(axis: str, hospitals: int, share: float) -> dict[str, Any]:
             performance = {"federated": figure(0.7 + 0.02 * hospitals * share), "local": figure(0.7)}
@@ -261,6 +270,10 @@ def run(names: Sequence[str] = ("north", "south", "east")) -> tuple[dict[str, An
     clients[names[-1]] = {"train_rows": 30, "test_rows": 10, **few, "undefined": reasons}
     clients[names[-2]] = {"train_rows": 30, "test_rows": 3, **good, "undefined": {}}
     result = {"round": 4, "pooled": good, "clients": clients}
+
+    def scores(told: dict[str, float]) -> dict[str, Any]:
+        return {"pooled": told, "clients": dict.fromkeys(names, told)}
+
     shown = {name: {key: own.get(key) for key in good} for name, own in clients.items()}
     records = [
         {"round": k, "learning_rate": 0.1 if k else None, "cohort": list(names) if k else [], "absent": [],
@@ -279,5 +292,7 @@ def run(names: Sequence[str] = ("north", "south", "east")) -> tuple[dict[str, An
         "weights_bytes": 4000, "weights_sha256": "f" * 64, "seed": 0,
         "data": {"name": "made up", "checksums": {"x": "0" * 64}},
         "versions": {"fedmed": "0.1.0"}, "model_file": "model.keras",
+        "null": {**scores({"accuracy": 0.9, "loss": 0.35, "brier": 0.09}), "few": [names[-1]]},
+        "skill": scores({"d2": 0.11, "scaled_brier": 0.2}), "notes": [],
     }  # fmt: skip
     return summary, records

@@ -53,6 +53,9 @@ def summary(clients: list[str], best_round: int = 3) -> dict[str, Any]:
         "refused": {},
         "nothing_learned": False,
         "warnings": [],
+        "null": {"pooled": {"loss": 0.7}, "clients": {name: {"loss": 0.7} for name in clients}, "few": []},
+        "skill": {"pooled": {"d2": 0.1}, "clients": {name: {"d2": 0.1} for name in clients}},
+        "notes": [],
     }
 
 

@@ -248,3 +248,8 @@ def slope(spec: Spec) -> tf.keras.Model:
     """One weight and no bias, from zero: predicts w x."""
     last = layers.Dense(1, use_bias=False, kernel_initializer="zeros")
     return tf.keras.Sequential([layers.Input(_shape(spec)), last])
+
+
+def ending_in(spec: Spec, *, activation: str) -> tf.keras.Model:
+    """One dense layer with an activation that is asked for."""
+    return tf.keras.Sequential([layers.Input(_shape(spec)), layers.Dense(spec.outputs, activation=activation)])

@@ -109,6 +109,8 @@ def _dealt(settings: config.RunConfig, partition_given: bool) -> tuple[Dataset, 
 
 def _show(dataset: Dataset, held: Mapping[str, Array] | None, picture: pathlib.Path | None) -> None:
     print("\n".join(["Facts", "", *facts(dataset), ""]))
+    if dataset.notes:
+        print("\n".join([*(f"note: {text}" for text in dataset.notes), ""]))
     if found := faults.found(dataset):
         print("\n".join(["What is probably not what it seems", "", *doubts.all_lines(found), ""]))
     if held is None:

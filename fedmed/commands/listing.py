@@ -24,11 +24,19 @@ def lines(kind: str) -> list[str]:
     for name in found.names():
         factory = found.get(name)
         listed += ["", f"  {name}", f"      {(inspect.getdoc(factory) or '').partition(chr(10))[0]}"]
+        listed += [f"      goes with {fits}"] if (fits := _fits(kind, name)) else []
         given = _given(kind, factory)
         types = registry.settable_types(factory, given)
         for argument, parameter in registry.settable(factory, given).items():
             listed.append(f"      - {argument}: {registry.described(types.get(argument, Any))}{_default(parameter)}")
     return listed
+
+
+def _fits(kind: str, name: str) -> str:
+    """Returns what goes together: a model's data or a data set's models; "" for what is the user's own."""
+    from fedmed.models import fits
+
+    return {"models": fits.MODELS, "data": fits.DATA}.get(kind, {}).get(name, "")
 
 
 def _given(kind: str, factory: Callable[..., Any]) -> int:

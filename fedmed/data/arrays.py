@@ -50,7 +50,8 @@ def arrays(*, path: str, task: labels.TaskChoice = "auto") -> Dataset:
     test = Examples(_inputs(stored, "x_test", len(y_test)), encoded.y[len(y) :]) if "y_test" in stored else None
     if test is not None and _shapes(train.x) != _shapes(test.x):
         raise errors.DataError(f"{_WHERE}: x and x_test differ in kind or shape: {_shapes(train.x)}, {_shapes(test.x)}")
-    return Dataset("arrays", train, encoded.task, encoded.classes, encoded.class_names, test=test)
+    notes = labels.notes(values, encoded, task, "y", codes_are_usual=True)
+    return Dataset("arrays", train, encoded.task, encoded.classes, encoded.class_names, test=test, notes=notes)
 
 
 def _load(path: str) -> dict[str, Array]:

@@ -82,7 +82,10 @@ def load(config: RunConfig) -> Dataset:
 
 def _with_task(dataset: Dataset, task: str) -> Dataset:
     """Returns the data set with the task that the settings ask for; class codes can be numbers, numbers no classes."""
-    if task in ("auto", dataset.task):
+    if task == "auto":
+        return dataset
+    dataset = dataclasses.replace(dataset, notes=())  # the task is the user's own choice
+    if task == dataset.task:
         return dataset
     is_count = all((part.y >= 0).all() and (part.y == np.floor(part.y)).all() for part in _parts(dataset))
     allowed = {"regression": True, "count": is_count, "multiclass": dataset.classes > 0, "binary": dataset.classes == 2}

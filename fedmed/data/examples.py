@@ -82,6 +82,7 @@ class Dataset:
         truth: hidden truth of synthetic data, row-aligned ("risk_true", "y_true"); for scoring only, no model sees it.
         site_test_fraction: a site's own share of test rows where a published split fixes it, keyed by site.
         rows_left_out: how many rows of the file are not among the examples, because they have no label.
+        notes: sentences on how the data were taken where another way may have been meant; no value of a row.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Dataset:
     truth: Mapping[str, Array] = dataclasses.field(default_factory=dict)
     site_test_fraction: Mapping[str, float] = dataclasses.field(default_factory=dict)
     rows_left_out: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def is_table(self) -> bool:

@@ -9,6 +9,7 @@ from fedmed.system import errors
 
 TaskChoice: TypeAlias = Literal["auto", "binary", "multiclass", "regression", "count"]
 MOST_CLASSES = 20
+_FEW_CLASSES = 5
 RARE = 5
 """A class that fewer rows hold may be a typing error, and its name a patient's."""
 
@@ -41,7 +42,11 @@ def encode(values: Array, task: TaskChoice, where: str, positive: str | None = N
     if positive is not None and chosen != "binary":
         raise errors.ConfigError(f"{where}: `positive` is for two values, but this label is of task {chosen!r}")
     if chosen in ("regression", "count"):
-        return Labels(values.astype(np.float32), chosen, 0, ())
+        with np.errstate(over="ignore"):
+            y = values.astype(np.float32)
+        if not np.isfinite(y).all():
+            raise errors.DataError(f"{where}: {int((~np.isfinite(y)).sum())} labels are beyond 3e38; typing errors?")
+        return Labels(y, chosen, 0, ())
     names = [plain(value) for value in distinct]
     y = np.searchsorted(distinct, values).astype(np.int64)
     if positive is not None:
@@ -65,6 +70,34 @@ def stray_rows(values: Array, task: TaskChoice) -> int:
         return 0
     are_classes = task != "auto" or is_text(values) or (len(distinct) <= MOST_CLASSES and _whole(distinct))
     return rows if are_classes or (common == 2 and rows < RARE) else 0
+
+
+def notes(
+    values: Array, encoded: Labels, asked: TaskChoice, name: str, *, codes_are_usual: bool = False
+) -> tuple[str, ...]:
+    """Returns a sentence where whole numbers were taken one way and another may be meant, with the line that says so.
+
+    Nothing is said of a task that was asked for, of up to 5 consecutive numbers (which are classes more often than
+    not), nor of numbers from 0 without a gap where those are how classes are usually stored.
+
+    Args:
+        values: [n] as given to `encode`.
+        encoded: what became of them.
+        asked: for what task.
+        name: of the label.
+        codes_are_usual: whether labels are stored so, as in arrays.
+    """
+    if asked != "auto" or is_text(values) or len(distinct := np.unique(values)) < 3 or not _whole(distinct):
+        return ()
+    count, line = f"label {name} has {len(distinct)} whole-number values", "data.args.task ="
+    if encoded.task == "regression":
+        told = f'{count}: taken as an amount (regression); for counts: {line} "count"'
+        return (told,) if distinct[0] >= 0 else ()
+    is_run = distinct[-1] - distinct[0] == len(distinct) - 1
+    if is_run and (len(distinct) <= _FEW_CLASSES or (codes_are_usual and distinct[0] == 0)):
+        return ()
+    counts = f', for counts: {line} "count"' if distinct[0] >= 0 else ""
+    return (f'{count}: taken as {len(distinct)} classes; for an amount: {line} "regression"{counts}',)
 
 
 def is_text(values: Array) -> bool:

@@ -13,6 +13,7 @@ Mode: TypeAlias = Literal["federated", "by_site", "none"]
 
 OWN_SCALE_FROM = 5
 """Present values from which a site scales a column by itself; with fewer its mean would tell a patient's value."""
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +102,7 @@ class Recipe:
         return cls(tuple(Column(**{**c, "levels": tuple(c["levels"]), "kept": tuple(c["kept"])}) for c in columns))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # `fit` refuses what overflows
 def site_sums(examples: Examples, features: Sequence[Feature]) -> SiteSums:
     """Returns one site's sums over its training rows; examples.x is a table, float64 [n, columns]."""
     x = _table(examples)
@@ -115,6 +117,7 @@ def site_sums(examples: Examples, features: Sequence[Feature]) -> SiteSums:
     return SiteSums(len(x), present, total, squares, levels)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def combine(sums: Iterable[SiteSums]) -> SiteSums:
     """Returns the sums over all sites' rows together (Chan, Golub and LeVeque 1979).
 
@@ -146,6 +149,7 @@ def fit(sums: SiteSums, features: Sequence[Feature], *, minimum: int = 1, standa
         minimum: training rows that a level needs for an output of its own.
         standardise: False leaves numbers as they are.
     """
+    _check_finite(sums, features)
     mean, scale = _mean_and_scale(sums)
     columns = []
     for place, feature in enumerate(features):
@@ -233,6 +237,17 @@ def own_scale(shared: Recipe, own: SiteSums) -> Recipe:
             for place, column in enumerate(shared.columns)
         )
     )
+
+
+def _check_finite(sums: SiteSums, features: Sequence[Feature]) -> None:
+    """Raises a DataError where a column has a mean or a spread beyond what float32 holds: no model can be given it."""
+    count = np.maximum(sums.present, 1)
+    size = np.abs(sums.total / count) + np.sqrt(sums.squares / count)
+    if wild := [feature.name for feature, own in zip(features, size, strict=True) if not own < _LARGEST]:
+        raise errors.DataError(
+            f"preprocessing: {', '.join(map(repr, wild[:5]))}: a value is so large that the column cannot be scaled; a "
+            "typing error? Correct it, or name it in data.args.missing"
+        )
 
 
 def _mean_and_scale(sums: SiteSums) -> tuple[Array, Array]:

@@ -77,8 +77,9 @@ def table(
     )
     unlabelled = all_rows - len(frame)
     return Dataset(
-        "table", examples, encoded.task, encoded.classes, encoded.class_names, known, rows_left_out=unlabelled
-    )
+        "table", examples, encoded.task, encoded.classes, encoded.class_names, known, rows_left_out=unlabelled,
+        notes=labels.notes(y, encoded, task, label),
+    )  # fmt: skip
 
 
 def _check_names(known: list[str], roles: Mapping[str, str], lists: Mapping[str, Sequence[str]]) -> None:

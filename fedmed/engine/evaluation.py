@@ -55,6 +55,11 @@ class Evaluator:
         self._weights = _weights(clients)
         self.how = OWN_ROWS if self._shared is None else SHARED_ROWS
 
+    @property
+    def task(self) -> Task:
+        """What kind of label."""
+        return self._task
+
     def predictions(self, position: Position) -> Predicted:
         """Returns predictions at a position: [n] means, or [n, classes] probabilities."""
         federation = self._federation
@@ -75,22 +80,27 @@ class Evaluator:
     def clients(self, p: Predicted) -> dict[str, Scores]:
         """Returns each metric for each client."""
         return {
-            client: metrics.evaluate(self._task, self._labels(client), own, self._weights.get(client))
+            client: metrics.evaluate(self._task, self.labels(client), own, self.weights(client))
             for client, own in p.clients.items()
         }
 
     def undefined(self, p: Predicted) -> dict[str, dict[str, str]]:
         """Returns, for each client with metrics that are not defined, the reasons."""
         found = {
-            client: metrics.undefined(self._task, self._labels(client), own, self._weights.get(client))
+            client: metrics.undefined(self._task, self.labels(client), own, self.weights(client))
             for client, own in p.clients.items()
         }
         untold = {metric.name: f"{metric.label}: {NO_MIX}" for metric in metrics.METRICS[self._task]}
         without = [client for client in self._federation.clients if client not in p.clients]
         return {client: reasons for client, reasons in found.items() if reasons} | dict.fromkeys(without, untold)
 
-    def _labels(self, client: str) -> Array:
+    def labels(self, client: str) -> Array:
+        """Returns the labels that a client's predictions are scored by."""
         return self.y if self._shared is not None else self._clients.test[client].y
+
+    def weights(self, client: str) -> Array | None:
+        """Returns the weights that give shared test rows the client's label mix; None for rows of its own."""
+        return self._weights.get(client)
 
     @property
     def has_own_rows(self) -> bool:

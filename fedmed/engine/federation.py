@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from fedmed.data import label_scale
 from fedmed.data.examples import Array, Dataset, Examples, Inputs, Task
+from fedmed.data.label_scale import LabelScale
 from fedmed.data.store import ClientStore
 from fedmed.engine import attendance
 from fedmed.engine.kept import KeptFiles
@@ -18,7 +20,7 @@ from fedmed.learning.lane import Work
 from fedmed.learning.learner import moving_variables
 from fedmed.learning.program import RoundFacts, set_model_weights
 from fedmed.learning.values import Nest, Weights
-from fedmed.models import refusals
+from fedmed.models import refusals, saving
 from fedmed.settings import config
 from fedmed.system import seeds
 
@@ -72,6 +74,8 @@ class Federation:
         clients: ids, in order; a client's number is its place.
         initial: weights before the first round.
         prepared: program, runtime, predictor and model.
+        label: on what scale an amount is learned; what leaves the federation is in the label's units all the same,
+            but for weights.
     """
 
     def __init__(
@@ -106,8 +110,15 @@ class Federation:
         self._shares = self._rows.astype(np.float32)
         if settings.aggregation.weighting == "uniform":
             self._shares = np.ones_like(self._shares)
-        self._store = ClientStore(train)  # last, so that nothing is left behind when the above fails
+        self.label = self._label_scale(train)
+        learned = {client: self.label.standardised(rows) for client, rows in train.items()}
+        self._store = ClientStore(learned)  # last, so that nothing is left behind when the above fails
         self._kept = KeptFiles(folder, _numpy(self.prepared.program.algorithm.kept(_tensors(self.initial))))
+
+    def _label_scale(self, train: Mapping[str, Examples]) -> LabelScale:
+        """Returns how labels are learned: as they are, but for an amount that the model can give with either sign."""
+        asked = self.settings.data.standardise_label and self.task == "regression"
+        return label_scale.fit(train) if asked and self.prepared.any_value else LabelScale()
 
     def start(self, weights: Weights | None = None) -> Position:
         """Returns the position before the first round, from the initial weights or from others."""
@@ -189,7 +200,10 @@ class Federation:
         sums, sent = np.empty((len(clients), len(names)), np.float32), np.empty(len(clients), np.int64)
         for lane, report in zip(lanes, reports, strict=True):
             sums[lane], sent[lane] = report.sums, report.sent
-        return state, {name: sums[:, column] for column, name in enumerate(names)}, sent
+        told = {name: sums[:, column] for column, name in enumerate(names)}
+        if not self.label.is_plain:  # both are squared errors then
+            told |= {name: told[name] * np.float32(self.label.scale**2) for name in ("loss", "hits")}
+        return state, told, sent
 
     def _steps(self, client: str) -> int:
         local, rows = self.settings.client, int(self._rows[self._numbers[client]])
@@ -232,7 +246,7 @@ class Federation:
 
     def predict(self, weights: Weights, x: Inputs) -> Array:
         """Returns a model's predictions for rows: [n] means, or [n, classes] probabilities."""
-        return self.prepared.predict(weights, x)
+        return self.label.in_units(self.prepared.predict(weights, x))
 
     def check(self, position: Position) -> None:
         """Raises a UserError where what the clients kept at a position is gone."""
@@ -248,17 +262,9 @@ class Federation:
         self._kept.keep_only([position.kept for position in positions])
 
     def save_model(self, path: pathlib.Path, weights: Weights) -> str | None:
-        """Writes the Keras model; returns the file's name, or None when Keras cannot save it."""
-        model = self.prepared.model
-        set_model_weights(model, weights)
-        temporary = path.with_name(f".{path.name}.keras")
-        try:
-            model.save(temporary)
-        except Exception:  # Keras cannot save every subclassed model; the weights are in weights.npz all the same
-            temporary.unlink(missing_ok=True)
-            return None
-        temporary.replace(path)
-        return path.name
+        """Writes the Keras model, which predicts in units; returns the file's name, or None when Keras cannot."""
+        set_model_weights(self.prepared.model, weights)
+        return saving.save(self.prepared.model, self.label, path)
 
     @property
     def variable_names(self) -> list[str]:

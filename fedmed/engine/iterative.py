@@ -26,6 +26,8 @@ class IterativeFederation:
             reports. A lane is a TFF client that trains several of the federation's clients one after another.
         context: TFF's execution context, on a worker process of fedmed's own; it is the default one until `close`.
         clients: ids.
+        label: the scale on which an amount is learned. Losses that clients report, and what a model with these weights
+            returns, are on it; `label.in_units` takes predictions back.
     """
 
     def __init__(self, settings: config.RunConfig) -> None:
@@ -45,7 +47,7 @@ class IterativeFederation:
             stack.enter_context(runtime.installed())
             self.process, self.context = runtime.process, runtime.context
             self._open = stack.pop_all()
-        self.clients = self._federation.clients
+        self.clients, self.label = self._federation.clients, self._federation.label
         self._tried: dict[int, list[int]] = {}
 
     def work(self, round_: int) -> tuple[RoundFacts, list[Work]]:

@@ -38,12 +38,15 @@ class Prepared(NamedTuple):
         runtime: runs its rounds.
         predict: (weights, x) -> predictions.
         model: the Keras model that was recorded, to be saved with other weights.
+        any_value: whether it is for a regression and can return any number, also one below 0, as a standardised label
+            is.
     """
 
     program: Program
     runtime: Runtime
     predict: Predictor
     model: KerasModel
+    any_value: bool
 
 
 class Programs:
@@ -97,7 +100,9 @@ def _prepare(
     program = recorded(learner, training, algorithm, layout(first), initial, _fuses(settings))
     predict = Predictor(learner, settings.evaluation.batch_size, settings.runtime.lanes)
     with refusals.in_one_line("the server's step", calls=True, of="algorithm"):
-        return Prepared(program, _runtime(settings, program, initial, worker), predict, model)
+        runtime = _runtime(settings, program, initial, worker)
+    any_value = spec.task == "regression" and building.returns_any_value(model, sample)
+    return Prepared(program, runtime, predict, model, any_value)
 
 
 def _fuses(settings: config.RunConfig) -> bool:

@@ -142,6 +142,14 @@ def output_scale(model: KerasModel, spec: Spec, sample: Any) -> Scale:
     return "mean" if all(_are_means(_shaken_output(model, sample, seed), spec) for seed in range(3)) else "link"
 
 
+def returns_any_value(model: KerasModel, sample: Any) -> bool:
+    """Tells whether the model can return numbers of both signs; one that ends in a softplus, say, cannot."""
+    name = _output_activation(model)
+    if name:
+        return name == "linear"
+    return any(bool((_shaken_output(model, sample, seed) < 0).any()) for seed in range(3))
+
+
 def _output_activation(model: KerasModel) -> str:
     """Returns the name of the output layer's activation, or "" where there is none to be known."""
     names = getattr(model, "output_names", None)  # of the output layers; a subclassed model has none

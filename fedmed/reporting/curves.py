@@ -10,6 +10,7 @@ import numpy as np
 
 from fedmed.data.examples import Task
 from fedmed.statistics.metrics import METRICS
+from fedmed.statistics.null_model import LOSS
 from fedmed.system import files, pictures
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def write_curves(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any
 def _figure(tested: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> "Figure":
     from matplotlib.figure import Figure  # without pyplot there is no global state and no display
 
-    metrics = list(dict.fromkeys([summary["metric"], "loss"]))
+    metrics = list(dict.fromkeys([summary["metric"], LOSS[summary["task"]]]))
     figure = Figure(figsize=(1.5 + 4.5 * len(metrics), 4.2), layout="constrained")
     panels = figure.subplots(1, len(metrics), squeeze=False)[0]
     for axes, name in zip(panels, metrics, strict=True):

@@ -65,7 +65,8 @@ def verdicts(study: Mapping[str, Any]) -> list[str]:
     warned = [f"Warning. {tables.printable(text)}" for text in study["warnings"]]
     return [
         *warned,
-        *([""] if warned else []),
+        *(f"Note. {tables.printable(text)}." for text in study["notes"]),
+        *([""] if warned or study["notes"] else []),
         summary,
         *([""] if rows else []),
         *(f"{hospital}: {sentence}" for hospital, sentence in rows),

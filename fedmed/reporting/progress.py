@@ -48,7 +48,7 @@ class Progress:
         """Shows a record of rounds.jsonl; round 0 is the evaluation before training."""
         pooled = (record.get("test") or {}).get("pooled", {})
         if pooled and self._metric is None:
-            self._metric = "auroc" if "auprc" in pooled else next(iter(pooled))
+            self._metric = next((name for name in ("auroc", "deviance") if name in pooled), next(iter(pooled)))
         self._value = pooled.get(self._metric, self._value)
         if self._bar is not None:
             self._bar.set_postfix_str(self._metric_text(), refresh=False)

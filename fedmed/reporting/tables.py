@@ -9,9 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedmed.statistics.metrics import METRICS
+from fedmed.statistics.null_model import LABEL, NOT_FOR_RANKS, SKILLS
 
 MOST_CLIENTS = 20
 """Beyond these the table shows quantiles over clients; each client's numbers are in summary.json."""
+
+NULL = {"binary": "prevalence", "multiclass": "class shares", "regression": "the mean", "count": "the mean"}
+"""What the column of the null model is called: it predicts this of the training rows."""
 
 NOT_SAVED = "Keras cannot save a model of this kind, so weights.npz has its weights and your code its layers"
 
@@ -76,8 +80,22 @@ def _columns(summary: Mapping[str, Any]) -> list[Column]:
         rows("test_rows", "test rows", (lambda _: "shared") if shared else _count),
         of(final, primary, labels[primary]),
         *at_best,
+        *_knowing_nothing(summary),
         *(of(final, name, label) for name, label in labels.items() if name != primary),
     ]
+
+
+def _knowing_nothing(summary: Mapping[str, Any]) -> list[Column]:
+    """Returns the model's skill and, where the primary metric means something for it, the null model's figure."""
+    task, primary, clients = summary["task"], summary["metric"], summary["final"]["clients"]
+
+    def of(told: Mapping[str, Any], name: str, header: str) -> Column:
+        values = [told["clients"].get(client, {}).get(name) for client in clients]
+        return Column(header, values, told["pooled"].get(name), _number)
+
+    null = [] if primary in NOT_FOR_RANKS else [of(summary["null"], primary, NULL[task])]
+    kind = SKILLS[task][0]
+    return [*null, of(summary["skill"], kind.name, kind.label)]
 
 
 def _quantiles(values: Iterable[float | None]) -> list[float | None]:
@@ -97,6 +115,11 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     """Returns the lines below the table: on which rows it was scored, and what is missing and why."""
     final, best, clients = summary["final"], summary["best"], summary["final"]["clients"]
     lines = [*(f"Warning. {text}" for text in summary["warnings"]), f"Scored on {summary['test']}."]
+    lines += [f"Note. {printable(text)}." for text in summary["notes"]]
+    lines.append(
+        f"{SKILLS[summary['task']][0].label}: the share that the model explains of the loss of predicting "
+        f"{LABEL[summary['task']]} of the client's own training rows; 1 is perfect, 0 no better, below 0 worse."
+    )
     if len(clients) > MOST_CLIENTS:
         lines.append(f"Over {len(clients)} clients, each column by itself; summary.json has every client's numbers.")
     if best["round"] != final["round"]:

@@ -1,4 +1,4 @@
-"""What a run gives account of: a record of each round, the summary, and what a reader must be warned of."""
+"""What a run gives account of: a record of each round, and the summary."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import numpy as np
 
 from fedmed.data import faults
 from fedmed.data.clients import Clients
+from fedmed.runs import doubts, skill
 from fedmed.runs.directory import checksum
 from fedmed.runs.summary import ClientResult, ModelResult, RoundRecord, RunData, Summary, Traffic
 from fedmed.settings import config
 from fedmed.system import machine
 
 if TYPE_CHECKING:
-    from fedmed.engine.evaluation import Evaluator
+    from fedmed.engine.evaluation import Evaluator, Predicted
     from fedmed.engine.federation import Done, Federation, Position
 
 
@@ -52,9 +53,10 @@ def record(done: Done, classes: int) -> RoundRecord:
     )
 
 
-def result(position: Position, federation: Federation, clients: Clients, evaluator: Evaluator) -> ModelResult:
-    """Returns how good a position is."""
-    p = evaluator.predictions(position)
+def result(
+    position: Position, p: Predicted, federation: Federation, clients: Clients, evaluator: Evaluator
+) -> ModelResult:
+    """Returns how good a position is, by its predictions."""
     scores, reasons = evaluator.clients(p), evaluator.undefined(p)
     by_client = {
         client: ClientResult(
@@ -98,7 +100,8 @@ def summary(
         model_file: the Keras model's.
     """
     data, size = clients.dataset, federation.weights_bytes
-    final = result(last, federation, clients, evaluator)
+    p, null = evaluator.predictions(last), skill.null_predicted(clients)
+    final = result(last, p, federation, clients, evaluator)
     return Summary(
         schema=1,
         name=settings.name,
@@ -108,12 +111,17 @@ def summary(
         stopped=stopped,
         seconds=facts["seconds"],
         final=final,
-        best=final if best.round == last.round else result(best, federation, clients, evaluator),
+        best=final
+        if best.round == last.round
+        else result(best, evaluator.predictions(best), federation, clients, evaluator),
         test=evaluator.how,
         traffic=Traffic(*(sum(record[way] for record in records) for way in ("bytes_down", "bytes_up"))),
         refused=dict(facts["refused"]),
-        nothing_learned=nothing_learned(records),
-        warnings=(*warnings(records), *faults.warnings(faults.found(data), settings.data.preprocessing)),
+        nothing_learned=doubts.nothing_learned(records),
+        warnings=(
+            *doubts.warnings(settings, data.task, records, stopped, skill.worse_at(clients, p, null)),
+            *faults.warnings(faults.found(data), settings.data.preprocessing),
+        ),
         parameters=size // _FLOAT32,
         weights_bytes=size,
         weights_sha256=checksum(federation.weights(last)),
@@ -121,30 +129,10 @@ def summary(
         data=RunData(data.name, data.checksums()),
         versions=machine.versions(),
         model_file=model_file,
+        null=skill.null_scores(clients, evaluator, null),
+        skill=skill.skills(evaluator, p, null),
+        notes=data.notes,
     )
 
 
 _FLOAT32 = 4  # bytes
-_SMALLER = "a smaller client.learning_rate may help"
-
-
-def nothing_learned(records: Sequence[Mapping[str, Any]]) -> bool:
-    """Returns whether there were rounds, and not one update could be used: none was finite, or nobody was there."""
-    return len(records) > 1 and _senders(records) == sum(len(r["refused"]) for r in records)
-
-
-def _senders(records: Sequence[Mapping[str, Any]]) -> int:
-    return sum(len(r["cohort"]) - len(r["absent"]) for r in records)
-
-
-def warnings(records: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Returns, in sentences, what makes a run's figures worthless or doubtful although it came to its end."""
-    if nothing_learned(records) and not _senders(records):
-        return ("Nothing was learned: no client was there in any round; see cohort.drop_out.",)
-    if nothing_learned(records):
-        return (f"Nothing was learned: no update of any client was finite; {_SMALLER}.",)
-    losses = [r["test"]["pooled"].get("loss") for r in records if r["test"]]
-    if len(losses) > 1 and losses[0] is not None and (losses[-1] is None or losses[-1] > losses[0]):
-        last = "not defined" if losses[-1] is None else f"{losses[-1]:.3g}"
-        return (f"The model is worse than before training: loss {last}, untrained {losses[0]:.3g}; {_SMALLER}.",)
-    return ()

@@ -177,6 +177,12 @@ class _Run:
         self.directory.sync_rounds()
         self.checkpoints.save(Saved(positions, {**self.facts, "best": self.best.to_facts()}))
 
+    def _preprocessing(self) -> dict[str, Any]:
+        """Returns how columns and label were scaled, {} where neither was."""
+        table, label = self.clients.preprocessing, self.federation.label
+        scaled = {} if label.is_plain else {"label": dataclasses.asdict(label)}
+        return {**({} if table is None else table.to_json()), **scaled}
+
     def _finish(self, position: Position) -> dict[str, Any]:
         from fedmed.reporting import curves, page, tensorboard
 
@@ -184,8 +190,8 @@ class _Run:
         final = federation.weights(position)
         self.directory.write_weights("weights.npz", names, final)
         self.directory.write_weights("weights_best.npz", names, federation.weights(self.best_position))
-        if self.clients.preprocessing is not None:
-            self.directory.write_json("preprocessing.json", self.clients.preprocessing.to_json())
+        if recorded := self._preprocessing():
+            self.directory.write_json("preprocessing.json", recorded)
         found = account.summary(
             self.settings,
             self.clients,
@@ -209,4 +215,5 @@ class _Run:
 
 def primary_metric(settings: config.RunConfig, task: str) -> str:
     """Returns the metric that decides the best round and when to stop."""
-    return settings.stop.metric or {"binary": "auroc", "multiclass": "accuracy"}.get(task, "loss")
+    usual = {"binary": "auroc", "multiclass": "accuracy", "count": "deviance"}
+    return settings.stop.metric or usual.get(task, "loss")

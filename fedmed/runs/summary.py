@@ -49,6 +49,31 @@ class ModelResult:
 
 
 @dataclasses.dataclass(frozen=True)
+class ScoresByClient:
+    """Scores of something after the last round.
+
+    Attributes:
+        pooled: over all test rows; null where one is not defined.
+        clients: of each client with rows to be scored on.
+    """
+
+    pooled: Scores
+    clients: Mapping[Client, Scores]
+
+
+@dataclasses.dataclass(frozen=True)
+class NullScores(ScoresByClient):
+    """Scores of the null model.
+
+    Attributes:
+        few: clients with 1 to 4 patients of some class, or 1 to 4 at all, among their training or their test rows: a
+            page that is shared shows no figure of theirs, from which that count would follow.
+    """
+
+    few: tuple[Client, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class Traffic:
     """Bytes over all rounds and clients.
 
@@ -93,8 +118,9 @@ class Summary:
         refused: how many updates of a client were not used since they were not finite; clients without one are left
             out.
         nothing_learned: whether no update of any client could be used, so that the model is the untrained one.
-        warnings: sentences on what makes these figures worthless or doubtful: no update could be used, or the model is
-            worse than before training.
+        warnings: sentences on what makes these figures worthless or doubtful: no update could be used, training
+            diverged or was still improving at its end, or the model is worse than before training or than the null
+            model.
         parameters: numbers in the model that training changes.
         weights_bytes: of these, float32.
         weights_sha256: of the final weights' float32 bytes, in order.
@@ -102,6 +128,12 @@ class Summary:
         data: the data set.
         versions: of what results depend on, and the platform.
         model_file: the final Keras model, beside this file; null when Keras cannot save it.
+        null: scores of predicting nothing but the mean, the prevalence or the class shares of the client's own
+            training rows (for shared test rows over all: of all training rows).
+        skill: of the final model: the share of the null model's loss that it explains. 1 is perfect, 0 no better than
+            the null model. `d2` is of the log loss, the squared error or the Poisson deviance; `scaled_brier` of the
+            Brier score.
+        notes: sentences on how the data were taken.
     """
 
     schema: Literal[1]
@@ -125,6 +157,9 @@ class Summary:
     data: RunData
     versions: Mapping[Package, str]
     model_file: str | None
+    null: NullScores
+    skill: ScoresByClient
+    notes: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,8 @@ class Data:
     `test_fraction` of each client's patients are test rows, unless the data set keeps its own test set; not given, it
     is the published split's, or a quarter. `preprocessing` applies to tables: "federated" scales by sums pooled over
     the clients, "by_site" lets each client scale by its own, "none" leaves numbers as they are. Before that `harmonise`
-    makes the sites' columns mean the same.
+    makes the sites' columns mean the same. `standardise_label` has an amount (regression) learned at mean 0 and SD 1 by
+    sums over the clients; scores and predictions are in its units.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Data:
     test_fraction: float | None = setting(None, least=0.0, most=0.95)
     preprocessing: Literal["federated", "by_site", "none"] = "federated"
     harmonise: tuple[harmonising.Harmonise, ...] = ()
+    standardise_label: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,7 +120,8 @@ class Evaluation:
 class Stop:
     """When to stop before the last round: `metric` reaches `target`, or has not improved for `patience` evaluations.
 
-    `metric` also decides which round is the best one; default: AUROC (binary), accuracy (multiclass), loss (others).
+    `metric` also decides which round is the best one; default: AUROC (binary), accuracy (multiclass),
+    squared error (regression), deviance (count).
     """
 
     metric: str | None = None

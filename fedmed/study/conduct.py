@@ -25,7 +25,7 @@ from fedmed.study.schema import Findings, Reproduce
 from fedmed.study.session import Assignment
 from fedmed.system import errors, files, machine, plain
 
-_DEFAULT_METRIC: Mapping[Task, str] = {"binary": "auroc", "multiclass": "accuracy"}
+_DEFAULT_METRIC: Mapping[Task, str] = {"binary": "auroc", "multiclass": "accuracy", "count": "deviance"}
 
 
 @dataclasses.dataclass(frozen=True)

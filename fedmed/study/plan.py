@@ -173,7 +173,8 @@ def fitting(scenario: Scenario, dataset: Dataset) -> Scenario:
 
 
 def _is_other_data(a: config.RunConfig, b: config.RunConfig) -> bool:
-    same_rows = dataclasses.replace(b.data, preprocessing=a.data.preprocessing)  # it changes what a model sees only
+    seen = {name: getattr(a.data, name) for name in ("preprocessing", "standardise_label")}  # by a model only
+    same_rows = dataclasses.replace(b.data, **seen)
     return (a.data, a.partition, a.model.task) != (same_rows, b.partition, b.model.task)
 
 

@@ -10,6 +10,7 @@ from fedmed.settings import config
 from fedmed.settings.study import Study
 from fedmed.statistics import ArmTest, informative_patients
 from fedmed.study import (
+    baseline,
     comparisons,
     design,
     distances,
@@ -85,6 +86,7 @@ def findings(
     answer = comparisons.answer(outcomes, compared[0], arms, found, rules) if compared else None
     task = consortium.dataset.task
     decided = risks.decision(outcomes, study.thresholds, pairs, rules) if task == "binary" else None
+    explained = baseline.explained(outcomes, found, rules)
     return Findings(
         schema=1,
         name=settings.name,
@@ -104,7 +106,10 @@ def findings(
         hospitals=hospitals(outcomes, study.minimum_events),
         answer=answer,
         refused=trouble.refused(outcomes),
-        warnings=(*warnings(consortium.faults, settings.data.preprocessing), *trouble.warnings(outcomes, found[0])),
+        warnings=(
+            *warnings(consortium.faults, settings.data.preprocessing),
+            *trouble.warnings(outcomes, found[0], explained),
+        ),
         table1=table_one.table_one(consortium),
         shift=distances.shift(consortium, study.level),
         performance=arms,
@@ -122,6 +127,8 @@ def findings(
         reproduce=reproduce,
         recalibration=recalibrating.recalibration(outcomes, found, rules),
         references=references.references(outcomes, arms, found, rules),
+        explained=explained,
+        notes=consortium.dataset.notes,
     )
 
 

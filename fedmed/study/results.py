@@ -25,6 +25,8 @@ class Result(NamedTuple):
         weight_bytes: size of the model.
         inner: of a reference model, for each hospital its mean loss on the training rows there by cross-validation,
             NaN where it was trained on none; else empty.
+        losses: [k] the loss that 0 is best of (see `null_model.LOSS`) over all test rows that the model is for; NaN
+            where predictions are not finite.
     """
 
     predictions: list[Array]
@@ -35,6 +37,7 @@ class Result(NamedTuple):
     seconds: float
     weight_bytes: int
     inner: tuple[float, ...] = ()
+    losses: Array = np.zeros(0)
 
 
 def path_of(folder: pathlib.Path, name: str) -> pathlib.Path:
@@ -55,6 +58,7 @@ def write(path: pathlib.Path, key: str, result: Result) -> None:
         seconds=np.array(result.seconds),
         weight_bytes=np.array(result.weight_bytes),
         inner=np.array(result.inner, np.float64),
+        losses=np.asarray(result.losses, np.float64),
         **{f"p{number:05d}": np.asarray(p, np.float32) for number, p in enumerate(result.predictions)},
     )
     files.write_atomically(path, buffer.getvalue())
@@ -77,6 +81,7 @@ def read(path: pathlib.Path, key: str) -> Result | None:
                 seconds=float(archive["seconds"]),
                 weight_bytes=int(archive["weight_bytes"]),
                 inner=tuple(archive["inner"].tolist()),
+                losses=archive["losses"],
             )
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
         return None

@@ -21,6 +21,7 @@ from fedmed.learning.values import Weights
 from fedmed.settings import config
 from fedmed.settings.study import Kind
 from fedmed.statistics import metrics
+from fedmed.statistics.null_model import LOSS
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import Job
 from fedmed.study.results import Result
@@ -155,7 +156,14 @@ class _Course:
         self._checkpoints, self._pause, self._saved_at = checkpoints, pause, time.monotonic()
         own = job.kind in ("local", "leave_one_out")
         self._scored = [name for name in test if not own or name == job.hospital]
-        self._facts: dict[str, Any] = {"rounds": [], "curve": [], "sent": [], "refused": {}, "seconds": 0.0}
+        self._facts: dict[str, Any] = {
+            "rounds": [],
+            "curve": [],
+            "losses": [],
+            "sent": [],
+            "refused": {},
+            "seconds": 0.0,
+        }
         self._sent = [0, 0]
 
     def trained(self) -> Position:
@@ -188,6 +196,7 @@ class _Course:
             refused=dict(facts["refused"]),
             seconds=facts["seconds"],
             weight_bytes=self._federation.weights_bytes,
+            losses=np.array(facts["losses"], np.float64),
         )
 
     @property
@@ -219,7 +228,9 @@ class _Course:
 
     def _note(self, position: Position) -> None:
         self._facts["rounds"].append(position.round)
-        self._facts["curve"].append(self._scores(self.predictions(position)))
+        predictions = self.predictions(position)
+        self._facts["curve"].append(self._scores(predictions))
+        self._facts["losses"].append(self._score(self._scored, predictions, LOSS[self._federation.task]))
         self._facts["sent"].append(list(self._sent))
 
     def _scores(self, predictions: Mapping[str, Array]) -> list[float]:
@@ -228,8 +239,8 @@ class _Course:
         all_ = self._score(list(self._test), predictions) if len(self._scored) == len(self._test) else float("nan")
         return [*(one.get(name, float("nan")) for name in self._test), all_]
 
-    def _score(self, hospitals: Sequence[str], predictions: Mapping[str, Array]) -> float:
-        task, name = self._federation.task, self._job.metric
+    def _score(self, hospitals: Sequence[str], predictions: Mapping[str, Array], name: str = "") -> float:
+        task, name = self._federation.task, name or self._job.metric
         y = np.concatenate([self._test[hospital].y for hospital in hospitals])
         p = np.concatenate([predictions[hospital] for hospital in hospitals])
         if metrics.undefined(task, y, p).get(name):

@@ -1,12 +1,19 @@
-"""What went wrong in training and must not pass in silence: refused updates, models worse than untrained ones."""
+"""What went wrong in training and must not pass in silence: refused updates, models that learned too little."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from fedmed.statistics import loss_curves, null_model
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.plan import label
+from fedmed.study.results import Result
+from fedmed.study.schema import Explained
+
+_ADVICE = "a smaller client.learning_rate may help, or fedmed tune CONFIG looks for settings"
+_NAMED = 5
 
 
 def refused(outcomes: Outcomes) -> dict[str, dict[str, int]]:
@@ -19,7 +26,7 @@ def refused(outcomes: Outcomes) -> dict[str, dict[str, int]]:
     return found
 
 
-def warnings(outcomes: Outcomes, metric: Measure) -> tuple[str, ...]:
+def warnings(outcomes: Outcomes, metric: Measure, explained: Explained) -> tuple[str, ...]:
     """Returns sentences for the top of the page."""
     said = []
     for arm, clients in refused(outcomes).items():
@@ -31,27 +38,94 @@ def warnings(outcomes: Outcomes, metric: Measure) -> tuple[str, ...]:
         elif outcomes.arm(arm).kind not in ("local", "pooled"):
             left_out += " Its figures are not those of a federation in which all take part."
         said.append(left_out)
+    diverged = _diverged(outcomes)
+    for arm, count in diverged.items():
+        models = len(_results(outcomes, arm))
+        said.append(
+            f"In the arm “{label(outcomes.arm(arm))}” training diverged ({count} of {models} models); {_ADVICE}."
+        )
     for arm in outcomes.arms:
-        if _is_worse_than_untrained(outcomes, arm.name, metric):
+        if arm.name not in diverged and _is_worse_than_untrained(outcomes, arm.name, metric):
             said.append(
                 f"The arm “{label(arm)}” ends worse than its untrained models; a smaller client.learning_rate may help."
             )
-    return tuple(said)
+    return (*said, *_worse_than_null(outcomes, explained), *_still_improving(outcomes))
+
+
+def _results(outcomes: Outcomes, arm: str) -> list[Result]:
+    return [result for (name, _, _), result in outcomes.results.items() if name == arm]
+
+
+def _diverged(outcomes: Outcomes) -> dict[str, int]:
+    """Returns the arms of which models diverged, and how many of them."""
+    counts = {
+        arm.name: sum(loss_curves.has_diverged(result.losses.tolist()) for result in _results(outcomes, arm.name))
+        for arm in outcomes.arms
+    }
+    return {arm: count for arm, count in counts.items() if count}
+
+
+def _worse_than_null(outcomes: Outcomes, explained: Explained) -> list[str]:
+    """Returns a sentence for each arm whose models are worse than the null one somewhere, beyond noise.
+
+    Beyond noise is where the whole interval of its skill is below 0, widened where many hospitals are looked at.
+    """
+    wider = null_model.beyond_noise(len(outcomes.hospitals)) / null_model.beyond_noise(1)
+    said = []
+    for arm in outcomes.arms:
+        own = explained.skill[arm.name].hospitals
+        named = [name for name, told in own.items() if _is_below(told["d2"].estimate, told["d2"].high, wider)]
+        overall = explained.skill[arm.name].all["d2"]
+        where = ["over all hospitals"] if _is_below(overall.estimate, overall.high, 1.0) else []
+        where += [f"at {_listed(named)}"] if named else []
+        if where:
+            said.append(
+                f"The arm “{label(arm)}” is worse than predicting {null_model.LABEL[outcomes.task]} of the hospital's "
+                f"own training rows {' and '.join(where)}, beyond noise."
+            )
+    return said
+
+
+def _is_below(estimate: float | None, high: float | None, wider: float) -> bool:
+    return estimate is not None and high is not None and estimate + wider * (high - estimate) < 0
+
+
+def _still_improving(outcomes: Outcomes) -> list[str]:
+    """Returns one sentence on the arms of which most models were still improving."""
+    told, rounds = [], 0
+    for arm in outcomes.arms:
+        found = [
+            loss_curves.still_improving(r.rounds.tolist(), r.losses.tolist()) for r in _results(outcomes, arm.name)
+        ]
+        known = [share for share in found if share is not None]
+        if len(known) > len(found) / 2:
+            told.append(f"“{label(arm)}” ({np.median(known):.0%})")
+            rounds = max(rounds, arm.settings.rounds)
+    if not told:
+        return []
+    return [
+        f"Still improving at the last round: {_listed(told)}, by the share of all improvement that the last "
+        f"quarter of the rounds brought; rounds = {2 * rounds} would tell more, or fedmed tune CONFIG looks for "
+        "settings."
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_untrained(outcomes: Outcomes, arm: str) -> bool:
     """Whether every model of an arm scores after its last round what it scored before the first."""
-    own = [result.curve for (name, _, _), result in outcomes.results.items() if name == arm]
-    return all(np.array_equal(curve[0], curve[-1], equal_nan=True) for curve in own)
+    return all(np.array_equal(r.curve[0], r.curve[-1], equal_nan=True) for r in _results(outcomes, arm))
 
 
 def _is_worse_than_untrained(outcomes: Outcomes, arm: str, metric: Measure) -> bool:
     """Whether each model of an arm, wherever it is tested, ends worse than it began."""
     sign = 1.0 if metric.better == "higher" else -1.0
     ends = []
-    for (own, _, _), result in outcomes.results.items():
-        if own == arm:
-            first, last = result.curve[0], result.curve[-1]
-            known = [(float(a), float(b)) for a, b in zip(first, last, strict=True) if math.isfinite(a)]
-            ends += [not math.isfinite(b) or sign * b < sign * a for a, b in known]
+    for result in _results(outcomes, arm):
+        first, last = result.curve[0], result.curve[-1]
+        known = [(float(a), float(b)) for a, b in zip(first, last, strict=True) if math.isfinite(a)]
+        ends += [not math.isfinite(b) or sign * b < sign * a for a, b in known]
     return bool(ends) and all(ends)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedmed.reporting.page import plots, words
+from fedmed.reporting.page import explaining, plots, words
 from fedmed.reporting.page.blocks import Block, Cell, Figure, Fold, Panel, Section, Table, Text
 from fedmed.reporting.page.drawing import Look
 from fedmed.reporting.page.plots import Axis, Mark, Row
@@ -120,33 +120,39 @@ def _better(view: View, name: str) -> str:
 def performance(view: View) -> Section:
     """Returns the primary metric of every arm at every hospital, then all measures hospital by hospital."""
     per = {arm: view.study["performance"][arm] for arm in view.arms if arm in view.study["performance"]}
-    places = _scores(view, per)
-    notes = Notes()
-    rows = [[title, *(notes.estimate(own.get(view.metric["name"])) for own in told)] for title, told in places]
-    header = ["hospital", *map(view.label, per)]
+    name, labels = view.metric["name"], [view.label(arm) for arm in per]
+    notes, told = Notes(), explaining.is_told(view, name)
+    places = _scores(view, [*per.values(), *([explaining.null(view)] if told else [])])
+    rows = [[title, *(notes.estimate(own.get(name)) for own in told)] for title, told in places]
+    header = ["hospital", *labels, *([explaining.HEADER] if told else [])]
     caption = f"{words.capital(view.metric['label'])} by hospital and arm ({view.level} interval)"
     general = "“all hospitals” scores their test rows together; in “mean over hospitals” each hospital counts alike."
     means = any("mean" in own for own in per.values())
-    primary = Table(caption, header, rows, notes.listed(general if means else ""))
-    every = Fold("All measures, hospital by hospital", [_measures(view, list(per), *place) for place in places])
+    primary = Table(
+        caption, header, rows, notes.listed(general if means else "", explaining.about(view) if told else "")
+    )
+    everywhere = _scores(view, [*per.values(), explaining.null(view)])
+    header = ["measure", *labels, explaining.HEADER]
+    every = Fold("All measures, hospital by hospital", [_measures(view, header, *place) for place in everywhere])
     said = "How well each arm's models do at each hospital, on test rows that no model was trained on."
-    return Section("performance", "How good the models are", [Text(said), primary, every])
+    return Section(
+        "performance", "How good the models are", [Text(said), primary, *explaining.skills(view, list(per)), every]
+    )
 
 
-def _scores(view: View, per: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+def _scores(view: View, per: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
     """Returns (place, what each arm scores there): hospitals, all of them together, their plain mean."""
-    units = view.units(per)
+    units = view.units({str(number): own for number, own in enumerate(per)})
     found: list[tuple[str, list[Mapping[str, Any]]]]
-    found = [(unit or "all hospitals", [view.at(own, unit) or {} for own in per.values()]) for unit in units]
-    if any("mean" in own for own in per.values()):
-        found.append(("mean over hospitals", [own.get("mean") or {} for own in per.values()]))
+    found = [(unit or "all hospitals", [view.at(own, unit) or {} for own in per]) for unit in units]
+    if any("mean" in own for own in per):
+        found.append(("mean over hospitals", [own.get("mean") or {} for own in per]))
     return found
 
 
-def _measures(view: View, arms_: Sequence[str], title: str, told: Sequence[Mapping[str, Any]]) -> Table:
+def _measures(view: View, header: Sequence[str], title: str, told: Sequence[Mapping[str, Any]]) -> Table:
     notes, rows = Notes(), []
     for measure in view.study["measures"]:
         name = Cell(measure["label"], _better(view, measure["name"]))
         rows.append([name, *(notes.estimate(own.get(measure["name"])) for own in told)])
-    header = ["measure", *map(view.label, arms_)]
     return Table(f"{title}: every measure by arm ({view.level} interval)", header, rows, notes.listed())

@@ -13,6 +13,7 @@ from fedmed.reporting.page.drawing import Look
 from fedmed.reporting.page.plots import Frame, Line
 from fedmed.reporting.page.view import View
 from fedmed.reporting.page.words import Notes
+from fedmed.statistics import null_model
 from fedmed.statistics.metrics import METRICS
 
 MOST_CLIENTS = 50
@@ -53,7 +54,7 @@ def page_of(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]], fo
         summary=_summary(summary, labels),
         findings=_findings(summary, labels),
         warnings=[words.sentence(text) for text in summary["warnings"]],
-        notes=[],
+        notes=[words.sentence(text) for text in summary["notes"]],
         sections=[section for section in sections if section],
     )
 
@@ -106,7 +107,33 @@ def _results(summary: Mapping[str, Any], labels: Mapping[str, str]) -> Section:
     header = ["client", "training rows", "test rows", *(labels[n] for n in names)]
     general = "" if len(clients) <= MOST_CLIENTS else f"Quantiles over {len(clients)} clients, each column by itself."
     table = Table("Figures by client after the last round", header, [*rows, everyone], notes.listed(general))
-    return Section("results", "Results", [table, *_refused(summary)])
+    return Section("results", "Results", [table, *_skill(summary, labels), *_refused(summary)])
+
+
+def _skill(summary: Mapping[str, Any], labels: Mapping[str, str]) -> list[Block]:
+    """Returns the null model's figures by client, and the skill of the model."""
+    if len(summary["final"]["clients"]) > MOST_CLIENTS:
+        return []
+    task, null, skill = summary["task"], summary["null"], summary["skill"]
+    names, kinds = [name for name in labels if name not in null_model.NOT_FOR_RANKS], null_model.SKILLS[task]
+
+    def row(title: str, nulls: Mapping[str, Any], own: Mapping[str, Any], told: bool) -> list[str]:
+        values = [*(nulls.get(n) for n in names), *(own.get(k.name) for k in kinds)]
+        return [title, *(words.number(value) if told and value is not None else words.NONE for value in values)]
+
+    rows = [
+        row(client, null["clients"].get(client, {}), skill["clients"].get(client, {}), client not in null["few"])
+        for client in summary["final"]["clients"]
+    ]
+    header = ["client", *(labels[n] for n in names), *(k.label for k in kinds)]
+    note = (
+        f"The null model predicts {null_model.LABEL[task]} of the client's own training rows for every row. D² and the "
+        "like are the share of its loss that the trained model explains: 1 is perfect, 0 no better, below 0 worse."
+    )
+    hidden = "Not shown where a client's count of 1 to 4 patients would follow." if null["few"] else ""
+    everyone = row("all, pooled", null["pooled"], skill["pooled"], not null["few"])
+    caption = "The null model's figures, and the skill of the trained one"
+    return [Table(caption, header, [*rows, everyone], Notes().listed(note, hidden))]
 
 
 def _sums(clients: Mapping[str, Any]) -> list[str]:

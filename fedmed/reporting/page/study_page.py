@@ -79,6 +79,6 @@ def page_of(view: View) -> Page:
         together=together.headline(view),
         overview=verdict.overview(findings),
         warnings=[words.sentence(text) for text in study["warnings"]],
-        notes=verdict.notes(view),
+        notes=[*verdict.notes(view), *(words.sentence(text) for text in study["notes"])],
         sections=sections,
     )

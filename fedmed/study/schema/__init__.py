@@ -50,6 +50,7 @@ from fedmed.study.schema.drawn import (
     TrueDistance,
     Truth,
 )
+from fedmed.study.schema.explained import Explained
 from fedmed.study.schema.findings import Findings
 from fedmed.study.schema.price import Communication, Reached, Target
 from fedmed.study.schema.shapes import (
@@ -86,6 +87,7 @@ __all__ = [
     "Design",
     "Difference",
     "Estimate",
+    "Explained",
     "FeatureShift",
     "Findings",
     "GainBySize",

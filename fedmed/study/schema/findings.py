@@ -11,6 +11,7 @@ from fedmed.study.schema.asked import Data, Design, HospitalCounts, Metric, Repr
 from fedmed.study.schema.cohort import Shift, TableOne
 from fedmed.study.schema.compared import Comparison, Grow, Performance, Scenario, SeedSensitivity
 from fedmed.study.schema.drawn import Calibration, Curves, Decision, Subgroups, Transfer, Truth
+from fedmed.study.schema.explained import Explained
 from fedmed.study.schema.price import Communication
 from fedmed.study.schema.shapes import Arm, Hospital
 
@@ -59,6 +60,8 @@ class Findings:
         reproduce: config, versions, checksums, command.
         recalibration: what the arm "recalibrated" buys each hospital; null without it.
         references: what one would do instead; null without reference models.
+        explained: the null model, and each arm's skill beyond it.
+        notes: sentences on how the data were taken.
     """
 
     schema: Literal[1]
@@ -95,3 +98,5 @@ class Findings:
     reproduce: Reproduce
     recalibration: RecalibrationFound | None
     references: References | None
+    explained: Explained
+    notes: tuple[str, ...]
