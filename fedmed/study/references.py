@@ -83,7 +83,7 @@ def _figure(
         own = performed[arm].all if unit is None else performed[arm].hospitals.get(str(unit), {})
         if measure.name in own:
             return own[measure.name]
-    if arm in _ALONE and not measure.ranks and _betrays(outcomes, unit):
+    if arm in _ALONE and not (measure.metric and measure.ranks) and _betrays(outcomes, unit):
         return SeededEstimate(**vars(estimates.estimate(None, WITHHELD)), by_seed=(None,) * len(outcomes.seeds))
     return estimates.performance(outcomes, arm, unit, measure, rules)
 
