@@ -96,7 +96,39 @@ class _Maker:
             "reproduce": {"config_toml": 'name = "sample"\n', "command": "fedmed study sample.toml", "seeds": [0, 1, 2],
                           "versions": {"fedmed": "0.1.0"}, "checksums": {"x": "0" * 64}, "weights": None},
             "explained": self.explained(), "notes": [],
+            "recalibration": self.recalibration(), "references": self.references(),
         }  # fmt: skip
+
+    def recalibration(self) -> dict[str, Any]:
+        def one(name: str) -> dict[str, Any]:
+            few = self.outcomes[name] == "too few events"
+            sides = {f"agreement_{side}": figure(self.value(name, 1.0)) for side in ("before", "after")}
+            benefit = {"benefit_before": None if few else 0.11, "benefit_after": None if few else 0.12}
+            return {**sides, **benefit, "benefit_difference": None if few else estimate(0.01),
+                    "labelled": None if few else 100, "left": 0, "sentence": f"{name}: as it is."}  # fmt: skip
+
+        return {"how": "intercept", "agreement": "observed over expected", "threshold": 0.15,
+                "hospitals": {name: one(name) for name in self.names}, "about": "An intercept."}  # fmt: skip
+
+    def references(self) -> dict[str, Any]:
+        names = ("boosting_alone", "boosting_pooled", "regression_alone", "regression_pooled", "federated", "local")
+        arms = [{"name": name, "label": name.replace("_", ", "), "about": f"About {name}.",
+                 "reference": "_" in name} for name in names]  # fmt: skip
+
+        def figures(name: str | None) -> dict[str, Any]:
+            middles = {"auroc": 0.79, "loss": 0.3, "agreement": 1.02}
+            return {arm: {m: figure(self.value(name, x)) for m, x in middles.items()} for arm in names}
+
+        def one(name: str) -> dict[str, Any]:
+            few = self.outcomes[name] == "too few events"
+            choices = {at: {"arm": f"boosting_{at}", "difference": difference(None if few else -0.06),
+                            "outcome": "no figure" if few else "reference better"}
+                       for at in ("alone", "pooled")}  # fmt: skip
+            return {"figures": figures(name), **choices, "sentence": f"{name}: the federated model does worse."}
+
+        labels = {"auroc": "AUROC", "loss": "log loss", "agreement": "observed over expected"}
+        return {"arms": arms, "measures": labels, "hospitals": {name: one(name) for name in self.names},
+                "all": figures(None), "about": "Without federation."}  # fmt: skip
 
     def hospital(self, name: str) -> dict[str, Any]:
         few = self.outcomes[name] == "too few events"

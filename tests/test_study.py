@@ -31,7 +31,7 @@ TREE: dict[str, Any] = {
     "data": {"name": "diabetes_ehr", "args": {"patients": 0.1}, "preprocessing": "by_site"},
     "model": {"name": "logistic_regression"},
     "client": {"learning_rate": 0.2, "batch_size": 16},
-    "study": {"seeds": 2, "draws": 100, "minimum_events": 5},
+    "study": {"seeds": 2, "draws": 100, "minimum_events": 5, "reference": False},
 }
 
 
@@ -45,10 +45,11 @@ def settings(**study: Any) -> config.RunConfig:
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[pathlib.Path, dict[str, Any]]:
     """A finished study with every kind of arm."""
     out = tmp_path_factory.mktemp("study") / "out"
-    arms = ["federated", "local", "pooled", "leave_one_out", "fine_tuned"]
+    arms = ["federated", "local", "pooled", "recalibrated", "leave_one_out", "fine_tuned"]
     prox = {"name": "prox", "set": {"algorithm.name": "fedprox", "algorithm.args.mu": 0.1}}
     mild = {"name": "mild", "set": {"data.args.severity": 0.0}}
-    shaped = settings(arms=arms, arms_=[prox, mild], grow=True, grow_hospitals=[1, 2, 3], grow_shares=[0.5, 1.0])
+    growing = {"grow": True, "grow_hospitals": [1, 2, 3], "grow_shares": [0.5, 1.0]}
+    shaped = settings(arms=arms, arms_=[prox, mild], reference=True, **growing)
     return out, conduct.run(shaped, out, quiet=True, here=True)
 
 
@@ -270,7 +271,8 @@ def test_a_study_answers_each_hospital(study: tuple[pathlib.Path, dict[str, Any]
     _, found = study
     assert found["answer"]["comparison"] == "federated-local"
     assert set(found["answer"]["hospitals"]) == {"urban_teaching", "safety_net", "small_rural"}
-    assert set(found["performance"]) == {"federated", "local", "pooled", "leave_one_out", "fine_tuned", "prox"}
+    kinds = {"federated", "local", "pooled", "recalibrated", "leave_one_out", "fine_tuned"}
+    assert set(found["performance"]) == {*kinds, "prox"}
     assert {c["id"] for c in found["comparisons"]} >= {"federated-leave_one_out", "fine_tuned-local", "prox-federated"}
     assert [scenario["name"] for scenario in found["scenarios"]] == ["mild"]
     assert [point["hospitals"] for point in found["grow"]["points"]] == [1, 2, 3, 3, 3]

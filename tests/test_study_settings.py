@@ -36,6 +36,13 @@ def parsed(**changes: Any) -> config.RunConfig:
         ({"study": {"thresholds": [0.1, 1]}}, "study.thresholds: expected a number > 0.0 and < 1.0, got 1.0"),
         ({"study": {"uplink": "fast"}}, "study.uplink"),
         ({"study": {"bands": {"age": [60, 50]}}}, "study.bands.age: expected increasing numbers"),
+        ({"study": {"arms": ["local", "recalibrated"]}}, "'recalibrated' is made of the arm 'federated', which is not"),
+        (
+            {"study": {"recalibration": "slope"}},
+            "study.recalibration: expected one of 'intercept', 'intercept and slope'",
+        ),
+        ({"arms": [{"name": "a", "train": "recalibrated"}]}, r"arms\[0\].train: 'recalibrated' trains no model"),
+        ({"arms": [{"name": "boosting_alone"}]}, "'boosting_alone' is taken already"),
         ({"arms": {"name": "x"}}, r"arms: expected tables, \[\[arms\]\]"),
         ({"arms": [{"name": "a/b"}]}, r"arms\[0\].name"),
         ({"arms": [{"name": "local"}]}, "'local' is taken already"),
@@ -63,12 +70,13 @@ def test_an_arm_on_other_data_is_a_study_of_its_own() -> None:
     mild = {"name": "mild", "set": {"data.args.severity": 0.0}}
     scaled = {"name": "scaled", "set": {"data.preprocessing": "by_site"}}
     main, other = plan.scenarios(parsed(arms=[PROX, mild, scaled], study={"leave_one_out": True}))
-    assert [arm.name for arm in main.arms] == ["federated", "local", "pooled", "leave_one_out", "prox", "scaled"]
-    assert main.arms[4].settings.algorithm.name == "fedprox"
+    built_in = ["federated", "local", "pooled", "recalibrated", "leave_one_out"]
+    assert [arm.name for arm in main.arms] == [*built_in, "prox", "scaled"]
+    assert main.arms[5].settings.algorithm.name == "fedprox"
     assert main.arms[0].settings.algorithm.name == "fedavg"
     assert other.name == "mild"
     assert {arm.settings.data.args["severity"] for arm in other.arms} == {0.0}
-    assert [arm.name for arm in other.arms] == ["federated", "local", "pooled", "leave_one_out"]
+    assert [arm.name for arm in other.arms] == built_in
 
 
 def test_a_run_takes_no_notice_of_a_study() -> None:

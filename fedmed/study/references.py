@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from fedmed.settings.study import Reference
-from fedmed.study import estimates, parallel, plan
+from fedmed.study import estimates, parallel, plan, suppression
 from fedmed.study.estimates import Rules
 from fedmed.study.measures import Measure, agreement
 from fedmed.study.outcomes import Outcomes, Unit
@@ -20,6 +20,7 @@ from fedmed.study.schema import (
     References,
     SeededEstimate,
 )
+from fedmed.study.suppression import WITHHELD
 
 _ABOUT = (
     "Boosted trees and a penalised regression of scikit-learn, without federated training: of each hospital's own "
@@ -34,8 +35,8 @@ _POOLED: tuple[Reference, ...] = ("boosting_pooled", "regression_pooled")
 Outcome: TypeAlias = Literal["federated better", "reference better", "no evidence", "no figure"]
 _BESIDE = ("federated", "local")
 _WORDS: Mapping[str, str] = {
-    "boosting_alone": "boosted trees of its own rows",
-    "regression_alone": "a regression of its own rows",
+    "boosting_alone": "boosted trees of the hospital's own rows",
+    "regression_alone": "a regression of the hospital's own rows",
     "boosting_pooled": "boosted trees of everybody's rows",
     "regression_pooled": "a regression of everybody's rows",
 }
@@ -81,7 +82,30 @@ def _figure(
         own = performed[arm].all if unit is None else performed[arm].hospitals.get(str(unit), {})
         if measure.name in own:
             return own[measure.name]
+    if arm in _ALONE and not (measure.metric and measure.ranks) and _betrays(outcomes, unit):
+        return SeededEstimate(**vars(estimates.estimate(None, WITHHELD)), by_seed=(None,) * len(outcomes.seeds))
     return estimates.performance(outcomes, arm, unit, measure, rules)
+
+
+def _betrays(outcomes: Outcomes, unit: Unit) -> bool:
+    """Whether a mean over tested rows would tell of few patients that a hospital's own model was trained on.
+
+    A model that has little to learn from predicts the share with the event, or nearly that, and where all tested have
+    it the loss tells that share. A sum over all hospitals tells what one of them has, once the others' are known.
+    """
+    small = suppression.small_hospitals(outcomes)
+    return any(
+        name in small
+        or suppression.few_on_a_side(outcomes.consortium, name, outcomes.seeds)
+        or any(not math.isfinite(_inner(outcomes, arm, seed, name)) for arm in _ALONE for seed in outcomes.seeds)
+        for name in (outcomes.hospitals if unit is None else (unit,))
+        if isinstance(name, str)
+    )
+
+
+def _inner(outcomes: Outcomes, arm: str, seed: int, hospital: str) -> float:
+    result = outcomes.results[arm, seed, hospital if arm in _ALONE else None]
+    return result.inner[outcomes.hospitals.index(hospital)]
 
 
 def inner_loss(outcomes: Outcomes, arm: str, hospital: str) -> float:
@@ -89,8 +113,7 @@ def inner_loss(outcomes: Outcomes, arm: str, hospital: str) -> float:
 
     Models of everybody's rows are judged by this hospital's, so that they can be compared with those of its own.
     """
-    place, alone = outcomes.hospitals.index(hospital), arm in _ALONE
-    found = [outcomes.results[arm, seed, hospital if alone else None].inner[place] for seed in outcomes.seeds]
+    found = [_inner(outcomes, arm, seed, hospital) for seed in outcomes.seeds]
     known = [value for value in found if math.isfinite(value)]
     return float(np.mean(known)) if known else math.inf
 
@@ -102,7 +125,10 @@ def _chosen(outcomes: Outcomes, hospital: str, metric: Measure, rules: Rules) ->
 
 def _choice(outcomes: Outcomes, hospital: str, arms: Sequence[Reference], metric: Measure, rules: Rules) -> Choice:
     arm = min(arms, key=lambda one: inner_loss(outcomes, one, hospital))
-    told = estimates.difference(outcomes, "federated", arm, hospital, metric, rules)
+    if arm in _ALONE and not metric.ranks and _betrays(outcomes, hospital):
+        told = estimates.told_difference(outcomes, "federated", arm, hospital, metric, None, WITHHELD)
+    else:
+        told = estimates.difference(outcomes, "federated", arm, hospital, metric, rules)
     return Choice(arm, told, _outcome(told, metric))
 
 
