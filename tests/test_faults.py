@@ -157,7 +157,7 @@ def test_a_level_that_means_missing_is_named(missing: str) -> None:
 def test_a_word_for_missing_among_numbers_is_named_when_the_table_is_read(tmp_path: pathlib.Path) -> None:
     frame = pd.DataFrame({"died": [0, 1] * 20, "hospital": ["A", "B"] * 20, "crp": ["3.5", "4", "12", "."] * 10})
     frame.to_csv(tmp_path / "own.csv", index=False)
-    with pytest.raises(ValueError, match=r"30 numbers and 10 words, such as '\.': name the words .* in `missing`"):
+    with pytest.raises(ValueError, match=r"30 numbers and 10 words: name the words .* in `missing`, as in '\.'"):
         table(path=str(tmp_path / "own.csv"), label="died", site="hospital")
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from fedmed.data.faults.conversions import CONVERSIONS, Conversion, hinted, nearest_factor
 from fedmed.data.faults.fault import Fault, harmonisable, listed
 from fedmed.data.faults.mixtures import mixed
+from fedmed.data.faults.quantiles import Shape, groups, joined, shapes
 from fedmed.data.faults.readings import Reading, Sites
-from fedmed.data.faults.shapes import Shape, groups, joined, shapes
 from fedmed.settings.harmonise import Harmonise
 
 _LEAST_RATIO = math.log(1.7)
