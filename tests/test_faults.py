@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from experiments import detector, faulty_tables
+from experiments import faulty_tables
 from fedmed.data import clients, faults, registries
 from fedmed.data.examples import Array, Dataset, Examples, Feature
 from fedmed.data.faults.conversions import CONVERSIONS, words_of
@@ -33,7 +33,7 @@ def three(values: dict[str, Array]) -> tuple[Array, Array]:
 def test_nearly_all_of_forty_faults_are_named() -> None:
     put = faulty_tables.faulty(100)
     assert len(put) == 40
-    assert sum(map(detector.is_named, put)) >= 38
+    assert sum(map(faulty_tables.is_named, put)) >= 38
 
 
 def test_clean_tables_raise_next_to_no_alarm() -> None:
