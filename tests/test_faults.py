@@ -1,9 +1,11 @@
 """Faults put into tables are named, clean tables are left in peace, and what is suggested mends what was found."""
 
 import dataclasses
+import io
 import pathlib
 
 import numpy as np
+import page_sample
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -15,6 +17,10 @@ from fedmed.data.faults.conversions import CONVERSIONS, words_of
 from fedmed.data.faults.leaks import auroc
 from fedmed.data.harmonising import harmonised
 from fedmed.data.table import table
+from fedmed.reporting import doubts
+from fedmed.reporting.page import suspected
+from fedmed.reporting.page.blocks import Table
+from fedmed.reporting.page.view import View
 from fedmed.settings import config
 
 
@@ -201,3 +207,27 @@ def test_units_are_a_warning_unless_sites_are_scaled_apart() -> None:
 def test_arrays_have_no_columns_to_be_at_fault() -> None:
     data = of({"a": np.arange(30)}, np.repeat("a", 30))
     assert faults.found(dataclasses.replace(data, features=())) == ()
+
+
+def test_the_console_tells_a_fault_and_its_line_and_quiet_nothing() -> None:
+    found = faults.found(registries.datasets.make("heart_disease", {}, "data"))
+    stream = io.StringIO()
+    doubts.tell(found, stream=stream)
+    assert stream.getvalue().splitlines()[:2] == [
+        "data, code: trestbps is 0 in a few rows at va_long_beach: a code for missing?",
+        f"    To mend it: {found[0].mend}",
+    ]
+    quiet = io.StringIO()
+    doubts.tell(found, quiet=True, stream=quiet)
+    assert quiet.getvalue() == ""
+
+
+def test_the_page_lists_faults_and_has_no_section_without_any() -> None:
+    fault = {"kind": "unit", "column": "chol", "hospitals": ["north"], "text": "chol is odd", "mend": "data.x = 1"}
+    study = page_sample.study()
+    assert suspected.doubts(View(study)) is None
+    section = suspected.doubts(View({**study, "data": {**study["data"], "faults": [fault]}}))
+    assert section is not None
+    table_of = section.blocks[1]
+    assert isinstance(table_of, Table)
+    assert list(table_of.rows[0]) == ["chol", "unit", "chol is odd", "data.x = 1"]
