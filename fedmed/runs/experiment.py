@@ -56,9 +56,9 @@ def run(
     """
     settings = attendance.with_lanes(settings)
     clients = checks.check(settings)
+    directory = RunDirectory(out, settings, resume=resume, overwrite=overwrite)
     if tell is not None:
         tell(faults.found(clients.dataset))
-    directory = RunDirectory(out, settings, resume=resume, overwrite=overwrite)
     with contextlib.closing(directory), working(settings, out / "worker.log") as worker:
         return _Run(settings, clients, directory, worker, resume).complete(observers)
 
