@@ -15,7 +15,6 @@ import numpy as np
 from absl import flags
 
 from experiments import faulty_tables, programs
-from experiments.faulty_tables import Put
 from fedmed.data import faults
 from fedmed.data.examples import Dataset, Examples, Feature
 from fedmed.system import files
@@ -26,14 +25,6 @@ FIRST = 100
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("draws", 25, "how many times forty faults are drawn", lower_bound=1)
 flags.DEFINE_string("results", "experiments/results", "where detector.md is written")
-
-
-def is_named(put: Put) -> bool:
-    """Returns whether the detector names a fault: its kind, its column and its site."""
-    return any(
-        found.kind == put.kind and found.column == put.column and (not put.site or put.site in found.sites)
-        for found in faults.found(put.dataset)
-    )
 
 
 def seconds(rows: int = 100_000, columns: int = 50) -> float:
@@ -53,7 +44,7 @@ def table(draws: int) -> str:
     """Returns the page."""
     lines = ["# Does the detector of data faults see them?", "", "`uv run python -m experiments.detector`", ""]
     first = faulty_tables.faulty(FIRST)
-    missed = [put for put in first if not is_named(put)]
+    missed = [put for put in first if not faulty_tables.is_named(put)]
     lines += [f"Forty faults drawn once (seed {FIRST}): {len(first) - len(missed)} of {len(first)} are named.", ""]
     lines += ["| kind | column | site | what was put in | named |", "|---|---|---|---|---|"]
     lines += [f"| {p.kind} | {p.column} | {p.site} | {p.what} | {'no' if p in missed else 'yes'} |" for p in first]
@@ -61,7 +52,7 @@ def table(draws: int) -> str:
     for seed in range(FIRST, FIRST + draws):
         for put in faulty_tables.faulty(seed):
             of[put.kind] += 1
-            named[put.kind] += is_named(put)
+            named[put.kind] += faulty_tables.is_named(put)
     lines += ["", f"Drawn {draws} times:", "", "| kind | named | of |", "|---|---|---|"]
     lines += [f"| {kind} | {named[kind]} | {of[kind]} |" for kind in of]
     lines += ["", "Tables without a fault, each finding a false alarm:", "", "| table | alarms |", "|---|---|"]

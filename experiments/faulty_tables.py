@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn import datasets as sklearn_data
 
-from fedmed.data import registries
+from fedmed.data import faults, registries
 from fedmed.data.examples import Array, Dataset, Examples, Feature
 
 FOUR = ("north", "south", "east", "west")
@@ -252,3 +252,11 @@ MAKERS = (unit, code, leak, identifier)
 def faulty(seed: int, each: int = 10) -> list[Put]:
     """Returns `each` tables of every kind of fault, drawn by the seed."""
     return [make(np.random.default_rng([seed, kind, k])) for kind, make in enumerate(MAKERS) for k in range(each)]
+
+
+def is_named(put: Put) -> bool:
+    """Returns whether the detector names a fault: its kind, its column and its site."""
+    return any(
+        found.kind == put.kind and found.column == put.column and (not put.site or put.site in found.sites)
+        for found in faults.found(put.dataset)
+    )

@@ -224,8 +224,9 @@ def test_what_is_odd_about_ones_own_data_is_noted(folder: pathlib.Path, capsys: 
     assert cli.main(["data", "table", "--set", own]) == 0
     shown = capsys.readouterr().out
     assert "60, 1 more left out: no label" in shown
-    assert "note: column outcome tells the label exactly (a copy of it?); consider data.args.ignore\n" in shown
-    assert shown.count("note:") == 1
+    assert "outcome: outcome alone tells the outcome (AUROC 0.98 or more): a copy of it, or recorded after it?" in shown
+    assert '    To mend it: data.args.ignore = ["outcome"]\n' in shown
+    assert shown.count("To mend it") == 1
 
 
 def test_mnist_is_not_fetched_to_be_described(

@@ -1,20 +1,26 @@
 """Faults put into tables are named, clean tables are left in peace, and what is suggested mends what was found."""
 
 import dataclasses
+import io
 import pathlib
 
 import numpy as np
+import page_sample
 import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from experiments import detector, faulty_tables
+from experiments import faulty_tables
 from fedmed.data import clients, faults, registries
 from fedmed.data.examples import Array, Dataset, Examples, Feature
 from fedmed.data.faults.conversions import CONVERSIONS, words_of
 from fedmed.data.faults.leaks import auroc
 from fedmed.data.harmonising import harmonised
 from fedmed.data.table import table
+from fedmed.reporting import doubts
+from fedmed.reporting.page import suspected
+from fedmed.reporting.page.blocks import Table
+from fedmed.reporting.page.view import View
 from fedmed.settings import config
 
 
@@ -33,7 +39,7 @@ def three(values: dict[str, Array]) -> tuple[Array, Array]:
 def test_nearly_all_of_forty_faults_are_named() -> None:
     put = faulty_tables.faulty(100)
     assert len(put) == 40
-    assert sum(map(detector.is_named, put)) >= 38
+    assert sum(map(faulty_tables.is_named, put)) >= 38
 
 
 def test_clean_tables_raise_next_to_no_alarm() -> None:
@@ -157,7 +163,7 @@ def test_a_level_that_means_missing_is_named(missing: str) -> None:
 def test_a_word_for_missing_among_numbers_is_named_when_the_table_is_read(tmp_path: pathlib.Path) -> None:
     frame = pd.DataFrame({"died": [0, 1] * 20, "hospital": ["A", "B"] * 20, "crp": ["3.5", "4", "12", "."] * 10})
     frame.to_csv(tmp_path / "own.csv", index=False)
-    with pytest.raises(ValueError, match=r"30 numbers and 10 words, such as '\.': name the words .* in `missing`"):
+    with pytest.raises(ValueError, match=r"30 numbers and 10 words: name the words .* in `missing`, as in '\.'"):
         table(path=str(tmp_path / "own.csv"), label="died", site="hospital")
 
 
@@ -201,3 +207,27 @@ def test_units_are_a_warning_unless_sites_are_scaled_apart() -> None:
 def test_arrays_have_no_columns_to_be_at_fault() -> None:
     data = of({"a": np.arange(30)}, np.repeat("a", 30))
     assert faults.found(dataclasses.replace(data, features=())) == ()
+
+
+def test_the_console_tells_a_fault_and_its_line_and_quiet_nothing() -> None:
+    found = faults.found(registries.datasets.make("heart_disease", {}, "data"))
+    stream = io.StringIO()
+    doubts.tell(found, stream=stream)
+    assert stream.getvalue().splitlines()[:2] == [
+        "data, code: trestbps is 0 in a few rows at va_long_beach: a code for missing?",
+        f"    To mend it: {found[0].mend}",
+    ]
+    quiet = io.StringIO()
+    doubts.tell(found, quiet=True, stream=quiet)
+    assert quiet.getvalue() == ""
+
+
+def test_the_page_lists_faults_and_has_no_section_without_any() -> None:
+    fault = {"kind": "unit", "column": "chol", "hospitals": ["north"], "text": "chol is odd", "mend": "data.x = 1"}
+    study = page_sample.study()
+    assert suspected.doubts(View(study)) is None
+    section = suspected.doubts(View({**study, "data": {**study["data"], "faults": [fault]}}))
+    assert section is not None
+    table_of = section.blocks[1]
+    assert isinstance(table_of, Table)
+    assert list(table_of.rows[0]) == ["chol", "unit", "chol is odd", "data.x = 1"]

@@ -97,9 +97,9 @@ def complaint(values: Array, *, as_category: bool, chosen: bool, decimal: str = 
     numbers = int((~np.isnan(parsed(present, decimal))).sum())
     if 2 * numbers >= len(present):
         known = [word for word in np.unique(present).tolist() if missing_words.means_missing(word)]
-        such = f", such as {', '.join(map(repr, known))}" if known else ""
+        line = f", as in {', '.join(map(repr, known))}" if known else ""
         words = len(present) - numbers
-        return f"{numbers} numbers and {words} words{such}: name the words that mean missing in `missing`"
+        return f"{numbers} numbers and {words} words: name the words that mean missing in `missing`{line}"
     levels = len(np.unique(present))
     if levels > MOST_LEVELS or (levels > _FEW_LEVELS and 2 * levels > len(present)):
         return f"text with {levels} distinct values in {len(present)} rows"

@@ -56,11 +56,12 @@ def run(
     """
     settings = attendance.with_lanes(settings)
     clients = checks.check(settings)
-    if tell is not None:
-        tell(faults.found(clients.dataset))
     directory = RunDirectory(out, settings, resume=resume, overwrite=overwrite)
     with contextlib.closing(directory), working(settings, out / "worker.log") as worker:
-        return _Run(settings, clients, directory, worker, resume).complete(observers)
+        prepared = _Run(settings, clients, directory, worker, resume)
+        if tell is not None:  # only now, since what is refused is told in one line
+            tell(faults.found(clients.dataset))
+        return prepared.complete(observers)
 
 
 class _Run:

@@ -56,8 +56,8 @@ def run(
     runtime = config.Runtime(settings.runtime.name, settings.runtime.lanes or 1)  # jobs run side by side as it is
     settings = dataclasses.replace(settings, runtime=runtime)
     parts, metric = _planned(settings)
-    doubts.tell(parts[0].consortium.faults, quiet=quiet)
     with _locked(out):
+        doubts.tell(parts[0].consortium.faults, quiet=quiet)
         files.write_atomically(out / "config.toml", config.dumps(settings))
         tasks = _tasks(parts, out / "jobs")
         _train(tasks, out, quiet, here)

@@ -9,7 +9,7 @@ import numpy as np
 from fedmed.data.examples import Array
 from fedmed.data.faults.conversions import CONVERSIONS, Conversion, hinted
 from fedmed.data.faults.fault import Fault, harmonisable, listed
-from fedmed.data.faults.outlines import WIDTH, Shape
+from fedmed.data.faults.quantiles import WIDTH, Shape
 from fedmed.data.faults.readings import Reading, Sites
 from fedmed.settings.harmonise import Harmonise
 

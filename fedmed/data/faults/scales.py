@@ -14,7 +14,7 @@ import numpy as np
 from fedmed.data.faults.conversions import CONVERSIONS, Conversion, hinted, nearest_factor
 from fedmed.data.faults.fault import Fault, harmonisable, listed
 from fedmed.data.faults.mixtures import mixed
-from fedmed.data.faults.outlines import Shape, groups, joined, shapes
+from fedmed.data.faults.quantiles import Shape, groups, joined, shapes
 from fedmed.data.faults.readings import Reading, Sites
 from fedmed.settings.harmonise import Harmonise
 
