@@ -23,7 +23,8 @@ ABOUT = (
     "The clients' learning rate was searched for each arm alike before it was trained: rates 10^(1/3) apart around the "
     "config's, by successive halving over rounds (Jamieson & Talwalkar 2016), by the loss on validation patients, "
     f"{100 * FRACTION:g} % of each hospital's training patients at each seed. A hospital alone has a rate of its own, "
-    "by its own validation patients; what is made of the federated model, or leaves a hospital out, has the federated rate."
+    "by its own validation patients; what is made of the federated model, or leaves a hospital out, has the federated "
+    "rate."
 )
 NOT_TUNED = "Settings other than the learning rate, such as rounds, were not tuned; all arms have the config's."
 
