@@ -50,8 +50,10 @@ class Found:
         best_loss: of it.
         rounds: trained by tuning, at all seeds.
         grid_rounds: trained by the fine grid.
-        seconds: of tuning.
-        grid_seconds: of the fine grid.
+        training: seconds of these rounds in tuning, all processes together.
+        grid_training: of those in the fine grid.
+        seconds: of tuning from its start to its end, with that of processes and what they load.
+        grid_seconds: of the fine grid, likewise.
     """
 
     problem: str
@@ -63,6 +65,8 @@ class Found:
     best_loss: float
     rounds: int
     grid_rounds: int
+    training: float
+    grid_training: float
     seconds: float
     grid_seconds: float
 
@@ -123,7 +127,7 @@ PROBLEMS: Mapping[str, Problem] = {
     "costs in cents": Problem("the same costs times 100", _costs(100.0)),
     "counts": Problem(f"Poisson counts {_SYNTHETIC}", _counts),
     "diabetes": Problem("configs/diabetes_three_hospitals.toml", _shipped("diabetes_three_hospitals")),
-    "digits": Problem("configs/digits_fedavg.toml, 12 rounds", _shipped("digits_fedavg", "rounds=12"), seeds=1),
+    "digits": Problem("configs/digits_fedavg.toml, 12 rounds", _shipped("digits_fedavg", "rounds=12")),
 }
 
 
@@ -140,6 +144,7 @@ def found(name: str, problem: Problem) -> Found:
         rates = fine_rates(settings.client.learning_rate, (tuning["chosen"] or {}).get("learning_rate"))
         grid = _fine_grid(settings, rates, problem.seeds, folder)
         ended = time.perf_counter()
+        training, grid_training = (_training(folder / name) for name in ("tuning/jobs", "grid"))
     chosen, best = tuning["chosen"] or {"learning_rate": None, "loss": None}, min(grid, key=grid.__getitem__)
     furthest: dict[float, int] = {}
     for trial in tuning["trials"]:
@@ -154,9 +159,21 @@ def found(name: str, problem: Problem) -> Found:
         best_loss=grid[best],
         rounds=problem.seeds * sum(furthest.values()),
         grid_rounds=problem.seeds * len(grid) * settings.rounds,
+        training=training,
+        grid_training=grid_training,
         seconds=round(tuned - began, 1),
         grid_seconds=round(ended - tuned, 1),
     )
+
+
+def _training(folder: pathlib.Path) -> float:
+    """Returns the seconds of all rounds; of a training that jobs went on with, the longest job's has the others'."""
+    seconds: dict[str, float] = {}
+    for path in folder.glob("*.npz"):
+        course = path.stem.partition("-round")[0]
+        with np.load(path) as archive:
+            seconds[course] = max(seconds.get(course, 0.0), float(archive["seconds"]))
+    return round(sum(seconds.values()), 2)
 
 
 def fine_rates(start: float, tuned: float | None) -> list[float]:
@@ -209,24 +226,26 @@ def table(rows: Sequence[Found], on: str) -> str:
         rows: of the problems.
         on: the machine.
     """
-    header = "| problem | loss | tuned rate | its loss | best rate of the grid | its loss | more | rounds | seconds |"
-    lines = [header, "|---|---|---:|---:|---:|---:|---:|---:|---:|", *(_line(row) for row in rows)]
+    header = "| problem | loss | tuned rate | its loss | best rate of the grid | its loss | more | rounds | training | seconds |"
+    lines = [header, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|", *(_line(row) for row in rows)]
     return "\n\n".join([_TITLE, *_intro(on), "\n".join(lines), *_costs_told(rows)]) + "\n"
 
 
 def _intro(on: str) -> Iterator[str]:
     yield (
-        "`uv run python -m experiments.tuning`. Loss on validation patients after all rounds, the mean over seeds "
-        f"(two; one for digits). The fine grid has all rounds at rates a factor of {FACTOR} apart, over the width with "
-        "which tuning begins, around the tuned rate where that is outside. Rounds and seconds: those of tuning as a "
-        "share of the fine grid's, by the same processes."
+        "`uv run python -m experiments.tuning`. Loss on validation patients after all rounds, the mean over two seeds. The "
+        f"fine grid has all rounds at rates a factor of {FACTOR} apart, over the width with which tuning begins, around "
+        "the tuned rate where that is outside. Rounds, and the seconds that these took (training): those of tuning as a "
+        "share of the fine grid's. Seconds: from start to end of tuning and of the fine grid, in which starting the "
+        "processes and making a model for each training weigh as much as rounds of so small models."
     )
     yield f"On {on}."
 
 
 def _line(row: Found) -> str:
     about = f"{row.problem}: {row.about}"
-    shares = f"{row.rounds / row.grid_rounds:.2f} | {row.seconds / row.grid_seconds:.2f} ({row.seconds:.0f} s)"
+    shares = f"{row.rounds / row.grid_rounds:.2f} | {row.training / row.grid_training:.2f}"
+    shares += f" | {row.seconds:.0f} and {row.grid_seconds:.0f}"
     best = f"{row.best_rate:g} | {row.best_loss:.5g}"
     if row.loss is None:
         return f"| {about} | {row.measure} | none | not finite | {best} | | {shares} |"
