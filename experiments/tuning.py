@@ -226,18 +226,20 @@ def table(rows: Sequence[Found], on: str) -> str:
         rows: of the problems.
         on: the machine.
     """
-    header = "| problem | loss | tuned rate | its loss | best rate of the grid | its loss | more | rounds | training | seconds |"
+    header = (
+        "| problem | loss | tuned rate | its loss | grid's best rate | its loss | more | rounds | training | seconds |"
+    )
     lines = [header, "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|", *(_line(row) for row in rows)]
     return "\n\n".join([_TITLE, *_intro(on), "\n".join(lines), *_costs_told(rows)]) + "\n"
 
 
 def _intro(on: str) -> Iterator[str]:
     yield (
-        "`uv run python -m experiments.tuning`. Loss on validation patients after all rounds, the mean over two seeds. The "
-        f"fine grid has all rounds at rates a factor of {FACTOR} apart, over the width with which tuning begins, around "
-        "the tuned rate where that is outside. Rounds, and the seconds that these took (training): those of tuning as a "
-        "share of the fine grid's. Seconds: from start to end of tuning and of the fine grid, in which starting the "
-        "processes and making a model for each training weigh as much as rounds of so small models."
+        "`uv run python -m experiments.tuning`. Loss on validation patients after all rounds, the mean over two seeds. "
+        f"The fine grid has all rounds at rates a factor of {FACTOR} apart, over the width with which tuning begins, "
+        "around the tuned rate where that is outside. Rounds, and the seconds that these took (training): those of "
+        "tuning as a share of the fine grid's. Seconds: from start to end of tuning and of the fine grid, in which "
+        "starting processes and making a model for each training weigh as much as rounds of so small models."
     )
     yield f"On {on}."
 
