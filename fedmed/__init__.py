@@ -23,7 +23,7 @@ from fedmed.system.errors import ConfigError, DataError, ModelError, UserError
 
 if TYPE_CHECKING:
     from fedmed.engine.iterative import IterativeFederation
-    from fedmed.reporting.display import RunResult, StudyResult
+    from fedmed.reporting.display import RunResult, StudyResult, TuningResult
 
 # Python binds a package to its name in the package above when it is first imported. Were that to happen later, the
 # package `fedmed.study` would take the place of the function `study` below. What is in it is reached by
@@ -38,6 +38,7 @@ _LAZY = {
     "RunResult": "fedmed.reporting.display",
     "Spec": "fedmed.models",
     "StudyResult": "fedmed.reporting.display",
+    "TuningResult": "fedmed.reporting.display",
     "algorithms": "fedmed.learning.algorithms",
     "datasets": "fedmed.data.registries",
     "from_client_data": "fedmed.data.client_data",
@@ -48,7 +49,8 @@ _LAZY = {
 }
 
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]
-    "ConfigError", "DataError", "ModelError", "RunConfig", "UserError", "iterative_process", "run", "study", *_LAZY
+    "ConfigError", "DataError", "ModelError", "RunConfig", "UserError", "iterative_process", "run", "study", "tune",
+    *_LAZY,
 ]  # fmt: skip
 
 
@@ -121,6 +123,42 @@ def study(
     found = conduct.run(settings, folder, command=command, quiet=quiet, here=here)
     write_study(found, folder)
     return StudyResult(found, folder)
+
+
+def tune(
+    config: RunConfig | Mapping[str, Any] | str | pathlib.Path,
+    out: str | pathlib.Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    seeds: int = 2,
+    quiet: bool = False,
+) -> "TuningResult":
+    """Chooses the clients' learning rate on validation patients, or goes on with it; see README.
+
+    Args:
+        config: settings, the same as plain tables (then with a "name"), or the path of a TOML file.
+        out: the directory; default tuning/NAME. What it holds already is not trained again.
+        overrides: "key.path=value", applied to the file's settings in order; only with a path.
+        grid: other settings by dotted keys to the values to be tried, e.g. {"client.epochs": [1, 5]}.
+        seeds: how many, each with other validation patients among the training patients.
+        quiet: show no progress.
+
+    Returns:
+        What `tuning.json` holds, showing itself; its `settings` are the config with what was chosen.
+
+    Raises:
+        UserError: a setting, the data or the model cannot be used; one line says where and what is allowed.
+    """
+    from fedmed.reporting.display import TuningResult
+    from fedmed.study import reach
+    from fedmed.study.tuning import tuner
+
+    settings = _settings(config, overrides)
+    folder = pathlib.Path("tuning", settings.name) if out is None else pathlib.Path(out)
+    here = reach.is_only_here(settings)
+    found = tuner.run(settings, folder, grid=grid, seeds=seeds, quiet=quiet, here=here)
+    return TuningResult(found, folder)
 
 
 def iterative_process(

@@ -77,7 +77,7 @@ class _Maker:
                      "features": [{"name": self.column, "unit": "years", "levels": []}], "synthetic": True,
                      "test": "each hospital's own patients", "preprocessing": "federated", "roles": None, "faults": []},
             "design": {"arms": arms, "comparisons": [c["id"] for c in compared], **sentences,
-                       "subgroups_asked": False, "not_done": ["No tuning."]},
+                       "subgroups_asked": False, "not_done": ["No tuning."], "tuning": "", "tuned": []},
             "hospitals": [self.hospital(name) for name in self.names],
             "refused": {}, "warnings": [],
             "answer": self.answer(compared[0]), "table1": self.table_one(), "shift": self.shift(),

@@ -16,6 +16,7 @@ from experiments.mnist_figures import chosen_rate, interval, next_rate, rounds_t
         ("round_speed --json=pyproject.toml/x.json", "--json: cannot write in 'pyproject.toml'"),
         ("mnist_benchmark --results=pyproject.toml/x.json", "--results: cannot write in"),
         ("mnist_benchmark --sedes=1", "Did you mean: seeds"),
+        ("tuning --problems=digit", "--problems: unknown problem 'digit' (did you mean 'digits'?)"),
         ("mnist_benchmark --cells=cnn-iid-C0.1-E5-B5", "cnn-iid-C0.1-E5-B50"),
     ],
 )

@@ -8,7 +8,8 @@ import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from fedmed.reporting import tables
+from fedmed.reporting import tables, trials
+from fedmed.settings import config
 
 
 class Shown(Mapping[str, Any]):
@@ -59,6 +60,28 @@ class StudyResult(Shown):
         return _whole([*warned, f"<p><b>{_text(summary)}</b></p>", *verdict, *_link(self.folder / "report.html")])
 
 
+class TuningResult(Shown):
+    """What `tuning.json` of a tuning holds."""
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The clients' learning rate that was chosen, None where training diverged at every rate."""
+        return None if self["chosen"] is None else self["chosen"]["learning_rate"]
+
+    @property
+    def settings(self) -> config.RunConfig:
+        """The config with what was chosen, as tuned.toml holds it; UserError where nothing was."""
+        return config.load(self.folder / "tuned.toml")
+
+    def __repr__(self) -> str:
+        return "\n".join([*trials.console(self), f"Results: {self.folder}"])
+
+    def _repr_html_(self) -> str:
+        warned = [f"<p><b>Warning.</b> {_text(text)}</p>" for text in self["warnings"]]
+        picture = _picture(self.folder / f"{trials.PICTURE}.svg", "Loss by learning rate")
+        return _whole([*warned, f"<p><b>{_text(trials.answer(self))}</b></p>", _table(trials.rows(self)), *picture])
+
+
 def verdicts(study: Mapping[str, Any]) -> list[str]:
     """Returns a study's answer in lines of text: the summary, then a sentence for each hospital."""
     summary, rows = _said(study)
@@ -105,12 +128,12 @@ def _row(cells: Sequence[str], kind: str, align: str) -> str:
     return f'<tr><th style="text-align:left">{first}</th>{rest}</tr>\n'
 
 
-def _picture(file: pathlib.Path) -> list[str]:
+def _picture(file: pathlib.Path, about: str = "Learning curves") -> list[str]:
     """Returns an SVG as an image of its own: written into the page, its ids would be those of another run's too."""
     if not file.is_file():
         return []
     data = base64.b64encode(file.read_bytes()).decode()
-    return [f'<img alt="Learning curves" style="max-width:100%" src="data:image/svg+xml;base64,{data}"/>']
+    return [f'<img alt="{about}" style="max-width:100%" src="data:image/svg+xml;base64,{data}"/>']
 
 
 def _link(file: pathlib.Path) -> list[str]:

@@ -56,6 +56,7 @@ class Study:
         grow_shares: shares of everybody's training patients.
         recalibration: what the arm "recalibrated" fits at each hospital.
         reference: adds, for a table, boosted trees and a penalised regression of scikit-learn, alone and pooled.
+        tune: searches each arm's learning rate on validation patients of its training patients, all arms alike.
     """
 
     question: str = ""
@@ -81,6 +82,7 @@ class Study:
     grow_shares: tuple[float, ...] = setting((0.25, 0.5, 1.0), above=0.0, most=1.0)
     recalibration: Recalibration = "intercept"
     reference: bool = True
+    tune: bool = False
 
 
 DEFAULT = Study()

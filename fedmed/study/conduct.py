@@ -1,12 +1,10 @@
 """A study from settings to study.json: train what is not trained yet, then compare."""
 
-import contextlib
 import dataclasses
-import fcntl
 import json
 import pathlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedmed.data.examples import Task
@@ -17,12 +15,16 @@ from fedmed.settings import config
 from fedmed.statistics.metrics import METRICS
 from fedmed.study import grow, plan, pool, reference_models, report, results, subgroups
 from fedmed.study.consortium import Consortium
+from fedmed.study.locking import locked
 from fedmed.study.outcomes import Outcomes, gather
 from fedmed.study.plan import Job, Scenario
 from fedmed.study.progress import JobProgress
 from fedmed.study.results import Result
 from fedmed.study.schema import Findings, Reproduce
+from fedmed.study.schema.tuned import TunedArm
 from fedmed.study.session import Assignment
+from fedmed.study.tuning import arms
+from fedmed.study.tuning.arms import ArmsTuning
 from fedmed.system import errors, files, machine, plain
 
 _DEFAULT_METRIC: Mapping[Task, str] = {"binary": "auroc", "multiclass": "accuracy", "count": "deviance"}
@@ -56,14 +58,18 @@ def run(
     runtime = config.Runtime(settings.runtime.name, settings.runtime.lanes or 1)  # jobs run side by side as it is
     settings = dataclasses.replace(settings, runtime=runtime)
     parts, metric = _planned(settings)
-    with _locked(out):
+    searches = ArmsTuning([(part.scenario.settings, part.jobs) for part in parts] if settings.study.tune else ())
+    with locked(out, "study"):
         doubts.tell(parts[0].consortium.faults, quiet=quiet)
         files.write_atomically(out / "config.toml", config.dumps(settings))
+        rates = searches.rates(out / "tuning", out / "workers.log", quiet=quiet, here=here)
+        tuned = arms.told(parts[0].jobs, rates)
+        parts = [dataclasses.replace(part, jobs=[arms.tuned(job, rates) for job in part.jobs]) for part in parts]
         tasks = _tasks(parts, out / "jobs")
         _train(tasks, out, quiet, here)
         trained = time.monotonic()
         found = {task.job.name: _read(task) for task in tasks}
-        study = plain.checked(_analysed(settings, parts, found, metric, command))
+        study = plain.checked(_analysed(settings, parts, found, metric, command, tuned))
         files.write_atomically(out / "study.json", json.dumps(study, indent=1, allow_nan=False) + "\n")
         _write_timing(out, found, trained - began, time.monotonic() - trained)
     return study
@@ -146,7 +152,12 @@ def _read(task: Assignment) -> Result:
 
 
 def _analysed(
-    settings: config.RunConfig, parts: Sequence[_Part], found: Mapping[str, Result], metric: str, command: str
+    settings: config.RunConfig,
+    parts: Sequence[_Part],
+    found: Mapping[str, Result],
+    metric: str,
+    command: str,
+    tuned: Sequence[TunedArm],
 ) -> Findings:
     main, *others = parts
     scenarios = [
@@ -165,7 +176,7 @@ def _analysed(
             grown = grow.curve(part.scenario.settings, _outcomes(part, found), hospital, primary, rules)
     told = _reproduce(settings, main.consortium, command)
     outcomes = _outcomes(main, found)
-    return report.findings(settings, outcomes, metric, reproduce=told, scenarios=scenarios, grow=grown)
+    return report.findings(settings, outcomes, metric, reproduce=told, scenarios=scenarios, grow=grown, tuned=tuned)
 
 
 def _outcomes(part: _Part, found: Mapping[str, Result]) -> Outcomes:
@@ -197,23 +208,3 @@ def _write_timing(out: pathlib.Path, found: Mapping[str, Result], training: floa
         "analysis_seconds": round(analysis, 3),
     }
     files.write_atomically(out / "timing.json", json.dumps(timing, indent=1) + "\n")
-
-
-@contextlib.contextmanager
-def _locked(out: pathlib.Path) -> Iterator[None]:
-    """Makes the study's directory and keeps a second study out of it."""
-    try:
-        if out.exists() and not out.is_dir():
-            raise errors.UserError(f"{out}: is not a directory; choose another {errors.OUT}")
-        if out.is_dir() and any(out.iterdir()) and not (out / "jobs").is_dir():
-            raise errors.UserError(f"{out}: is not empty and holds no study; choose another {errors.OUT}")
-        (out / "jobs").mkdir(parents=True, exist_ok=True)
-        opened = (out / ".lock").open("w")
-    except OSError as error:
-        raise errors.UserError(f"{out}: cannot be written: {error.strerror}; choose another {errors.OUT}") from None
-    with opened as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise errors.UserError(f"{out}: another study is writing here; choose another {errors.OUT}") from None
-        yield

@@ -11,6 +11,8 @@ from fedmed.study import plan, suppression
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import ArmPlan
 from fedmed.study.schema import ArmDesign, Column, Data, DataFault, Design, Role
+from fedmed.study.schema.tuned import TunedArm
+from fedmed.study.tuning.arms import ABOUT, NOT_TUNED
 
 _ROLES: tuple[Role, ...] = get_args(Role)
 
@@ -26,6 +28,7 @@ _VERDICT_RULE = (
     "{side:g}, Holm over hospitals) and no question points the other way; else it is undecided. With fewer than "
     "{events} informative tested patients there is no figure and no verdict."
 )
+_NOTHING_TUNED = "Settings such as learning rate and rounds were not tuned for each arm; all arms have the config's."
 _ONE_SEED = "One seed cannot show how much the answer depends on the split and on the training's randomness."
 _INTERVALS_OF_ONE = f"Patients vary, with the models held fixed. {_ONE_SEED}"
 _INTERVALS = (
@@ -81,6 +84,7 @@ def design(
     consortium: Consortium,
     metric: str,
     margin: float,
+    tuned: Sequence[TunedArm] = (),
 ) -> Design:
     """Returns how the study is made: its arms, and the sentences on its method; margin is of the primary metric."""
     study = settings.study
@@ -100,6 +104,8 @@ def design(
         suppression=suppression.RULE,
         subgroups_asked=study.subgroups is not None,
         not_done=_not_done(settings, consortium),
+        tuning=ABOUT if settings.study.tune else "",
+        tuned=tuple(tuned),
     )
 
 
@@ -116,7 +122,7 @@ def _splits(seeds: int) -> str:
 
 def _not_done(settings: config.RunConfig, consortium: Consortium) -> tuple[str, ...]:
     said = [
-        "Settings such as learning rate and rounds were not tuned for each arm; all arms have the config's.",
+        NOT_TUNED if settings.study.tune else _NOTHING_TUNED,
         "No model was chosen by its test results: each is the one after the last round.",
         "Patients come from the same hospitals and time as those trained on; later patients were not tested.",
         "What training sets of one hospital have in common is not in the intervals; no method sees it from splits.",

@@ -20,13 +20,14 @@ class JobProgress:
         done: int,
         *,
         quiet: bool = False,
+        what: str = "models",
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stream = stream
         self._total, self._done, self._quiet, self._clock = total, done, quiet, clock
         self._told = clock()
-        self._bar: tqdm | None = None if quiet else bar("models", total, done, stream)
+        self._bar: tqdm | None = None if quiet else bar(what, total, done, stream)
 
     def step(self, name: str) -> None:
         """Counts a model."""

@@ -44,6 +44,7 @@ from fedmed.study.schema import (
     Scored,
     SeededEstimate,
 )
+from fedmed.study.schema.tuned import TunedArm
 from fedmed.study.suppression import MINIMUM_CELL
 
 Figures: TypeAlias = Mapping[str, ByUnit[Mapping[str, SeededEstimate]]]
@@ -76,6 +77,7 @@ def findings(
     reproduce: Reproduce,
     scenarios: Sequence[Scenario] = (),
     grow: Grow | None = None,
+    tuned: Sequence[TunedArm] = (),
 ) -> Findings:
     """Returns all that a study finds; other data and the growing consortium have outcomes of their own."""
     rules, study, consortium = rules_of(settings), settings.study, outcomes.consortium
@@ -101,7 +103,13 @@ def findings(
         measures=tuple(Scored(m.name, m.label, m.better, m.target) for m in found),
         data=design.data(settings, consortium),
         design=design.design(
-            settings, outcomes.arms, pairs, consortium, found[0].label, questions.margin(outcomes, found[0], rules)
+            settings,
+            outcomes.arms,
+            pairs,
+            consortium,
+            found[0].label,
+            questions.margin(outcomes, found[0], rules),
+            tuned,
         ),
         hospitals=hospitals(outcomes, study.minimum_events),
         answer=answer,

@@ -14,16 +14,30 @@ from fedmed.settings import config
 from fedmed.settings.study import REFERENCES
 from fedmed.study import results
 from fedmed.study.plan import Job
+from fedmed.study.validation import Inner, hospitals
 from fedmed.system import errors, quiet
 
 
+class Course(NamedTuple):
+    """A training that jobs of more and more rounds go on with: its checkpoint, and what that belongs to."""
+
+    checkpoint: pathlib.Path
+    identity: Identity
+
+
 class Assignment(NamedTuple):
-    """A job, the settings that say who its hospitals are, where its result goes, and what that depends on."""
+    """A job, the settings that say who its hospitals are, where its result goes, and what that depends on.
+
+    Given `inner`, the job is tested on validation rows. Given `course`, it goes on from where a shorter job has ended,
+    and leaves its end to a longer one.
+    """
 
     hospitals: config.RunConfig
     job: Job
     path: pathlib.Path
     identity: Identity
+    inner: Inner | None = None
+    course: Course | None = None
 
 
 class Reply(NamedTuple):
@@ -37,7 +51,7 @@ class Session:
     """Trains assignments, keeping what the next one may need: the last one's hospitals, recorded programs, a worker."""
 
     def __init__(self) -> None:
-        self._hospitals: config.RunConfig | None = None
+        self._hospitals: tuple[config.RunConfig, Inner | None] | None = None
         self._trainer: Any = None
         self._open = contextlib.ExitStack()
         self._worker: Any = None
@@ -47,12 +61,15 @@ class Session:
         if self._worker is None:
             self._worker = self._open.enter_context(working(task.job.settings, None))
         from fedmed.study import reference_models
-        from fedmed.study.consortium import Consortium
         from fedmed.study.trainer import Trainer  # imports TensorFlow
 
-        if self._trainer is None or task.hospitals != self._hospitals:
-            self._hospitals = task.hospitals
-            self._trainer = Trainer(Consortium(task.hospitals), worker=self._worker)
+        if self._trainer is None or (task.hospitals, task.inner) != self._hospitals:
+            self._hospitals = (task.hospitals, task.inner)
+            self._trainer = Trainer(hospitals(task.hospitals, task.inner), worker=self._worker)
+        if task.course is not None:
+            found = self._trainer.run(task.job, *task.course, lasting=True)
+            results.write(task.path, task.identity.key, found)
+            return
         checkpoint = task.path.with_suffix(".checkpoint")
         if task.job.kind in REFERENCES:
             found = reference_models.trained(task.job, self._trainer.consortium)

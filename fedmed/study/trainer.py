@@ -51,13 +51,21 @@ class Trainer:
         self.consortium = consortium
         self._worker, self._programs, self._pause = worker, programs, pause
 
-    def run(self, job: Job, path: pathlib.Path | None = None, identity: Identity | None = None) -> Result:
+    def run(
+        self,
+        job: Job,
+        path: pathlib.Path | None = None,
+        identity: Identity | None = None,
+        *,
+        lasting: bool = False,
+    ) -> Result:
         """Trains and tests a job's model.
 
         Args:
             job: what to train.
             path: of the job's checkpoint, from which it goes on if there is one; None for a job that keeps none.
             identity: what the checkpoint belongs to.
+            lasting: the checkpoint is also saved at the end, for a job of more rounds to go on from.
 
         Raises:
             UserError: the model or the algorithm does not fit.
@@ -70,7 +78,7 @@ class Trainer:
         folder = None if path is None else _kept_of(path)
         with contextlib.closing(self._federation(settings, material.train, folder)) as federation:
             checkpoints = Checkpoints(path, identity, federation) if path is not None and identity is not None else None
-            course = _Course(job, federation, material.test, checkpoints, self._pause)
+            course = _Course(job, federation, material.test, checkpoints, self._pause, lasting)
             position = course.trained()
             if job.kind == "fine_tuned":
                 found = self._fine_tuned(job, federation, position, material.train, material.test)
@@ -151,7 +159,9 @@ class _Course:
         test: Mapping[str, Examples],
         checkpoints: Checkpoints | None,
         pause: float,
+        lasting: bool,
     ) -> None:
+        self._lasting = lasting
         self._job, self._federation, self._test = job, federation, test
         self._checkpoints, self._pause, self._saved_at = checkpoints, pause, time.monotonic()
         own = job.kind in ("local", "leave_one_out")
@@ -207,6 +217,8 @@ class _Course:
     def _continued(self) -> Position | None:
         try:
             for saved in self._checkpoints.saved() if self._checkpoints else ():
+                if saved.positions["last"].round > self._federation.settings.rounds:
+                    continue  # a longer job of the same course has been there
                 self._facts, self._sent = saved.facts, list(saved.facts["sent"][-1])
                 return saved.positions["last"]
         except Foreign:
@@ -214,8 +226,9 @@ class _Course:
         return None
 
     def _save(self, position: Position) -> None:
-        """Saves a long training now and then; it goes on from there should it be stopped."""
-        if self._checkpoints is None or time.monotonic() - self._saved_at < self._pause:
+        """Saves a long training now and then, and a lasting one at its end; it goes on from there."""
+        at_end = self._lasting and position.round == self._federation.settings.rounds
+        if self._checkpoints is None or (time.monotonic() - self._saved_at < self._pause and not at_end):
             return
         self._checkpoints.save(Saved({"last": position}, self._facts))
         self._saved_at = time.monotonic()

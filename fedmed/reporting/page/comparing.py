@@ -22,7 +22,26 @@ def arms(view: View) -> Section:
     said += [("Intervals. ", design["interval_method"]), ("Verdict. ", design["verdict_rule"])]
     table = Table("Arms", ["arm", "what it is", "settings changed"], rows, words=True)
     blocks = [Text(words.sentence(text), lead) for lead, text in said if text]
-    return Section("arms", "What was compared, and how", [table, *blocks])
+    return Section("arms", "What was compared, and how", [table, *blocks, *_tuned(view)])
+
+
+def _tuned(view: View) -> list[Block]:
+    """Returns how learning rates were searched and what each arm was given, nothing where they are the config's."""
+    design = view.study["design"]
+    if not design.get("tuning"):
+        return []
+    seeds = [f"seed {seed}" for seed in view.study["seeds"]]
+    rows = [
+        [
+            ", ".join(filter(None, [view.label(own["arm"]), own["hospital"]])),
+            *(f"{rate:g}" for rate in own["learning_rates"]),
+        ]
+        for own in design["tuned"]
+    ]
+    notes = [("", words.sentence(f"{row[0]}: {text}")) for row, own in zip(rows, design["tuned"], strict=True)
+             for text in own["notes"]]  # fmt: skip
+    table = Table("Learning rates", ["arm", *seeds], rows, notes)
+    return [Text(words.sentence(design["tuning"]), "Tuning. "), Fold("The learning rate of each arm", [table])]
 
 
 def _changes(changed: Mapping[str, Any]) -> str:

@@ -35,7 +35,8 @@ ITEMS: tuple[tuple[str, str, str], ...] = (
      "what is missing, learnt from training rows only."),
     ("12a", "Analysis: how data were used and partitioned", "{splits}"),
     ("12b", "Analysis: how predictors were handled", "Preprocessing: {preprocessing}; fitted on training rows only."),
-    ("12c", "Analysis: type of model, building steps, hyperparameters", "In the config under “To make it again”."),
+    ("12c", "Analysis: type of model, building steps, hyperparameters",
+     "In the config under “To make it again”{tuned}."),
     ("12d", "Analysis: heterogeneity between clusters", "Every figure is given by hospital; “How different the "
      "hospitals are” and the differences by hospital."),
     ("12e", "Analysis: measures of performance, and plots", "{measures}."),
@@ -105,6 +106,7 @@ def _facts(view: View) -> Mapping[str, Any]:
         "patients": f" of {view.patients_told}" if view.patients_told else "",
         "splits": study["design"]["splits"],
         "measures": words.listed([measure["label"] for measure in study["measures"]], 20),
+        "tuned": "; learning rates: see “What was compared, and how”" if study["design"].get("tuning") else "",
         "updating": "Fine-tuning at each hospital is an arm of its own." if "fine_tuned" in kinds else "None was done.",
         "fairness": "Not addressed in training; performance by subgroup is reported."
         if study["subgroups"]

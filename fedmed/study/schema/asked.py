@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from fedmed.runs.summary import ArrayName, Package
 from fedmed.settings.study import Kind
 from fedmed.study.schema.shapes import Arm, Better, ComparisonId, Hospital, MeasureKey, Settings
+from fedmed.study.schema.tuned import TunedArm
 
 Role: TypeAlias = Literal["features", "label", "site", "group", "ignore"]
 
@@ -143,6 +144,8 @@ class Design:
         suppression: which counts are not shown.
         subgroups_asked: whether the config names the subgroups.
         not_done: what this study did not do.
+        tuning: how learning rates were searched, in words; "" where they are the config's.
+        tuned: what arms were given by the search; empty without one.
     """
 
     arms: tuple[ArmDesign, ...]
@@ -154,6 +157,8 @@ class Design:
     suppression: str
     subgroups_asked: bool
     not_done: tuple[str, ...]
+    tuning: str
+    tuned: tuple[TunedArm, ...]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ import sys
 from fedmed.reporting import reference
 from fedmed.runs.summary import RoundRecord, Summary
 from fedmed.study.schema.findings import Findings
+from fedmed.study.schema.tuned import Tuning
 from fedmed.system import files
 
 _TITLE = "What the files of results hold"
@@ -19,7 +20,7 @@ only ever added to schema 1. `rounds.jsonl` has an object a line, any other file
 
 def text() -> str:
     """Returns the page."""
-    kinds = {"study.json": Findings, "summary.json": Summary, "rounds.jsonl": RoundRecord}
+    kinds = {"study.json": Findings, "summary.json": Summary, "rounds.jsonl": RoundRecord, "tuning.json": Tuning}
     return reference.page(_TITLE, _INTRO, kinds)
 
 
