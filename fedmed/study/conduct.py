@@ -12,7 +12,7 @@ from typing import Any
 from fedmed.data.examples import Task
 from fedmed.engine import attendance, checks, identity
 from fedmed.learning import algorithms
-from fedmed.reporting import doubts
+from fedmed.reporting import fault_lines
 from fedmed.settings import config
 from fedmed.statistics.metrics import METRICS
 from fedmed.study import grow, plan, pool, reference_models, report, results, subgroups
@@ -57,7 +57,7 @@ def run(
     settings = dataclasses.replace(settings, runtime=runtime)
     parts, metric = _planned(settings)
     with _locked(out):
-        doubts.tell(parts[0].consortium.faults, quiet=quiet)
+        fault_lines.tell(parts[0].consortium.faults, quiet=quiet)
         files.write_atomically(out / "config.toml", config.dumps(settings))
         tasks = _tasks(parts, out / "jobs")
         _train(tasks, out, quiet, here)
