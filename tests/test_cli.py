@@ -20,7 +20,7 @@ CONFIG = """
 rounds = 2
 [data]
 name = "diabetes_ehr"
-args = { patients = 0.05 }
+args = { patients = 0.05, units = false, coding = false }
 [model]
 name = "logistic_regression"
 [client]

@@ -17,7 +17,7 @@ from fedmed.data.faults.conversions import CONVERSIONS, words_of
 from fedmed.data.faults.leaks import auroc
 from fedmed.data.harmonising import harmonised
 from fedmed.data.table import table
-from fedmed.reporting import doubts
+from fedmed.reporting import fault_lines
 from fedmed.reporting.page import suspected
 from fedmed.reporting.page.blocks import Table
 from fedmed.reporting.page.view import View
@@ -212,13 +212,13 @@ def test_arrays_have_no_columns_to_be_at_fault() -> None:
 def test_the_console_tells_a_fault_and_its_line_and_quiet_nothing() -> None:
     found = faults.found(registries.datasets.make("heart_disease", {}, "data"))
     stream = io.StringIO()
-    doubts.tell(found, stream=stream)
+    fault_lines.tell(found, stream=stream)
     assert stream.getvalue().splitlines()[:2] == [
         "data, code: trestbps is 0 in a few rows at va_long_beach: a code for missing?",
         f"    To mend it: {found[0].mend}",
     ]
     quiet = io.StringIO()
-    doubts.tell(found, quiet=True, stream=quiet)
+    fault_lines.tell(found, quiet=True, stream=quiet)
     assert quiet.getvalue() == ""
 
 

@@ -13,7 +13,7 @@ from absl import flags
 from fedmed.commands.command import Command, UsageError, define_set
 from fedmed.data import clients, datasheet, faults, overview, registries
 from fedmed.data.examples import Array, Dataset
-from fedmed.reporting import doubts
+from fedmed.reporting import fault_lines
 from fedmed.settings import config, registry
 from fedmed.settings.overrides import apply_overrides
 from fedmed.system import errors
@@ -112,7 +112,7 @@ def _show(dataset: Dataset, held: Mapping[str, Array] | None, picture: pathlib.P
     if dataset.notes:
         print("\n".join([*(f"note: {text}" for text in dataset.notes), ""]))
     if found := faults.found(dataset):
-        print("\n".join(["What is probably not what it seems", "", *doubts.all_lines(found), ""]))
+        print("\n".join(["What is probably not what it seems", "", *fault_lines.all_lines(found), ""]))
     if held is None:
         print(
             f"Who holds what: --set partition.name=iid --set partition.args.clients=10 shows {dataset.name} dealt out."

@@ -10,7 +10,7 @@ from typing import Any
 from fedmed.data.examples import Task
 from fedmed.engine import attendance, checks, identity
 from fedmed.learning import algorithms
-from fedmed.reporting import doubts
+from fedmed.reporting import fault_lines
 from fedmed.settings import config
 from fedmed.statistics.metrics import METRICS
 from fedmed.study import grow, plan, pool, reference_models, report, results, subgroups
@@ -60,7 +60,7 @@ def run(
     parts, metric = _planned(settings)
     searches = ArmsTuning([(part.scenario.settings, part.jobs) for part in parts] if settings.study.tune else ())
     with locked(out, "study"):
-        doubts.tell(parts[0].consortium.faults, quiet=quiet)
+        fault_lines.tell(parts[0].consortium.faults, quiet=quiet)
         files.write_atomically(out / "config.toml", config.dumps(settings))
         rates = searches.rates(out / "tuning", out / "workers.log", quiet=quiet, here=here)
         tuned = arms.told(parts[0].jobs, rates)
