@@ -631,7 +631,7 @@ def test_a_client_that_cannot_be_averaged_is_named_and_the_run_goes_on(tmp_path:
             {"client": {"learning_rate": 1e30}},
             "Nothing was learned: no update of any client was finite; a smaller clie",
         ),
-        ({"client": {"learning_rate": 50.0}}, "The model is worse than before training: loss "),
+        ({"client": {"learning_rate": 50.0}}, "Training diverged: log loss "),
         ({}, None),
     ],
 )

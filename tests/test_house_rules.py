@@ -15,7 +15,7 @@ FLOORS = (
     "system", "settings", "data", "statistics", "models", "learning", "engine", "reporting", "runs", "study", "commands"
 )  # fmt: skip
 """The packages of fedmed from the ground up."""
-SAME_THING = {"calibration", "cohort", "decision", "price", "progress", "study", "subgroups", "trouble"}
+SAME_THING = {"calibration", "cohort", "decision", "price", "progress", "study", "subgroups"}
 TOP = ("__init__", "__main__", "cli")
 GLOBAL_DRAWS = {"Generator", "BitGenerator", "PCG64", "SeedSequence", "default_rng"}  # allowed: they take a seed
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fedmed.commands import listing
-from fedmed.data import clients, labels, overview
+from fedmed.data import clients, labels
 from fedmed.data.examples import Examples, Feature
 from fedmed.data.preprocessing import prepare
 from fedmed.data.table import table
@@ -59,7 +59,6 @@ def test_a_table_says_so_until_the_task_is_chosen(tmp_path: pathlib.Path) -> Non
     path = csv(tmp_path)
     dataset = table(path=path, label="visits", site="site")
     assert len(dataset.notes) == 1
-    assert overview.notes(dataset)[0] == f"note: {dataset.notes[0]}"
     assert table(path=path, label="visits", site="site", task="count").notes == ()
     args = {"path": path, "label": "visits", "site": "site"}
     tree = {"name": "x", "data": {"name": "table", "args": args}, "client": {"learning_rate": 0.1}, "rounds": 1}

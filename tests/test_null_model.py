@@ -7,7 +7,16 @@ import pytest
 import sklearn.metrics as sk
 
 from fedmed.statistics import metrics
-from fedmed.statistics.null_model import LOSS, SKILLS, explained, null_prediction, null_predictions, null_scores, skill
+from fedmed.statistics.null_model import (
+    LOSS,
+    SKILLS,
+    explained,
+    explained_influence,
+    null_prediction,
+    null_predictions,
+    null_scores,
+    skill,
+)
 
 DRAW = np.random.default_rng(5)
 N = 60
@@ -78,6 +87,17 @@ def test_under_weights_it_is_that_of_the_rows_so_often() -> None:
             for row, value in zip(counts.astype(int), told, strict=True):
                 again = np.repeat(np.arange(N), row)
                 assert float(explained(task, own.loss, y[again], p[again], null[again])) == pytest.approx(value)
+
+
+def test_the_influence_of_a_row_is_what_a_little_more_of_it_changes() -> None:
+    for task, (y, p, classes) in CASES.items():
+        null = null_predictions(task, y, N, classes)
+        for own in SKILLS[task]:
+            found = explained_influence(task, own.loss, y, p, null)
+            more = np.ones((N, N)) + 1e-6 * np.eye(N)
+            moved = (explained(task, own.loss, y, p, null, more) - found.value) / 1e-6
+            np.testing.assert_allclose(found.rows, moved, atol=1e-5)
+            assert found.rows.sum() == pytest.approx(0, abs=1e-9)
 
 
 def test_where_there_is_nothing_to_explain_skill_is_not_defined() -> None:

@@ -13,8 +13,7 @@ from test_study_figures import HOSPITALS, RULES, outcomes
 
 from fedmed.engine.evaluation import Predicted
 from fedmed.reporting import tables
-from fedmed.runs import experiment, skill
-from fedmed.runs import trouble as of_runs
+from fedmed.runs import cautions, experiment, skill
 from fedmed.statistics import null_model
 from fedmed.study import baseline, measures, trouble
 from fedmed.study.suppression import WITHHELD
@@ -114,12 +113,12 @@ def test_a_model_that_is_worse_than_the_prevalence_somewhere_is_named() -> None:
     records = [
         {"round": r, "cohort": ["a"], "absent": [], "refused": [], "test": {"pooled": {"loss": 0.7}}} for r in (0, 1)
     ]
-    found = of_runs.warnings(tiny.settings(), "binary", records, "rounds", (["x", "y"], False))
+    found = cautions.warnings(tiny.settings(), "binary", records, "rounds", (["x", "y"], False))
     assert found == (
         "The model is worse than predicting the prevalence of the training rows at x, y, beyond noise "
-        f"(2 standard errors); {of_runs.ELSEWHERE}.",
+        f"(2 standard errors); {cautions.ELSEWHERE}.",
     )
-    assert "over all test rows" in of_runs.warnings(tiny.settings(), "count", records, "rounds", ([], True))[0]
+    assert "over all test rows" in cautions.warnings(tiny.settings(), "count", records, "rounds", ([], True))[0]
 
 
 def explained(found: Any) -> Any:

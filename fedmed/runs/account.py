@@ -9,7 +9,7 @@ import numpy as np
 
 from fedmed.data import faults
 from fedmed.data.clients import Clients
-from fedmed.runs import skill, trouble
+from fedmed.runs import cautions, skill
 from fedmed.runs.directory import checksum
 from fedmed.runs.summary import ClientResult, ModelResult, RoundRecord, RunData, Summary, Traffic
 from fedmed.settings import config
@@ -117,9 +117,9 @@ def summary(
         test=evaluator.how,
         traffic=Traffic(*(sum(record[way] for record in records) for way in ("bytes_down", "bytes_up"))),
         refused=dict(facts["refused"]),
-        nothing_learned=trouble.nothing_learned(records),
+        nothing_learned=cautions.nothing_learned(records),
         warnings=(
-            *trouble.warnings(settings, data.task, records, stopped, skill.worse_at(clients, p, null)),
+            *cautions.warnings(settings, data.task, records, stopped, skill.worse_at(clients, p, null)),
             *faults.warnings(faults.found(data), settings.data.preprocessing),
         ),
         parameters=size // _FLOAT32,
