@@ -204,6 +204,8 @@ def constant(task: Task, classes: int, y: Array) -> Predict:
 
 def trained(job: Job, consortium: Consortium) -> Result:
     """Trains and tests a reference arm's model: tuned by cross-validation, then fitted on all of its training rows."""
+    import threadpoolctl
+
     began = time.monotonic()
     task, classes = consortium.dataset.task, consortium.dataset.classes
     rows, tests = material(job, consortium)
@@ -212,9 +214,10 @@ def trained(job: Job, consortium: Consortium) -> Result:
     else:
         model = Regression(task, classes)
     rng = seeds.generator(job.settings.seed, "study.reference", zlib.crc32((job.hospital or "").encode()))
-    chosen = tuned(model, task, rows, rng)
-    predict = constant(task, classes, rows.y) if chosen is None else model.fitted(chosen.setting, rows.x, rows.y)
-    found = [predict(x) if len(x) else _nothing(task, classes) for x in tests]
+    with threadpoolctl.threadpool_limits(1):  # jobs run side by side, and these are too small for threads
+        chosen = tuned(model, task, rows, rng)
+        predict = constant(task, classes, rows.y) if chosen is None else model.fitted(chosen.setting, rows.x, rows.y)
+        found = [predict(x) if len(x) else _nothing(task, classes) for x in tests]
     places = range(len(consortium.hospitals))
     inner = [float("nan") if chosen is None else _mean(chosen.losses[rows.hospital == place]) for place in places]
     return Result(
@@ -253,8 +256,8 @@ def material(job: Job, consortium: Consortium) -> tuple[Rows, list[Array]]:
 
 
 def code_of(job: Job) -> dict[str, str]:
-    """Returns the checksum of the code here for a reference arm's job, as `identity.code_of` does for all others."""
-    return dict(sources.digests([__name__])) if job.kind in REFERENCES else {}
+    """Returns the checksum of the code here for a reference arm's job, which those of fedmed's own do not hold."""
+    return {__name__: sources.digests([__name__])[__name__]} if job.kind in REFERENCES else {}
 
 
 def _predictor(model: Any, task: Task, classes: int) -> Predict:
