@@ -200,7 +200,7 @@ def test_the_better_by_cross_validation_is_set_against_the_federated_model() -> 
     assert large.alone.difference.estimate == pytest.approx((federated or 0.0) - (alone or 0.0))
     assert "The federated model does better than boosted trees of everybody's rows" in large.sentence
     assert tiny.alone.outcome == "no figure"
-    assert told.measures == {"auroc": "AUROC", "loss": "log loss", "agreement": "observed over expected"}
+    assert told.measures == {"auroc": "AUROC", "loss": "log loss", "ratio": "observed / expected"}
     assert [arm.name for arm in told.arms] == [*REFERENCES, "federated", "local"]
     assert "boosting_alone" not in report.performances(found, scored[:1], RULES)
 
@@ -212,7 +212,7 @@ def test_a_mean_that_tells_of_few_patients_trained_on_is_withheld() -> None:
     assert told is not None
     for figures in (told.hospitals["tiny"].figures, told.all):
         for arm in ("boosting_alone", "regression_alone"):
-            for name in ("loss", "agreement"):
+            for name in ("loss", "ratio"):
                 assert figures[arm][name].estimate is None
                 assert set(figures[arm][name].by_seed) == {None}
     assert told.hospitals["a"].figures["boosting_alone"]["loss"].estimate is not None
