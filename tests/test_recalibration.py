@@ -12,7 +12,7 @@ from fedmed.data.examples import Task
 from fedmed.settings.study import Study
 from fedmed.statistics import folds, recalibration
 from fedmed.statistics.recalibration import How
-from fedmed.study import comparisons, plan, recalibrating, report, risks, views
+from fedmed.study import comparisons, measures, plan, recalibrating, report, views
 from fedmed.study.outcomes import Outcomes, gather
 from fedmed.study.plan import ArmPlan, Job
 from fedmed.system import errors
@@ -113,8 +113,8 @@ def test_a_hospital_is_told_what_it_buys_and_what_it_takes(task: Task) -> None:
     pairs = comparisons.pairs(found.arms)
     assert {("recalibrated", "federated"), ("recalibrated", "local")} < set(pairs)
     assert pairs[0] == ("federated", "local")
-    decision = risks.decision(found, (), pairs, RULES) if task == "binary" else None
-    told = recalibrating.recalibration(found, decision, RULES)
+    scored = measures.measures(task, 0.9, "auroc" if task == "binary" else "loss", 0.3 if task == "binary" else None)
+    told = recalibrating.recalibration(found, scored, RULES)
     assert told is not None
     large = told.hospitals["a"]
     ideal = 0.0 if task == "regression" else 1.0

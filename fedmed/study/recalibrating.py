@@ -67,7 +67,7 @@ def _benefit(outcomes: Outcomes, measure: Measure, name: str, rules: Rules) -> _
     sides = [estimates.performance(outcomes, arm, name, measure, rules) for arm in ("federated", "recalibrated")]
     before, after = (side.estimate for side in sides)
     grown = estimates.difference(outcomes, "recalibrated", "federated", name, measure, rules)
-    if before is None or after is None or measure.threshold is None:
+    if before is None or after is None or grown.estimate is None or measure.threshold is None:
         return None
     told = Estimate(grown.estimate, grown.low, grown.high, grown.method, grown.reason)
     return _Benefit(measure.threshold, before, after, told)

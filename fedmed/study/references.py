@@ -25,7 +25,7 @@ from fedmed.study.suppression import WITHHELD
 _ABOUT = (
     "Boosted trees and a penalised regression of scikit-learn, without federated training: of each hospital's own "
     "rows, and of everybody's in one place. Their settings are tuned by cross-validation by patient inside the "
-    "training rows, anew at each seed, while the study's arms have the config's; all are tested on the same rows. A "
+    "training rows, anew at each seed, while the study's arms have {arms}; all are tested on the same rows. A "
     "hospital with too few patients to tune on predicts its training rows' mean. For each hospital, that of the two "
     "is set against the federated model which did better in cross-validation on its training rows; no test row chose "
     "it. Intervals are not adjusted for the number of hospitals."
@@ -72,7 +72,9 @@ def references(
         name: _instead(name, at(name), both, found[0], rules.level)
         for name, both in zip(outcomes.hospitals, chosen, strict=True)
     }
-    return References(tuple(told), {m.name: m.label for m in shown}, hospitals, at(None), _ABOUT)
+    tuned = outcomes.arms[0].settings.study.tune
+    about = _ABOUT.format(arms="a tuned learning rate and else the config's" if tuned else "the config's")
+    return References(tuple(told), {m.name: m.label for m in shown}, hospitals, at(None), about)
 
 
 def _figure(
@@ -82,7 +84,7 @@ def _figure(
         own = performed[arm].all if unit is None else performed[arm].hospitals.get(str(unit), {})
         if measure.name in own:
             return own[measure.name]
-    if arm in _ALONE and not (measure.metric and measure.ranks) and _betrays(outcomes, unit):
+    if arm in _ALONE and not measure.of.ranks and _betrays(outcomes, unit):
         return SeededEstimate(**vars(estimates.estimate(None, WITHHELD)), by_seed=(None,) * len(outcomes.seeds))
     return estimates.performance(outcomes, arm, unit, measure, rules)
 
@@ -125,7 +127,7 @@ def _chosen(outcomes: Outcomes, hospital: str, metric: Measure, rules: Rules) ->
 
 def _choice(outcomes: Outcomes, hospital: str, arms: Sequence[Reference], metric: Measure, rules: Rules) -> Choice:
     arm = min(arms, key=lambda one: inner_loss(outcomes, one, hospital))
-    if arm in _ALONE and not metric.ranks and _betrays(outcomes, hospital):
+    if arm in _ALONE and not metric.of.ranks and _betrays(outcomes, hospital):
         told = estimates.told_difference(outcomes, "federated", arm, hospital, metric, None, WITHHELD)
     else:
         told = estimates.difference(outcomes, "federated", arm, hospital, metric, rules)
