@@ -11,6 +11,7 @@ from fedmed.statistics.influence import Influence
 Array: TypeAlias = np.ndarray
 
 _CELLS = 4_000_000  # counts held at once (32 MB of float64)
+_MOST_GAPS = 1_000_000  # numbers of patients up to which sorting them costs more than room for all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,11 +53,8 @@ def spread_of(influences: Sequence[Influence], patients: Sequence[Array]) -> Spr
     values = np.array([influences[j].value for j in used])
     if not used:
         return Spread(values, 0.0, 0.0)
-    everyone, position = np.unique(np.concatenate([patients[j] for j in used]), return_inverse=True)
-    places = np.split(position, np.cumsum([len(patients[j]) for j in used])[:-1])
-    moved = np.stack(
-        [np.bincount(place, influences[j].rows, len(everyone)) for j, place in zip(used, places, strict=True)]
-    )
+    count, places = _numbered([patients[j] for j in used])
+    moved = np.stack([np.bincount(place, influences[j].rows, count) for j, place in zip(used, places, strict=True)])
     common = moved @ moved.T  # [J, J] covariance of the seeds' values
     seeds = len(used)
     variance = float(common.sum()) / seeds**2
@@ -83,10 +81,9 @@ def bootstrap(
     used = np.flatnonzero(np.isfinite(values))
     if not len(used):
         return Spread(values[used], 0.0, 0.0)
-    everyone, position = np.unique(np.concatenate([patients[j] for j in used]), return_inverse=True)
-    places = np.split(position, np.cumsum([len(patients[j]) for j in used])[:-1])
+    count, places = _renumbered([patients[j] for j in used])
     means, squares, complete = [], 0.0, 0
-    for counts in patient_counts(len(everyone), draws, rng):
+    for counts in patient_counts(count, draws, rng):
         by_seed = np.stack([statistics[j](counts[:, place]) for j, place in zip(used, places, strict=True)])
         moved = by_seed - values[used][:, None]  # so that a seed lost in a draw does not shift the mean by its level
         known = np.isfinite(moved)
@@ -98,3 +95,17 @@ def bootstrap(
     within = squares / (complete * (len(used) - 1)) if complete and len(used) > 1 else 0.0
     drawn = np.concatenate(means)
     return Spread(values[used], float(drawn.var()) if len(drawn) else 0.0, float(within))
+
+
+def _numbered(patients: Sequence[Array]) -> tuple[int, Sequence[Array]]:
+    """Returns numbers below a count, the same for the same patient; there may be gaps, where numbers come as such."""
+    ends = [(int(p.min()), int(p.max())) for p in patients if len(p) and p.dtype.kind == "i"]
+    if len(ends) == len(patients) and min(low for low, _ in ends) >= 0 and max(high for _, high in ends) < _MOST_GAPS:
+        return 1 + max(high for _, high in ends), patients
+    return _renumbered(patients)
+
+
+def _renumbered(patients: Sequence[Array]) -> tuple[int, Sequence[Array]]:
+    """Returns how many patients there are and, for each array, their numbers without gaps."""
+    everyone, position = np.unique(np.concatenate(patients), return_inverse=True)
+    return len(everyone), np.split(position, np.cumsum([len(p) for p in patients])[:-1])

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = np.ndarray
 
+_CELLS = 1_000_000  # rows of deals held at once
+
 MINIMUM_PATIENTS = 5
 """A subgroup with fewer patients is not reported at all."""
 
@@ -156,18 +158,27 @@ def subgroup_gap(
         return None
     patients, first = int(who.max()) + 1, np.unique(who, return_index=True)[1]
 
-    def gap(label: Array, counts: Array) -> Array:
-        scores = np.stack([of.under(test, counts[..., who] * (label == g)) for g in values])
+    def gap(label: Array, weights: Array | float) -> Array:
+        scores = np.stack([of.under(test, weights * (label == g)) for g in values])
         return scores.max(axis=0) - scores.min(axis=0)
 
-    drawn = np.concatenate([gap(label, counts) for counts in patient_counts(patients, draws, rng)])
-    dealt = np.array([gap(label[first][rng.permutation(patients)][who], np.ones(patients)) for _ in range(draws)])
+    drawn = np.concatenate([gap(label, counts[:, who]) for counts in patient_counts(patients, draws, rng)])
+    code = np.unique(label, return_inverse=True)[1][first]
+    deals = (np.stack([rng.permutation(code) for _ in range(part)])[:, who] for part in _parts(draws, len(who)))
+    named = np.unique(label)
+    dealt = np.concatenate([gap(named[deal], 1.0) for deal in deals])
     dealt = dealt[np.isfinite(dealt)]
     found = max(values.values()) - min(values.values())
     as_wide = int((dealt >= found - 1e-12).sum())
     sign = 1 if metric(task, name).better == "higher" else -1
     ranked = sorted(values, key=lambda g: sign * values[g])
     return Gap(ranked[0], ranked[-1], percentile_interval(found, drawn, level), (1 + as_wide) / (1 + len(dealt)))
+
+
+def _parts(draws: int, rows: int) -> list[int]:
+    """Returns how many draws are made at a time, so that they fit in memory."""
+    step = max(1, _CELLS // max(1, rows))
+    return [min(step, draws - start) for start in range(0, draws, step)]
 
 
 def _suppressed(group: Array, patient: Array, minimum: int) -> set[object]:

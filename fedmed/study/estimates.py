@@ -28,7 +28,7 @@ from fedmed.study.schema import Difference, Estimate, SeededEstimate
 from fedmed.study.suppression import MINIMUM_CELL
 from fedmed.system import seeds
 
-_DRAWS_OF_OTHERS = 400  # a standard error to about 4 %
+_DRAWS_OF_OTHERS = 200  # a standard error to about 5 %, of the few figures without a closed form
 
 
 ALIKE = "no interval: the two models do exactly alike on these test patients, in every draw of them"
