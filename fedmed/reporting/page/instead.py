@@ -64,6 +64,8 @@ def _cell(found: Mapping[str, Any], figures: Mapping[str, Any], notes: Notes) ->
     """Returns the primary metric with its interval, and the others below it."""
     first, *others = found["measures"]
     shown = notes.estimate(figures.get(first))
-    below = [words.estimate({**(figures.get(name) or {}), "low": None}) for name in others]
-    told = " · ".join(text for text in below if text != words.NONE)
-    return Cell(shown, told) if isinstance(shown, str) and told else shown
+    if (figures.get(first) or {}).get("estimate") is None:
+        return shown
+    return Cell(
+        str(shown), " · ".join(str(notes.estimate({**(figures.get(name) or {}), "low": None})) for name in others)
+    )

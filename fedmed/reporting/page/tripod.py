@@ -1,6 +1,6 @@
 """The TRIPOD+AI checklist (Collins et al. 2024, BMJ 385: e078378), filled from the study as far as it can be."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from fedmed.reporting.page import words
@@ -107,7 +107,7 @@ def _facts(view: View) -> Mapping[str, Any]:
         "splits": study["design"]["splits"],
         "measures": words.listed([measure["label"] for measure in study["measures"]], 20),
         "tuned": "; learning rates: see “What was compared, and how”" if study["design"].get("tuning") else "",
-        "updating": "Fine-tuning at each hospital is an arm of its own." if "fine_tuned" in kinds else "None was done.",
+        "updating": _updating(kinds),
         "fairness": "Not addressed in training; performance by subgroup is reported."
         if study["subgroups"]
         else "Not addressed in training, and no subgroup was looked at.",
@@ -119,6 +119,12 @@ def _facts(view: View) -> Mapping[str, Any]:
         "level": view.level,
         "subgroups": "by subgroup under “Subgroups”" if study["subgroups"] else "no subgroup was looked at",
     }
+
+
+def _updating(kinds: Collection[str]) -> str:
+    told = {"recalibrated": "recalibration at each hospital", "fine_tuned": "fine-tuning at each hospital"}
+    done = [text for kind, text in told.items() if kind in kinds]
+    return words.sentence(f"{words.listed(done)}, as an arm of its own") if done else "None was done."
 
 
 def _predictors(data: Mapping[str, Any]) -> str:
