@@ -43,6 +43,11 @@ _PREPROCESSING = {
     "the common layout was made (which categories are kept); each site scales numbers by its own rows.",
     "none": "Besides updates, each site sent how many rows it has.",
 }
+_SAME = (
+    "The same config, data and versions give the same study.json, byte for byte, on the same machine with the same "
+    "kernels (TensorFlow and NumPy choose theirs by processor). On another processor sums round otherwise, and last "
+    "digits may differ."
+)
 
 
 def not_done(view: View) -> Section:
@@ -74,7 +79,7 @@ def again(view: View) -> Section:
     """Returns all that is needed to make the study again."""
     told = view.study["reproduce"]
     blocks: list[Block] = [
-        Text("The same config, data and versions give the same study.json, byte for byte."),
+        Text(_SAME),
         *([Code("Command", told["command"])] if told["command"] else []),  # Python's settings may be in no file
         Text(", ".join(map(str, told["seeds"])), "Seeds."),
         Code("Config, with every default", told["config_toml"]),
