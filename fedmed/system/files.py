@@ -4,7 +4,6 @@ import os
 import pathlib
 import tempfile
 
-
 PRIVATE = 0o600
 """The mode of a file that only who made it may read: it tells of single patients."""
 

@@ -107,11 +107,12 @@ class Code:
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """Blocks that a reader opens; they are printed."""
+    """Blocks that a reader opens; on paper only those are that a committee needs, and those opened before."""
 
     kind: ClassVar[str] = "fold"
     title: str
     blocks: "Sequence[Block]"
+    printed: bool = False
 
 
 Block: TypeAlias = Text | Items | Table | Figure | Code | Fold
@@ -124,6 +125,11 @@ class Section:
     id: str
     title: str
     blocks: Sequence[Block]
+
+    @property
+    def printed(self) -> bool:
+        """Whether any of it is printed."""
+        return any(not isinstance(block, Fold) or block.printed for block in self.blocks)
 
 
 @dataclasses.dataclass(frozen=True)

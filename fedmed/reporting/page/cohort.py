@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedmed.reporting.page import words
-from fedmed.reporting.page.blocks import Cell, Section, Table, Text
+from fedmed.reporting.page.blocks import Cell, Fold, Section, Table, Text
 from fedmed.reporting.page.view import View
 
 _ACROSS = 6  # hospitals side by side: what an A4 page holds
@@ -13,6 +13,7 @@ _ACROSS = 6  # hospitals side by side: what an A4 page holds
 def table_one(view: View) -> Section:
     """Returns the characteristics of each hospital's patients, in parts where there are many hospitals."""
     one, hospitals = view.study["table1"], view.study["table1"]["hospitals"]
+    sizes = _sizes(view)
     groups = [hospitals[start : start + _ACROSS] for start in range(0, len(hospitals), _ACROSS)]
     tables = [_part(one, group, number, len(groups)) for number, group in enumerate(groups)]
     data = view.study["data"]
@@ -23,7 +24,12 @@ def table_one(view: View) -> Section:
     )
     said += words.sentence(data["test"])
     suppressed = view.study["design"]["suppression"]
-    return Section("cohort", "The patients", [Text(said), *tables, _sizes(view), Text(words.sentence(suppressed))])
+    method = Fold("Which counts are hidden", [Text(words.sentence(suppressed))])
+    if not view.many:
+        return Section("cohort", "The patients", [Text(said), *tables, sizes, method])
+    few = _part(one, view.apart, 0, 1)
+    folded = [Fold("Table 1 of every hospital", tables), Fold("What each hospital trains and is tested on", [sizes])]
+    return Section("cohort", "The patients", [Text(f"{said} {view.apart_told}"), few, *folded, method])
 
 
 def _part(one: Mapping[str, Any], group: Sequence[str], number: int, parts: int) -> Table:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedmed.reporting.page import words
-from fedmed.reporting.page.blocks import Block, Code, Items, Section, Table, Text
+from fedmed.reporting.page.blocks import Block, Code, Fold, Items, Section, Table, Text
 from fedmed.reporting.page.view import View
 
 NOT_PRIVATE = (
@@ -82,10 +82,12 @@ def again(view: View) -> Section:
         Text(_SAME),
         *([Code("Command", told["command"])] if told["command"] else []),  # Python's settings may be in no file
         Text(", ".join(map(str, told["seeds"])), "Seeds."),
-        Code("Config, with every default", told["config_toml"]),
-        facts("Versions", "package", "version", told["versions"]),
-        facts("Checksums of the data", "array", "SHA-256", told["checksums"]),
-    ]
+        Fold("Config, versions and checksums", [
+            Code("Config, with every default", told["config_toml"]),
+            facts("Versions", "package", "version", told["versions"]),
+            facts("Checksums of the data", "array", "SHA-256", told["checksums"]),
+        ]),
+    ]  # fmt: skip
     return Section("reproduce", "To make it again", blocks)
 
 

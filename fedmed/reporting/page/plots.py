@@ -70,7 +70,7 @@ def rows_chart(rows: Sequence[Row], axis: Axis, alt: str) -> str:
         axes = figure.add_axes(
             (8 / drawing.WIDE, _FOOT / (height + _FOOT), 1 - 16 / drawing.WIDE, height / (height + _FOOT))
         )
-        axes.set(ylim=(height, 0), yticks=[], xlim=axis.limits or _limits(rows, axis.zero))
+        axes.set(ylim=(height, 0), yticks=[], xlim=axis.limits or limits(rows, axis.zero))
         if axis.flip:
             axes.invert_xaxis()
         axes.grid(axis="x")
@@ -86,7 +86,8 @@ def rows_chart(rows: Sequence[Row], axis: Axis, alt: str) -> str:
         return drawing.svg(figure, alt)
 
 
-def _limits(rows: Sequence[Row], zero: float | None) -> tuple[float, float]:
+def limits(rows: Sequence[Row], zero: float | None) -> tuple[float, float]:
+    """Returns an axis that holds all marks, and zero if there is one."""
     seen = [v for row in rows for m in row.marks for v in (m.value, m.low, m.high) if v is not None]
     seen += [] if zero is None else [zero]
     low, high = (min(seen), max(seen)) if seen else (-1.0, 1.0)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedmed.reporting.page import words
-from fedmed.reporting.page.blocks import Block, Figure, Panel, Section, Table, Text
+from fedmed.reporting.page.blocks import Block, Figure, Fold, Panel, Section, Table, Text
 from fedmed.reporting.page.drawing import Look
 from fedmed.reporting.page.plots import Frame, Line, lines_chart
 from fedmed.reporting.page.view import View
@@ -36,10 +36,11 @@ def section(view: View) -> Section | None:
     if found["prediction"]:
         rows.append(["where another such hospital's difference would lie", words.span(*found["prediction"], sign=True)])
     caption = f"{words.capital(view.metric['label'])}: all hospitals' differences together"
-    blocks: list[Block] = [Text(headline(view)), Table(caption, ["", "value"], rows, [("", found["about"])])]
+    table = Table(caption, ["", "value"], rows, [("", found["about"])])
+    blocks: list[Block] = [Text(headline(view))]
     if found["by_size"]:
         blocks.append(_figure(view, found["by_size"]))
-    return Section("together", "All hospitals together", blocks)
+    return Section("together", "All hospitals together", [*blocks, Fold("How the hospitals' answers combine", [table])])
 
 
 def _consortium(view: View) -> Mapping[str, Any] | None:

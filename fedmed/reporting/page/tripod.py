@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedmed.reporting.page import words
-from fedmed.reporting.page.blocks import Section, Table, Text
+from fedmed.reporting.page.blocks import Fold, Section, Table, Text
 from fedmed.reporting.page.view import View
 
 _AUTHORS = "For the authors of a publication."
@@ -84,7 +84,8 @@ def checklist(view: View) -> Section:
         "e078378). Items are named in short and filled from this study; what only people can answer is left to them."
     )
     table = Table("TRIPOD+AI items", ["item", "asks for", "in this study"], rows, words=True)
-    return Section("tripod", "Reporting checklist (TRIPOD+AI)", [Text(text), table])
+    folded = Fold(f"The {len(ITEMS)} items, filled as far as they can be", [table])
+    return Section("tripod", "Reporting checklist (TRIPOD+AI)", [Text(text), folded])
 
 
 def _facts(view: View) -> Mapping[str, Any]:

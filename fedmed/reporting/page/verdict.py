@@ -6,10 +6,7 @@ from typing import Any
 from fedmed.reporting.page import words
 from fedmed.reporting.page.blocks import Finding, Group, Table
 from fedmed.reporting.page.replies import reply
-from fedmed.reporting.page.view import OUTCOMES, View
-
-MANY = 6
-"""Hospitals beyond which the first screen has a table in place of a list."""
+from fedmed.reporting.page.view import MANY, OUTCOMES, View
 
 _REPAIRS = ("recalibrated", "fine_tuned")
 _READ = {
