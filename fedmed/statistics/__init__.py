@@ -19,7 +19,14 @@ from fedmed.statistics.decision import DecisionCurve, decision_curve, net_benefi
 from fedmed.statistics.discrimination import OperatingPoint, Roc, operating_point, roc, sensitivity_at_specificity
 from fedmed.statistics.evidence import Evidence, of_difference, of_distances
 from fedmed.statistics.influence import Influence
-from fedmed.statistics.intervals import Interval, corrected_resampled_t, percentile_interval, wilson
+from fedmed.statistics.intervals import (
+    ENOUGH_SEEDS,
+    Interval,
+    corrected_resampled_t,
+    percentile_interval,
+    says_nothing,
+    wilson,
+)
 from fedmed.statistics.meta import Line, RandomEffects, by_size, gains_below, random_effects
 from fedmed.statistics.metrics import METRICS, Metric, evaluate, metric, score, undefined
 from fedmed.statistics.populations import (
@@ -48,6 +55,7 @@ from fedmed.statistics.verdicts import (
 )
 
 __all__ = [
+    "ENOUGH_SEEDS",
     "METRICS",
     "Answered",
     "ArmTest",
@@ -104,6 +112,7 @@ __all__ = [
     "percentile_interval",
     "random_effects",
     "roc",
+    "says_nothing",
     "scaled_interval",
     "score",
     "sensitivity_at_specificity",

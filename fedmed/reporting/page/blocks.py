@@ -195,7 +195,7 @@ class Page:
         summary: one sentence that answers it.
         findings: one a hospital.
         groups: the hospitals by outcome, where there are many.
-        together: one sentence on all hospitals together; "" for none.
+        together: sentences on all hospitals together, and on what one would do instead.
         overview: the findings as a table, where there are too many for a list.
         warnings: what makes its figures worthless or doubtful; stands above them.
         notes: how to read the findings.
@@ -210,6 +210,6 @@ class Page:
     notes: Sequence[str]
     sections: Sequence[Section]
     groups: Sequence[Group] = ()
-    together: str = ""
+    together: Sequence[str] = ()
     overview: Table | None = None
     warnings: Sequence[str] = ()

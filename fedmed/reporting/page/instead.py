@@ -10,6 +10,24 @@ from fedmed.reporting.page.view import View
 from fedmed.reporting.page.words import Notes
 
 
+def headline(view: View) -> str:
+    """Returns for the first screen where models without federated training do better; "" without reference models."""
+    found = view.study.get("references")
+    if not found:
+        return ""
+    said = []
+    for choice, rows in (("alone", "the hospital's own rows"), ("pooled", "everybody's rows in one place")):
+        outcomes = {hospital: found["hospitals"][hospital][choice]["outcome"] for hospital in view.hospitals}
+        better = [hospital for hospital, outcome in outcomes.items() if outcome == "reference better"]
+        where = f"{len(better)} of {len(outcomes)} hospitals" if view.many else words.listed(better)
+        said += [f"than one of {rows} at {where}"] if better else []
+    start = f"By {view.metric['label']} the federated model"
+    if not said:
+        return f"{start} is nowhere shown to do worse than a tuned tree or regression."
+    worse = " and ".join(said).replace("than one of", "than a tuned tree or regression of", 1)
+    return f"{start} does worse {worse} (each by its own interval)."
+
+
 def recalibration(view: View) -> Section | None:
     """Returns what recalibrating the federated model buys each hospital, and what it takes."""
     found = view.study.get("recalibration")
