@@ -37,6 +37,7 @@ from fedmed.statistics.populations import (
     standardised_mean_difference,
     total_variation,
 )
+from fedmed.statistics.quantile import harrell_davis
 from fedmed.statistics.ranking import auroc
 from fedmed.statistics.statistic import Statistic, arm_spread, difference_spread, statistic
 from fedmed.statistics.subgroups import Gap, Subgroup, by_subgroup, subgroup_gap, worst_subgroup
@@ -98,6 +99,7 @@ __all__ = [
     "expected_calibration_error",
     "feature_shift",
     "gains_below",
+    "harrell_davis",
     "holm",
     "informative_patients",
     "label_shift",

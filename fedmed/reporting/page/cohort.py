@@ -58,7 +58,7 @@ def _sizes(view: View) -> Table:
     rows = []
     for own in view.study["hospitals"]:
         enough = Cell("yes" if own["enough"] else "no", own.get("reason") or "")
-        rows.append([own["id"], *_counts(own), *([_events(own)] if binary else []), enough])
+        rows.append([own["id"], *_counts(view, own), *([_events(own)] if binary else []), enough])
     events = ["with the event, of all"] if binary else []
     header = ["hospital", "patients", "training rows", "test rows", "patients tested", *events, "enough to judge"]
     note = (
@@ -66,13 +66,17 @@ def _sizes(view: View) -> Table:
         f"{view.study['minimum_events']} patients who carry the information a hospital gets no figure, no rank and no "
         "verdict."
     )
+    needed = view.study["sample_size"]
+    note += f" Needed: {words.sentence(needed['about'])}" if needed else ""
     return Table("What each hospital trains and is tested on", header, rows, (("", note),))
 
 
-def _counts(own: Mapping[str, Any]) -> list[str]:
+def _counts(view: View, own: Mapping[str, Any]) -> list[str | Cell]:
     """Returns patients, training rows, test rows and patients tested; rows are hidden where a count would follow."""
-    rows = ["hidden" if own[key] is None else words.count(own[key]) for key in ("train_rows", "test_rows")]
-    return [words.count(own["patients"]), *rows, words.count(own["tested_patients"])]
+    train, test = ("hidden" if own[key] is None else words.count(own[key]) for key in ("train_rows", "test_rows"))
+    wanted = (view.study["sample_size"] or {"hospitals": {}})["hospitals"].get(own["id"], {}).get("needed")
+    trained = Cell(train, f"{wanted:,} needed") if wanted else train
+    return [words.count(own["patients"]), trained, test, words.count(own["tested_patients"])]
 
 
 def _events(own: Mapping[str, Any]) -> str:
