@@ -85,6 +85,7 @@ class _Maker:
             "comparisons": compared,
             "curves": {"metric": "auroc", "arms": {arm: self.curve() for arm in ARMS}},
             "calibration": {"about": "Bins.", "arms": {arm: self.by(self.bins) for arm in ARMS}},
+            "risk_spread": self.risk_spread(),
             "decision": self.decision(), "subgroups": [self.subgroup()], "truth": self.truth(),
             "transfer": {"metric": "auroc", "trained_at": self.names, "tested_at": self.names,
                          "values": [[self.value(to, 0.7) for to in self.names] for _ in self.names]},
@@ -95,7 +96,7 @@ class _Maker:
             "grow": self.grow(),
             "reproduce": {"config_toml": 'name = "sample"\n', "command": "fedmed study sample.toml", "seeds": [0, 1, 2],
                           "versions": {"fedmed": "0.1.0"}, "checksums": {"x": "0" * 64}, "weights": None},
-            "explained": self.explained(), "notes": [],
+            "sample_size": self.sample_size(), "explained": self.explained(), "notes": [],
             "recalibration": self.recalibration(), "references": self.references(),
         }  # fmt: skip
 
@@ -221,6 +222,21 @@ class _Maker:
             for p in (0.1, 0.2, 0.4)
         ]
         return {"bins": bins, "smooth": {"predicted": [0.05, 0.5], "observed": [0.06, 0.52]}}
+
+    def risk_spread(self) -> dict[str, Any]:
+        def own(name: str | None) -> dict[str, Any] | None:
+            few = name == self.names[-1]
+            return None if few else {"event": [None, 0.2, 0.3, 0.4, None], "no_event": [0.02, 0.05, 0.1, 0.2, 0.3]}
+
+        return {"levels": [0.05, 0.25, 0.5, 0.75, 0.95], "about": "Quantiles.",
+                "arms": {arm: {"hospitals": {n: own(n) for n in self.names[:-1]}, "all": own(None)}
+                         for arm in ARMS}}  # fmt: skip
+
+    def sample_size(self) -> dict[str, Any]:
+        needed: dict[str, dict[str, Any]] = {n: {"needed": 250, "reached": True} for n in self.names}
+        needed[self.names[0]] = {"needed": 420, "reached": False}
+        needed[self.names[-1]] = {"needed": None, "reached": None}
+        return {"parameters": 12, "hospitals": needed, "all": {"needed": 260, "reached": True}, "about": "Rows."}
 
     def decision(self) -> dict[str, Any]:
         thresholds = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3]

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -292,6 +293,7 @@ def test_a_damaged_or_foreign_result_counts_as_none(tmp_path: pathlib.Path) -> N
     path = results.path_of(tmp_path, "x")
     result = results.Result([np.zeros(2)], np.arange(1), np.zeros((1, 2)), np.zeros((1, 2)), {"a": 1}, 1.0, 4)
     results.write(path, "key", result)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600  # it holds a prediction a patient
     assert results.read(path, "key") is not None
     assert results.read(path, "other") is None
     path.write_bytes(path.read_bytes()[:-40])

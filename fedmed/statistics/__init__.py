@@ -19,7 +19,14 @@ from fedmed.statistics.decision import DecisionCurve, decision_curve, net_benefi
 from fedmed.statistics.discrimination import OperatingPoint, Roc, operating_point, roc, sensitivity_at_specificity
 from fedmed.statistics.evidence import Evidence, of_difference, of_distances
 from fedmed.statistics.influence import Influence
-from fedmed.statistics.intervals import Interval, corrected_resampled_t, percentile_interval, wilson
+from fedmed.statistics.intervals import (
+    ENOUGH_SEEDS,
+    Interval,
+    corrected_resampled_t,
+    percentile_interval,
+    says_nothing,
+    wilson,
+)
 from fedmed.statistics.meta import Line, RandomEffects, by_size, gains_below, random_effects
 from fedmed.statistics.metrics import METRICS, Metric, evaluate, metric, score, undefined
 from fedmed.statistics.populations import (
@@ -30,6 +37,7 @@ from fedmed.statistics.populations import (
     standardised_mean_difference,
     total_variation,
 )
+from fedmed.statistics.quantile import harrell_davis
 from fedmed.statistics.ranking import auroc
 from fedmed.statistics.statistic import Statistic, arm_spread, difference_spread, statistic
 from fedmed.statistics.subgroups import Gap, Subgroup, by_subgroup, subgroup_gap, worst_subgroup
@@ -48,6 +56,7 @@ from fedmed.statistics.verdicts import (
 )
 
 __all__ = [
+    "ENOUGH_SEEDS",
     "METRICS",
     "Answered",
     "ArmTest",
@@ -90,6 +99,7 @@ __all__ = [
     "expected_calibration_error",
     "feature_shift",
     "gains_below",
+    "harrell_davis",
     "holm",
     "informative_patients",
     "label_shift",
@@ -104,6 +114,7 @@ __all__ = [
     "percentile_interval",
     "random_effects",
     "roc",
+    "says_nothing",
     "scaled_interval",
     "score",
     "sensitivity_at_specificity",

@@ -32,6 +32,22 @@ class Interval:
     df: float = float("inf")
 
 
+ENOUGH_SEEDS = 3
+"""Seeds below which Student's t has one degree of freedom, and its 97.5 % quantile is 12.7."""
+
+
+def says_nothing(low: float, high: float, scale: float, seeds: int) -> bool:
+    """Whether too few seeds make an interval so wide that it holds whatever could be, so that no page should tell it.
+
+    Args:
+        low: lower end.
+        high: upper end.
+        scale: the size of the values that were compared.
+        seeds: of the study.
+    """
+    return seeds < ENOUGH_SEEDS and (high - low) / 2 > scale / 2
+
+
 def wilson(events: int, rows: int, level: float = 0.95) -> Interval:
     """Returns Wilson's score interval of a share (Wilson 1927); [0, 1] with a NaN estimate where there are no rows.
 

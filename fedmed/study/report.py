@@ -20,6 +20,8 @@ from fedmed.study import (
     recalibrating,
     references,
     risks,
+    risks_by_outcome,
+    sample_size,
     subgroups,
     suppression,
     table_one,
@@ -89,6 +91,7 @@ def findings(
     task = consortium.dataset.task
     decided = risks.decision(outcomes, study.thresholds, pairs, rules) if task == "binary" else None
     explained = baseline.explained(outcomes, found, rules)
+    counts = hospitals(outcomes, study.minimum_events)
     return Findings(
         schema=1,
         name=settings.name,
@@ -111,7 +114,7 @@ def findings(
             questions.margin(outcomes, found[0], rules),
             tuned,
         ),
-        hospitals=hospitals(outcomes, study.minimum_events),
+        hospitals=counts,
         answer=answer,
         refused=trouble.refused(outcomes),
         warnings=(
@@ -124,6 +127,7 @@ def findings(
         comparisons=compared,
         curves=views.curves(outcomes, found[0].name),
         calibration=risks.calibration(outcomes, rules),
+        risk_spread=risks_by_outcome.risk_spread(outcomes, rules) if task == "binary" else None,
         decision=decided,
         subgroups=subgroups.subgroups(outcomes, study, found[0], pairs[:1], rules),
         truth=views.truth(outcomes),
@@ -136,6 +140,7 @@ def findings(
         recalibration=recalibrating.recalibration(outcomes, found, rules),
         references=references.references(outcomes, arms, found, rules),
         explained=explained,
+        sample_size=sample_size.sample_size(outcomes, settings.data.preprocessing, counts),
         notes=consortium.dataset.notes,
     )
 

@@ -46,7 +46,7 @@ def path_of(folder: pathlib.Path, name: str) -> pathlib.Path:
 
 
 def write(path: pathlib.Path, key: str, result: Result) -> None:
-    """Writes a result, whole or not at all."""
+    """Writes a result, whole or not at all, for its owner's eyes: predictions are a patient's each."""
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -61,7 +61,7 @@ def write(path: pathlib.Path, key: str, result: Result) -> None:
         losses=np.asarray(result.losses, np.float64),
         **{f"p{number:05d}": np.asarray(p, np.float32) for number, p in enumerate(result.predictions)},
     )
-    files.write_atomically(path, buffer.getvalue())
+    files.write_atomically(path, buffer.getvalue(), files.PRIVATE)
 
 
 def read(path: pathlib.Path, key: str) -> Result | None:

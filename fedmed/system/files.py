@@ -4,9 +4,20 @@ import os
 import pathlib
 import tempfile
 
+PRIVATE = 0o600
+"""The mode of a file that only who made it may read: it tells of single patients."""
 
-def write_atomically(path: pathlib.Path, content: bytes | str) -> None:
-    """Replaces `path` by `content`, whole or not at all, even if the machine stops in between."""
+_READABLE = 0o644
+
+
+def write_atomically(path: pathlib.Path, content: bytes | str, mode: int = _READABLE) -> None:
+    """Replaces `path` by `content`, whole or not at all, even if the machine stops in between.
+
+    Args:
+        path: in a folder that is there.
+        content: text is written as UTF-8.
+        mode: who may read it; nobody else may meanwhile.
+    """
     data = content.encode() if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -14,7 +25,7 @@ def write_atomically(path: pathlib.Path, content: bytes | str) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         pathlib.Path(temporary).unlink(missing_ok=True)

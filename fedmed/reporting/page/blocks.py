@@ -107,11 +107,12 @@ class Code:
 
 @dataclasses.dataclass(frozen=True)
 class Fold:
-    """Blocks that a reader opens; they are printed."""
+    """Blocks that a reader opens; on paper only those are that a committee needs, and those opened before."""
 
     kind: ClassVar[str] = "fold"
     title: str
     blocks: "Sequence[Block]"
+    printed: bool = False
 
 
 Block: TypeAlias = Text | Items | Table | Figure | Code | Fold
@@ -124,6 +125,11 @@ class Section:
     id: str
     title: str
     blocks: Sequence[Block]
+
+    @property
+    def printed(self) -> bool:
+        """Whether any of it is printed."""
+        return any(not isinstance(block, Fold) or block.printed for block in self.blocks)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +195,7 @@ class Page:
         summary: one sentence that answers it.
         findings: one a hospital.
         groups: the hospitals by outcome, where there are many.
-        together: one sentence on all hospitals together; "" for none.
+        together: sentences on all hospitals together, and on what one would do instead.
         overview: the findings as a table, where there are too many for a list.
         warnings: what makes its figures worthless or doubtful; stands above them.
         notes: how to read the findings.
@@ -204,6 +210,6 @@ class Page:
     notes: Sequence[str]
     sections: Sequence[Section]
     groups: Sequence[Group] = ()
-    together: str = ""
+    together: Sequence[str] = ()
     overview: Table | None = None
     warnings: Sequence[str] = ()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedmed.reporting.page import words
+from fedmed.reporting.page import by_outcome, words
 from fedmed.reporting.page.blocks import Figure, Key, Section, Table
 from fedmed.reporting.page.drawing import Look
 from fedmed.reporting.page.panels import ALL, panels
@@ -36,7 +36,9 @@ def calibration(view: View) -> Section | None:
     keys = [*view.keys(list(by), markers=True), Key("perfect", "muted", dashes(_PERFECT))]
     read = f"{words.sentence(found['about'])} {read}"
     figure = Figure("Predicted against observed", read, shown, [_table(view, by, units)], keys)
-    return Section("calibration", "Calibration: can the predicted figures be believed", [figure])
+    return Section(
+        "calibration", "Calibration: can the predicted figures be believed", [figure, *by_outcome.blocks(view)]
+    )
 
 
 def _limits(view: View, by: Mapping[str, Any], units: Sequence[str | None]) -> tuple[float, float]:

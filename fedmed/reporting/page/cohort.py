@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedmed.reporting.page import words
-from fedmed.reporting.page.blocks import Cell, Section, Table, Text
+from fedmed.reporting.page.blocks import Cell, Fold, Section, Table, Text
 from fedmed.reporting.page.view import View
 
 _ACROSS = 6  # hospitals side by side: what an A4 page holds
@@ -13,6 +13,7 @@ _ACROSS = 6  # hospitals side by side: what an A4 page holds
 def table_one(view: View) -> Section:
     """Returns the characteristics of each hospital's patients, in parts where there are many hospitals."""
     one, hospitals = view.study["table1"], view.study["table1"]["hospitals"]
+    sizes = _sizes(view)
     groups = [hospitals[start : start + _ACROSS] for start in range(0, len(hospitals), _ACROSS)]
     tables = [_part(one, group, number, len(groups)) for number, group in enumerate(groups)]
     data = view.study["data"]
@@ -23,7 +24,12 @@ def table_one(view: View) -> Section:
     )
     said += words.sentence(data["test"])
     suppressed = view.study["design"]["suppression"]
-    return Section("cohort", "The patients", [Text(said), *tables, _sizes(view), Text(words.sentence(suppressed))])
+    method = Fold("Which counts are hidden", [Text(words.sentence(suppressed))])
+    if not view.many:
+        return Section("cohort", "The patients", [Text(said), *tables, sizes, method])
+    few = _part(one, view.apart, 0, 1)
+    folded = [Fold("Table 1 of every hospital", tables), Fold("What each hospital trains and is tested on", [sizes])]
+    return Section("cohort", "The patients", [Text(f"{said} {view.apart_told}"), few, *folded, method])
 
 
 def _part(one: Mapping[str, Any], group: Sequence[str], number: int, parts: int) -> Table:
@@ -52,7 +58,7 @@ def _sizes(view: View) -> Table:
     rows = []
     for own in view.study["hospitals"]:
         enough = Cell("yes" if own["enough"] else "no", own.get("reason") or "")
-        rows.append([own["id"], *_counts(own), *([_events(own)] if binary else []), enough])
+        rows.append([own["id"], *_counts(view, own), *([_events(own)] if binary else []), enough])
     events = ["with the event, of all"] if binary else []
     header = ["hospital", "patients", "training rows", "test rows", "patients tested", *events, "enough to judge"]
     note = (
@@ -60,13 +66,17 @@ def _sizes(view: View) -> Table:
         f"{view.study['minimum_events']} patients who carry the information a hospital gets no figure, no rank and no "
         "verdict."
     )
+    needed = view.study["sample_size"]
+    note += f" Needed: {words.sentence(needed['about'])}" if needed else ""
     return Table("What each hospital trains and is tested on", header, rows, (("", note),))
 
 
-def _counts(own: Mapping[str, Any]) -> list[str]:
+def _counts(view: View, own: Mapping[str, Any]) -> list[str | Cell]:
     """Returns patients, training rows, test rows and patients tested; rows are hidden where a count would follow."""
-    rows = ["hidden" if own[key] is None else words.count(own[key]) for key in ("train_rows", "test_rows")]
-    return [words.count(own["patients"]), *rows, words.count(own["tested_patients"])]
+    train, test = ("hidden" if own[key] is None else words.count(own[key]) for key in ("train_rows", "test_rows"))
+    wanted = (view.study["sample_size"] or {"hospitals": {}})["hospitals"].get(own["id"], {}).get("needed")
+    trained = Cell(train, f"{wanted:,} needed") if wanted else train
+    return [words.count(own["patients"]), trained, test, words.count(own["tested_patients"])]
 
 
 def _events(own: Mapping[str, Any]) -> str:

@@ -12,6 +12,8 @@ from fedmed.reporting.page.words import Notes
 
 _ALL = Look("ink", (), "D")
 _ACROSS = 5
+_TALL = 22
+"""Rows of a panel: what a printed page holds."""
 
 
 def arms(view: View) -> Section:
@@ -22,7 +24,8 @@ def arms(view: View) -> Section:
     said += [("Intervals. ", design["interval_method"]), ("Verdict. ", design["verdict_rule"])]
     table = Table("Arms", ["arm", "what it is", "settings changed"], rows, words=True)
     blocks = [Text(words.sentence(text), lead) for lead, text in said if text]
-    return Section("arms", "What was compared, and how", [table, *blocks, *_tuned(view)])
+    method = Fold("What a difference means, and how intervals and verdicts are made", blocks)
+    return Section("arms", "What was compared, and how", [table, method, *_tuned(view)])
 
 
 def _tuned(view: View) -> list[Block]:
@@ -55,28 +58,39 @@ def differences(view: View) -> Section | None:
         return None
     name = view.metric["name"]
     label = view.metric["label"]
-    panels = [Panel(_title(view, c), _forest(view, c, name)) for c in comparisons]
+    primary = [c for c in comparisons if c["primary"]] or comparisons[:1]
     read = (
         f"Each line is the {view.level} interval of a hospital's difference in {label}; the mark is the estimate. A "
         "line that crosses 0 is compatible with no difference. Green triangles point up where the verdict is a gain "
         "and vermillion ones down where it is harm, grey dots where the data cannot tell; the diamond is all "
         "hospitals' test rows together."
     )
-    tables = [_table(view, c, name) for c in comparisons]
     title = f"Differences in {label} by hospital"
-    return Section(
-        "differences", "Arms compared", [Figure(title, read, panels, tables), *_other(view, comparisons, name)]
-    )
+    shown = _forests(view, primary, name, title, read)
+    others = [c for c in comparisons if c not in primary]
+    more = [_forests(view, others, name, f"{title}: the other comparisons", "Read as the one above.")] if others else []
+    folded = [Fold("The other comparisons", more)] if more else []
+    return Section("differences", "Arms compared", [shown, *folded, *_other(view, comparisons, name)])
+
+
+def _forests(view: View, comparisons: Sequence[Mapping[str, Any]], name: str, title: str, read: str) -> Figure:
+    panels = [panel for comparison in comparisons for panel in _forest(view, comparison, name)]
+    return Figure(title, read, panels, [_table(view, comparison, name) for comparison in comparisons])
 
 
 def _title(view: View, comparison: Mapping[str, Any]) -> str:
     return view.versus(comparison) + (" (primary)" if comparison.get("primary") else "")
 
 
-def _forest(view: View, comparison: Mapping[str, Any], name: str) -> str:
+def _forest(view: View, comparison: Mapping[str, Any], name: str) -> list[Panel]:
+    """Returns a comparison's panels, all on one scale; of many hospitals several, each no taller than a page."""
     rows = [_row(hospital, own, name) for hospital, own in view.places(comparison)]
-    axis = Axis(f"difference in {view.metric['label']}", 0.0, view.ends(comparison), view.flips(name))
-    return plots.rows_chart(rows, axis, f"Forest plot, {axis.label}: {view.versus(comparison)}, with intervals")
+    parts = [rows[start : start + _TALL] for start in range(0, len(rows), _TALL)]
+    limits = plots.limits(rows, 0.0) if len(parts) > 1 else None
+    axis = Axis(f"difference in {view.metric['label']}", 0.0, view.ends(comparison), view.flips(name), limits)
+    alt = f"Forest plot, {axis.label}: {view.versus(comparison)}, with intervals"
+    titles = [_title(view, comparison), *[f"{_title(view, comparison)}, continued"] * (len(parts) - 1)]
+    return [Panel(title, plots.rows_chart(part, axis, alt)) for title, part in zip(titles, parts, strict=True)]
 
 
 def _row(hospital: str, own: Mapping[str, Any], name: str) -> Row:
@@ -147,16 +161,13 @@ def performance(view: View) -> Section:
     caption = f"{words.capital(view.metric['label'])} by hospital and arm ({view.level} interval)"
     general = "“all hospitals” scores their test rows together; in “mean over hospitals” each hospital counts alike."
     means = any("mean" in own for own in per.values())
-    primary = Table(
-        caption, header, rows, notes.listed(general if means else "", explaining.about(view) if told else "")
-    )
+    first = Table(caption, header, rows, notes.listed(general if means else "", explaining.about(view) if told else ""))
     everywhere = _scores(view, [*per.values(), explaining.null(view)])
     header = ["measure", *labels, explaining.HEADER]
     every = Fold("All measures, hospital by hospital", [_measures(view, header, *place) for place in everywhere])
     said = "How well each arm's models do at each hospital, on test rows that no model was trained on."
-    return Section(
-        "performance", "How good the models are", [Text(said), primary, *explaining.skills(view, list(per)), every]
-    )
+    skills = Fold("Skill: how much better than knowing nothing", explaining.skills(view, list(per)))
+    return Section("performance", "How good the models are", [Text(said), first, skills, every])
 
 
 def _scores(view: View, per: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:

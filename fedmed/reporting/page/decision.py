@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedmed.reporting.page import words
-from fedmed.reporting.page.blocks import Figure, Key, Section, Table
+from fedmed.reporting.page.blocks import Figure, Fold, Key, Section, Table
 from fedmed.reporting.page.drawing import Look
 from fedmed.reporting.page.panels import ALL, panels
 from fedmed.reporting.page.plots import Frame, Line
@@ -40,7 +40,8 @@ def decision(view: View) -> Section | None:
     tables = [_benefits(view, found, by, units), *_differences(view, found, units)]
     read = f"{words.sentence(found['about'])} {read}"
     figure = Figure("Net benefit by threshold", read, shown, tables, keys)
-    return Section("decision", "Decision curves: does acting on the model do good", [figure])
+    folded = Fold("Net benefit by threshold, hospital by hospital", [figure])
+    return Section("decision", "Decision curves: does acting on the model do good", [folded])
 
 
 def _limits(curves: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:

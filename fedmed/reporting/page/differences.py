@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedmed.reporting.page import plots, words
-from fedmed.reporting.page.blocks import Block, Cell, Figure, Key, Panel, Section, Table
+from fedmed.reporting.page.blocks import Block, Cell, Figure, Fold, Key, Panel, Section, Table
 from fedmed.reporting.page.drawing import Look
 from fedmed.reporting.page.plots import Axis, Mark, Row
 from fedmed.reporting.page.view import View
 from fedmed.reporting.page.words import Notes
 
 _ACROSS = 6  # hospitals side by side: what an A4 page holds
-_DRAWN = 30
+_DRAWN = 22  # rows: what an A4 page holds with its title
 _SHADED_FROM = 0.1
 _EDGE = 2.0  # standard deviations; a mark farther out is drawn here
 _LOOKS = (
@@ -28,7 +28,7 @@ def shift(view: View) -> Section:
     """Returns how different the hospitals are in outcome and in features."""
     blocks: list[Block] = [_labels(view)]
     if (view.study["shift"].get("features") or {}).get("columns"):
-        blocks.append(_features(view))
+        blocks.append(Fold("Feature by feature", [_features(view)]))
     return Section("shift", "How different the hospitals are", blocks)
 
 

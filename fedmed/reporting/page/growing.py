@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedmed.reporting.page import plots, words
-from fedmed.reporting.page.blocks import Block, Cell, Figure, Panel, Section, Table
+from fedmed.reporting.page.blocks import Block, Cell, Figure, Fold, Panel, Section, Table
 from fedmed.reporting.page.drawing import Look
 from fedmed.reporting.page.plots import Axis, Frame, Line, Mark, Row
 from fedmed.reporting.page.view import OUTCOMES, View
@@ -32,7 +32,7 @@ def grow(view: View) -> Section | None:
     )
     title = f"{found['hospital']}: {label} by size of the consortium"
     figure = Figure(title, f"{found['about']} {read}", panels, tables, view.keys(arms, markers=True))
-    return Section("grow", "How large a consortium is worth it", [figure])
+    return Section("grow", "How large a consortium is worth it", [Fold(title, [figure])])
 
 
 def _grow_panel(view: View, points: Sequence[Mapping[str, Any]], arms: Sequence[str], names: tuple[str, str]) -> str:
@@ -71,7 +71,10 @@ def _grow_table(view: View, points: Sequence[Mapping[str, Any]], arms: Sequence[
 def external(view: View) -> Section | None:
     """Returns models tested at hospitals they were not trained at: left out, or one hospital's model elsewhere."""
     blocks: list[Block] = [*_left_out(view), *_transfer(view)]
-    return Section("external", "At a hospital the model has not seen", blocks) if blocks else None
+    if not blocks:
+        return None
+    folded = Fold("Models at hospitals they were not trained at", blocks)
+    return Section("external", "At a hospital the model has not seen", [folded])
 
 
 def _left_out(view: View) -> list[Table]:
@@ -138,7 +141,8 @@ def scenarios(view: View) -> Section | None:
     )
     tables = [_scenario_table(view, scenario, c) for scenario, c in told]
     figure = Figure(f"Differences in {label} by scenario", read, panels, tables)
-    return Section("scenarios", "The same study on other data", [figure])
+    folded = Fold(f"{words.plural(len(told), 'scenario')} side by side", [figure])
+    return Section("scenarios", "The same study on other data", [folded])
 
 
 def _most(marks: Sequence[Mark]) -> float:

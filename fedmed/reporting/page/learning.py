@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedmed.reporting.page import words
-from fedmed.reporting.page.blocks import Figure, Section, Table
+from fedmed.reporting.page.blocks import Figure, Fold, Section, Table
 from fedmed.reporting.page.panels import ALL, panels
 from fedmed.reporting.page.plots import Frame, Line
 from fedmed.reporting.page.view import View
@@ -39,7 +39,7 @@ def learning(view: View) -> Section | None:
         f"may lie outside the scale.{absent}"
     )
     figure = Figure(f"{words.capital(label)} by round", read, shown, [_table(view, by, label)], view.keys(list(by)))
-    return Section("learning", "Learning curves", [figure])
+    return Section("learning", "Learning curves", [Fold(f"{words.capital(label)} round by round", [figure])])
 
 
 def _limits(view: View, by: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedmed.reporting.page import words
-from fedmed.reporting.page.blocks import Block, Code, Items, Section, Table, Text
+from fedmed.reporting.page.blocks import Block, Code, Fold, Items, Section, Table, Text
 from fedmed.reporting.page.view import View
 
 NOT_PRIVATE = (
@@ -43,6 +43,11 @@ _PREPROCESSING = {
     "the common layout was made (which categories are kept); each site scales numbers by its own rows.",
     "none": "Besides updates, each site sent how many rows it has.",
 }
+_SAME = (
+    "The same config, data and versions give the same study.json, byte for byte, on the same machine with the same "
+    "kernels (TensorFlow and NumPy choose theirs by processor). On another processor sums round otherwise, and last "
+    "digits may differ."
+)
 
 
 def not_done(view: View) -> Section:
@@ -74,13 +79,15 @@ def again(view: View) -> Section:
     """Returns all that is needed to make the study again."""
     told = view.study["reproduce"]
     blocks: list[Block] = [
-        Text("The same config, data and versions give the same study.json, byte for byte."),
+        Text(_SAME),
         *([Code("Command", told["command"])] if told["command"] else []),  # Python's settings may be in no file
         Text(", ".join(map(str, told["seeds"])), "Seeds."),
-        Code("Config, with every default", told["config_toml"]),
-        facts("Versions", "package", "version", told["versions"]),
-        facts("Checksums of the data", "array", "SHA-256", told["checksums"]),
-    ]
+        Fold("Config, versions and checksums", [
+            Code("Config, with every default", told["config_toml"]),
+            facts("Versions", "package", "version", told["versions"]),
+            facts("Checksums of the data", "array", "SHA-256", told["checksums"]),
+        ]),
+    ]  # fmt: skip
     return Section("reproduce", "To make it again", blocks)
 
 

@@ -9,9 +9,6 @@ from fedmed.reporting.page.plots import Frame, Line
 from fedmed.reporting.page.view import View
 
 ALL = "all hospitals"
-MOST = 24
-"""Hospitals drawn one by one; the tables have all."""
-
 Draw: TypeAlias = Callable[[str | None], tuple[Sequence[Line], Frame] | None]
 """A hospital, or None for all together, to its lines and axes; None where there is nothing to draw."""
 
@@ -19,7 +16,7 @@ Draw: TypeAlias = Callable[[str | None], tuple[Sequence[Line], Frame] | None]
 def panels(view: View, units: Sequence[str | None], draw: Draw, what: str) -> tuple[list[Panel], str]:
     """Returns a panel a hospital, all hospitals together last, and a sentence on those without one ("" if none)."""
     charts = [(unit, chart) for unit in units if (chart := draw(unit)) is not None and chart[0]]
-    shown = [(unit, chart) for unit, chart in charts if unit is not None][:MOST]
+    shown = [(unit, chart) for unit, chart in charts if unit in view.apart]
     shown += [(unit, chart) for unit, chart in charts if unit is None]
     width = view.width(len(shown))
     made = [
@@ -32,4 +29,4 @@ def panels(view: View, units: Sequence[str | None], draw: Draw, what: str) -> tu
 def _left_out(view: View, drawn: Sequence[str]) -> str:
     absent = [hospital for hospital in view.hospitals if hospital not in drawn]
     text = f" Not drawn, as too few patients or events make it undefined: {words.listed(absent)}." if absent else ""
-    return text + (f" Drawn are {MOST} hospitals; the numbers have all." if len(drawn) > MOST else "")
+    return f"{text} {view.apart_told}".rstrip()

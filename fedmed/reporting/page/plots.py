@@ -19,13 +19,14 @@ _STEPS = [1, 2, 5, 10]
 
 @dataclasses.dataclass(frozen=True)
 class Mark:
-    """A value with an interval; nothing is drawn where it is None."""
+    """A value with an interval, and a thicker one within it; nothing is drawn where it is None."""
 
     value: float | None
     low: float | None
     high: float | None
     look: Look
     filled: bool = True
+    inner: tuple[float | None, float | None] = (None, None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,15 +63,13 @@ class Axis:
     limits: tuple[float, float] | None = None
 
 
-def rows_chart(rows: Sequence[Row], axis: Axis, alt: str) -> str:
+def rows_chart(rows: Sequence[Row], axis: Axis, alt: str, width: float = drawing.WIDE) -> str:
     """Returns SVG of rows with their names above the marks, so that long names have room on a phone."""
     height = sum(row.height for row in rows) + 8
     with drawing.style():
-        figure = drawing.blank(drawing.WIDE, height + _FOOT)
-        axes = figure.add_axes(
-            (8 / drawing.WIDE, _FOOT / (height + _FOOT), 1 - 16 / drawing.WIDE, height / (height + _FOOT))
-        )
-        axes.set(ylim=(height, 0), yticks=[], xlim=axis.limits or _limits(rows, axis.zero))
+        figure = drawing.blank(width, height + _FOOT)
+        axes = figure.add_axes((8 / width, _FOOT / (height + _FOOT), 1 - 16 / width, height / (height + _FOOT)))
+        axes.set(ylim=(height, 0), yticks=[], xlim=axis.limits or limits(rows, axis.zero))
         if axis.flip:
             axes.invert_xaxis()
         axes.grid(axis="x")
@@ -86,8 +85,9 @@ def rows_chart(rows: Sequence[Row], axis: Axis, alt: str) -> str:
         return drawing.svg(figure, alt)
 
 
-def _limits(rows: Sequence[Row], zero: float | None) -> tuple[float, float]:
-    seen = [v for row in rows for m in row.marks for v in (m.value, m.low, m.high) if v is not None]
+def limits(rows: Sequence[Row], zero: float | None) -> tuple[float, float]:
+    """Returns an axis that holds all marks, and zero if there is one."""
+    seen = [v for row in rows for m in row.marks for v in (m.value, m.low, m.high, *m.inner) if v is not None]
     seen += [] if zero is None else [zero]
     low, high = (min(seen), max(seen)) if seen else (-1.0, 1.0)
     room = 0.06 * (high - low) or 0.1 * max(abs(low), 0.1)
@@ -104,6 +104,8 @@ def _draw_row(axes: "Axes", row: Row, top: float) -> None:
         y = top + 16 + (0 if row.one_line else _MARK * number)
         if mark.low is not None and mark.high is not None:
             axes.plot([mark.low, mark.high], [y, y], color=mark.look.hex, linewidth=1.6, solid_capstyle="butt")
+        if mark.inner[0] is not None and mark.inner[1] is not None:
+            axes.plot(mark.inner, [y, y], color=mark.look.hex, linewidth=4.0, solid_capstyle="butt")
         face = mark.look.hex if mark.filled else COLOURS["paper"]
         axes.plot(
             [mark.value], [y], marker=mark.look.marker, markersize=5.5, color=face, markeredgecolor=mark.look.hex,

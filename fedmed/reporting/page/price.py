@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedmed.reporting.page import plots, words
-from fedmed.reporting.page.blocks import Block, Figure, Panel, Section, Table, Text
+from fedmed.reporting.page.blocks import Block, Figure, Fold, Panel, Section, Table, Text
 from fedmed.reporting.page.drawing import Look
 from fedmed.reporting.page.plots import Axis, Mark, Row
 from fedmed.reporting.page.view import OUTCOMES, View
@@ -27,10 +27,10 @@ def communication(view: View) -> Section | None:
         [f"time to send, all rounds, at {told['uplink']}", words.seconds(told["seconds_all"])],
         ["for comparison: all training rows, sent once", words.size(pooled)],
     ]
-    blocks: list[Block] = [Text(said), Table("Communication", ["what", "how much"], rows)]
+    tables: list[Block] = [Table("Communication", ["what", "how much"], rows)]
     if told.get("target"):
-        blocks.append(_target(view, told["target"]))
-    return Section("communication", "What it costs", blocks)
+        tables.append(_target(view, told["target"]))
+    return Section("communication", "What it costs", [Text(said), Fold("Round by round, and until when", tables)])
 
 
 def _target(view: View, target: Mapping[str, Any]) -> Table:
@@ -91,7 +91,16 @@ def seeds(view: View) -> Section | None:
         f"Difference in {label} by seed", ["hospital", "by seed", "SD", "least", "greatest", "signs agree"], cells
     )
     figure = Figure("Difference by seed", words.sentence(told["about"]) + " " + read, [Panel("", svg)], [table])
-    return Section("seeds", "Does the answer depend on the seed", [figure])
+    folded = Fold("Seed by seed", [figure])
+    return Section("seeds", "Does the answer depend on the seed", [Text(_seeds_agree(view, told)), folded])
+
+
+def _seeds_agree(view: View, told: Mapping[str, Any]) -> str:
+    """Returns at how many hospitals every seed points the same way."""
+    found = [_agreement(own) for own in told["hospitals"].values()]
+    of, every = words.plural(len(found), "hospital"), len(view.study["seeds"])
+    said = f"At {found.count('signs agree')} of {of} all {every} seeds point the same way"
+    return f"{said}; at {found.count('signs differ')} a single seed could have told either story."
 
 
 _DISTANCES = {
@@ -118,4 +127,4 @@ def truth(view: View) -> Section | None:
                 rows.append([unit or "all hospitals", view.label(arm), *(words.number(own[key]) for key in _DISTANCES)])
     said = words.sentence(told["about"]) + " Only synthetic data can show this."
     table = Table("Distance to the true risk, mean over seeds", ["hospital", "arm", *_DISTANCES.values()], rows)
-    return Section("truth", "Against the known truth", [Text(said), table])
+    return Section("truth", "Against the known truth", [Text(said), Fold("Distance to the true risk", [table])])

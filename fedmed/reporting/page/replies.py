@@ -6,8 +6,26 @@ from typing import Any
 from fedmed.reporting.page import words
 from fedmed.reporting.page.blocks import Reply
 from fedmed.reporting.page.view import View
+from fedmed.statistics import ENOUGH_SEEDS, says_nothing
 
 _MARKS = {"better": ("gains", "▲"), "worse": ("harmed", "▼"), "open": ("open", "●")}
+
+
+TOO_FEW = f"no interval: it takes at least {ENOUGH_SEEDS} seeds"
+
+
+def told(view: View, difference: Mapping[str, Any], size: float) -> Mapping[str, Any]:
+    """Returns a difference without its interval where so few seeds make it too wide to say anything."""
+    low, high = difference.get("low"), difference.get("high")
+    if low is None or high is None or not says_nothing(low, high, size, len(view.study["seeds"])):
+        return difference
+    return {**difference, "low": None, "high": None}
+
+
+def scale(measure: str, sides: Sequence[Mapping[str, Any] | None]) -> float:
+    """Returns the size of what was compared; net benefit is a share of the patients."""
+    values = [abs(side["estimate"]) for side in sides if side and side.get("estimate") is not None]
+    return 1.0 if measure == "net_benefit" else max(values, default=1.0)
 
 
 def reply(view: View, hospital: str, key: str, asked: Mapping[str, Any], arms: Sequence[str], other: str) -> Reply:
@@ -23,12 +41,13 @@ def reply(view: View, hospital: str, key: str, asked: Mapping[str, Any], arms: S
         sides = [words.estimate(side) for side in performed]
         text = f"{measure['label']} {sides[0]} against {sides[1]} {other}; best at {measure['target']:g}"
         return Reply(question, mark, tone, text, words.estimate(performed[0]))
-    difference = compared[measure["name"]]
+    difference = told(view, compared[measure["name"]], scale(measure["name"], performed))
+    more = "" if difference is compared[measure["name"]] else f" ({TOO_FEW})"
     if measure["name"] == "net_benefit":
-        text = f"{measure['label']}: {_per_thousand(difference)} per 1,000 patients than {other}"
+        text = f"{measure['label']}: {_per_thousand(difference)} per 1,000 patients than {other}{more}"
         return Reply(question, mark, tone, text, _thousand(difference))
     values = [words.estimate({**(side or {}), "low": None}) for side in performed]
-    text = f"{measure['label']} {values[0]} against {values[1]} {other}: {words.estimate(difference, sign=True)}"
+    text = f"{measure['label']} {values[0]} against {values[1]} {other}: {words.estimate(difference, sign=True)}{more}"
     return Reply(question, mark, tone, text, words.estimate(difference, sign=True))
 
 
@@ -36,7 +55,7 @@ def _question(view: View, key: str, measure: Mapping[str, Any]) -> str:
     if key == "usefulness":
         return "Is it more useful?"
     if key == "calibration":
-        return "Is it calibrated?" if measure["better"] == "target" else f"Is its {measure['label']} better?"
+        return "Is it better calibrated?" if measure["better"] == "target" else f"Is its {measure['label']} better?"
     return "Does it rank better?" if measure["name"] == "auroc" else f"Is its {view.metric['label']} better?"
 
 

@@ -1,6 +1,7 @@
 """What is probably wrong with the data, and how the config mends it."""
 
-from fedmed.reporting.page.blocks import Section, Table, Text
+from fedmed.reporting.page import words
+from fedmed.reporting.page.blocks import Fold, Section, Table, Text
 from fedmed.reporting.page.view import View
 
 _KINDS = {
@@ -11,6 +12,8 @@ _KINDS = {
     "identifier": "identifier",
     "constant": "one value only",
 }
+_MANY = 4
+"""Doubts beyond which they are folded."""
 
 
 def doubts(view: View) -> Section | None:
@@ -24,4 +27,6 @@ def doubts(view: View) -> Section | None:
         "into the config, and the study is then made anew."
     )
     header = ["column", "what", "why", "line of the config that mends it"]
-    return Section("doubts", "What is probably wrong with the data", [told, Table("Doubts", header, rows, words=True)])
+    table = Table("Doubts", header, rows, words=True)
+    shown = table if len(rows) <= _MANY else Fold(words.plural(len(rows), "doubt"), [table], printed=True)
+    return Section("doubts", "What is probably wrong with the data", [told, shown])

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fedmed.reporting.page import words
-from fedmed.reporting.page.blocks import Block, Figure, Panel, Section, Table, Text
+from fedmed.reporting.page import replies, words
+from fedmed.reporting.page.blocks import Block, Figure, Fold, Panel, Section, Table, Text
 from fedmed.reporting.page.drawing import Look
 from fedmed.reporting.page.plots import Frame, Line, lines_chart
 from fedmed.reporting.page.view import View
@@ -15,7 +15,11 @@ def headline(view: View) -> str:
     found = _consortium(view)
     if found is None:
         return ""
-    mean, label = found["mean"], view.metric["label"]
+    label, arm = view.metric["label"], view.study["performance"].get(view.primary_arms()[0], {"all": {}})
+    mean = replies.told(view, found["mean"], replies.scale(view.metric["name"], [arm["all"].get(view.metric["name"])]))
+    if mean is not found["mean"]:
+        few = f"the mean difference in {label} is {words.estimate(mean, sign=True)} ({replies.TOO_FEW})"
+        return f"Over hospitals such as these, {few}."
     text = f"Over hospitals such as these, the mean difference in {label} is {words.estimate(mean, sign=True)}"
     told = _toward(view, mean)
     return f"{text}: {told}.{_who(view, found)}"
@@ -36,10 +40,19 @@ def section(view: View) -> Section | None:
     if found["prediction"]:
         rows.append(["where another such hospital's difference would lie", words.span(*found["prediction"], sign=True)])
     caption = f"{words.capital(view.metric['label'])}: all hospitals' differences together"
-    blocks: list[Block] = [Text(headline(view)), Table(caption, ["", "value"], rows, [("", found["about"])])]
+    table = Table(caption, ["", "value"], rows, [("", found["about"])])
+    blocks: list[Block] = [Text(_spread(view, found))]
     if found["by_size"]:
         blocks.append(_figure(view, found["by_size"]))
-    return Section("together", "All hospitals together", blocks)
+    return Section("together", "All hospitals together", [*blocks, Fold("How the hospitals' answers combine", [table])])
+
+
+def _spread(view: View, found: Mapping[str, Any]) -> str:
+    """Returns how far hospitals differ from that mean."""
+    said = f"True differences between hospitals vary by {words.number(found['tau'])} (SD) about the mean above"
+    if not found["prediction"]:
+        return f"{said}."
+    return f"{said}; another such hospital's would lie from {words.span(*found['prediction'], sign=True)}."
 
 
 def _consortium(view: View) -> Mapping[str, Any] | None:

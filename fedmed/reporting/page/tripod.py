@@ -1,10 +1,10 @@
 """The TRIPOD+AI checklist (Collins et al. 2024, BMJ 385: e078378), filled from the study as far as it can be."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from fedmed.reporting.page import words
-from fedmed.reporting.page.blocks import Section, Table, Text
+from fedmed.reporting.page.blocks import Fold, Section, Table, Text
 from fedmed.reporting.page.view import View
 
 _AUTHORS = "For the authors of a publication."
@@ -29,21 +29,22 @@ ITEMS: tuple[tuple[str, str, str], ...] = (
     ("9a", "Predictors: choice of initial predictors", "{predictors}"),
     ("9b", "Predictors: definition, how and when measured", "Names and units in Table 1; more: {datasheet}."),
     ("9c", "Predictors: qualifications of assessors", _NOT),
-    ("10", "Sample size: how it was arrived at, and justified", "All rows there are{rows}{patients}. "
+    ("10", "Sample size: how it was arrived at, and justified", "All rows there are{rows}{patients}. {needed}"
      "What they can tell is given as the detectable difference of each hospital."),
     ("11", "Missing data: how handled", "Missingness by hospital in Table 1; each training's own preprocessing fills "
      "what is missing, learnt from training rows only."),
     ("12a", "Analysis: how data were used and partitioned", "{splits}"),
     ("12b", "Analysis: how predictors were handled", "Preprocessing: {preprocessing}; fitted on training rows only."),
     ("12c", "Analysis: type of model, building steps, hyperparameters",
-     "In the config under “To make it again”{tuned}."),
+     "In the config under “To make it again”{tuned}. {references}"),
     ("12d", "Analysis: heterogeneity between clusters", "Every figure is given by hospital; “How different the "
      "hospitals are” and the differences by hospital."),
     ("12e", "Analysis: measures of performance, and plots", "{measures}."),
     ("12f", "Analysis: model updating (e.g. recalibration)", "{updating}"),
     ("12g", "Analysis: how predictions were calculated", "By the weights at the end of training; config and seeds give "
-     "the same weights."),
-    ("13", "Class imbalance: methods, and recalibration", "None was used; calibration is reported as trained."),
+     "the same weights on the same machine."),
+    ("13", "Class imbalance: methods, and recalibration", "None was used; calibration is reported as "
+     "trained{and_after}."),
     ("14", "Fairness: approaches to address it", "{fairness}"),
     ("15", "Model output: what it is, thresholds", "{output}"),
     ("16", "Training versus evaluation: differences in setting, eligibility, outcome, predictors", "None but chance: "
@@ -62,10 +63,10 @@ ITEMS: tuple[tuple[str, str, str], ...] = (
     ("20c", "Results: development against evaluation data", "Random splits of the same patients; not tabled apart."),
     ("21", "Results: participants and events in each analysis", "“What each hospital trains and is tested on”, and "
      "each table of subgroups."),
-    ("22", "Results: full model specification", "Weights follow from config and seeds; they are not on this page."),
+    ("22", "Results: full model specification", "Weights follow from config and seeds; they are not kept."),
     ("23a", "Results: performance with intervals, also in key subgroups", "{level} intervals throughout; {subgroups}."),
     ("23b", "Results: heterogeneity across clusters", "By hospital in every figure and table."),
-    ("24", "Results: model updating", "{updating}"),
+    ("24", "Results: model updating", "{updated}"),
     ("25", "Discussion: interpretation, in context of earlier studies", "The verdicts by their stated rule; context is "
      "for the authors."),
     ("26", "Discussion: limitations", "“What was not done” and “What this shows about privacy”."),
@@ -84,7 +85,8 @@ def checklist(view: View) -> Section:
         "e078378). Items are named in short and filled from this study; what only people can answer is left to them."
     )
     table = Table("TRIPOD+AI items", ["item", "asks for", "in this study"], rows, words=True)
-    return Section("tripod", "Reporting checklist (TRIPOD+AI)", [Text(text), table])
+    folded = Fold(f"The {len(ITEMS)} items, filled as far as they can be", [table])
+    return Section("tripod", "Reporting checklist (TRIPOD+AI)", [Text(text), folded])
 
 
 def _facts(view: View) -> Mapping[str, Any]:
@@ -106,8 +108,14 @@ def _facts(view: View) -> Mapping[str, Any]:
         "patients": f" of {view.patients_told}" if view.patients_told else "",
         "splits": study["design"]["splits"],
         "measures": words.listed([measure["label"] for measure in study["measures"]], 20),
-        "tuned": "; learning rates: see “What was compared, and how”" if study["design"].get("tuning") else "",
+        "tuned": "; learning rates were searched for every arm, see “What was compared, and how”"
+        if study["design"].get("tuning")
+        else "; learning rates are the config's, not searched for each arm",
         "updating": _updating(kinds),
+        "updated": _updated(view, kinds),
+        "and_after": ", and after recalibration" if "recalibrated" in kinds else "",
+        "needed": _needed(view),
+        "references": _references(view),
         "fairness": "Not addressed in training; performance by subgroup is reported."
         if study["subgroups"]
         else "Not addressed in training, and no subgroup was looked at.",
@@ -121,10 +129,46 @@ def _facts(view: View) -> Mapping[str, Any]:
     }
 
 
-def _updating(kinds: Collection[str]) -> str:
-    told = {"recalibrated": "recalibration at each hospital", "fine_tuned": "fine-tuning at each hospital"}
-    done = [text for kind, text in told.items() if kind in kinds]
-    return words.sentence(f"{words.listed(done)}, as an arm of its own") if done else "None was done."
+_UPDATES = {
+    "recalibrated": "Recalibration at each hospital, cross-fitted on its tested patients, is an arm of its own.",
+    "fine_tuned": "Fine-tuning at each hospital is an arm of its own.",
+}
+
+
+def _updating(kinds: Set[str]) -> str:
+    return " ".join(text for kind, text in _UPDATES.items() if kind in kinds) or "None was done."
+
+
+def _updated(view: View, kinds: Set[str]) -> str:
+    if not kinds & set(_UPDATES):
+        return "None was done."
+    shown = "The arms of item 12f stand in every table"
+    return f"{shown}; see “What recalibration at each hospital buys”." if view.study["recalibration"] else f"{shown}."
+
+
+def _needed(view: View) -> str:
+    """Says which hospitals have the rows that a regression of their columns needs."""
+    found = view.study["sample_size"]
+    if not found:
+        return ""
+    told = {name: own for name, own in found["hospitals"].items() if own["needed"] is not None}
+    rows = {own["id"]: own["train_rows"] for own in view.study["hospitals"]}
+    short = [f"{name} ({rows[name]:,} of {own['needed']:,})" for name, own in told.items() if not own["reached"]]
+    reached = len(told) - len(short)
+    said = f"{words.sentence(found['about'])} {reached} of {words.plural(len(told), 'hospital')} told reach it"
+    said += f"; too few at {words.listed(short, 6)}. " if short else ". "
+    both = found["all"]
+    if both["needed"] is None:
+        return said
+    return f"{said}All together {'reach' if both['reached'] else 'do not reach'} it ({both['needed']:,} needed). "
+
+
+def _references(view: View) -> str:
+    found = view.study["references"]
+    if not found:
+        return "No reference model was trained."
+    names = words.listed([arm["label"] for arm in found["arms"] if arm["reference"]])
+    return f"Reference models, tuned by cross-validation on training rows: {names}."
 
 
 def _predictors(data: Mapping[str, Any]) -> str:

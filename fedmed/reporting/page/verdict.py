@@ -6,10 +6,7 @@ from typing import Any
 from fedmed.reporting.page import words
 from fedmed.reporting.page.blocks import Finding, Group, Table
 from fedmed.reporting.page.replies import reply
-from fedmed.reporting.page.view import OUTCOMES, View
-
-MANY = 6
-"""Hospitals beyond which the first screen has a table in place of a list."""
+from fedmed.reporting.page.view import MANY, OUTCOMES, View
 
 _REPAIRS = ("recalibrated", "fine_tuned")
 _READ = {
@@ -25,6 +22,10 @@ _OTHERS = {
     "net_benefit": "Net benefit counts, per 1,000 patients, those rightly treated when all whose risk reaches the "
     "threshold are, less those wrongly treated, weighed by the threshold's odds.",
 }
+_RULE = (
+    "A verdict allows for how many questions were asked at how many hospitals; its rule stands under “What was "
+    "compared, and how”. “Undecided” means that these patients are too few to tell, not that there is no difference."
+)
 
 
 def findings(view: View) -> list[Finding]:
@@ -72,8 +73,7 @@ def notes(view: View) -> list[str]:
     said = " ".join([said, *(text for key, text in _OTHERS.items() if key in asked)])
     if view.study["task"] == "binary" and len(names) > 1:
         said += f" The event is “{names[1]}”."
-    rule = view.study["design"]["verdict_rule"] if view.study.get("answer") else ""
-    return [words.sentence(text) for text in (said, rule) if text]
+    return [said, *([_RULE] if view.study.get("answer") else [])]
 
 
 def _questions(view: View) -> list[Mapping[str, Any]]:
@@ -97,7 +97,9 @@ class _Words:
         return {
             "gains": "Joining helps" if self.joining else f"“{self.of}” does better here",
             "harmed": "Joining harms" if self.joining else f"“{self.of}” does worse here",
-            "no worse": "Joining does no harm that matters" if self.joining else f"“{self.of}” is no worse here",
+            "no worse": "No gain from joining is shown, and no loss that matters"
+            if self.joining
+            else f"“{self.of}” is no worse here",
             "undecided": f"The data do not decide whether {'joining helps' if self.joining else 'one does better'}",
             "too few events": f"Too few {self.lacking} to say" + (" whether joining helps" if self.joining else ""),
         }[outcome]
@@ -125,11 +127,16 @@ def _compared(view: View, hospital: str, own: Mapping[str, Any], told: _Words) -
         return Finding(hospital, own["outcome"], mark, tone, f"{start}: {same}.", "")
     asked = own["questions"].items()
     replies = tuple(reply(view, hospital, key, one, told.arms, told.other) for key, one in asked)
-    plain = f"{start}{_why(view, own, told)}. {_repair(view, hospital, own)}".strip()
+    said = [
+        f"{start}{_why(view, hospital, own, told)}.",
+        _repair(view, hospital, own),
+        _caution(view, hospital, own, told),
+    ]
+    plain = " ".join(filter(None, said))
     return Finding(hospital, own["outcome"], mark, tone, plain, _doubt(view, own), replies)
 
 
-def _why(view: View, own: Mapping[str, Any], told: _Words) -> str:
+def _why(view: View, hospital: str, own: Mapping[str, Any], told: _Words) -> str:
     side = {"gains": "better", "harmed": "worse"}.get(own["outcome"])
     names = {"ranking": _name(view, "ranking"), "calibration": "calibration", "usefulness": "net benefit"}
     claimed = [names[key] for key, asked in own["questions"].items() if side and asked["claim"] == side]
@@ -141,6 +148,8 @@ def _why(view: View, own: Mapping[str, Any], told: _Words) -> str:
     if own["outcome"] == "undecided" and own["needed"]:
         whom = "patients" if view.study["task"] == "regression" else "patients of the rarer outcome"
         count = f"{float(format(own['needed'], '.2g')):,.0f}"
+        here = next(one["informative"] for one in view.study["hospitals"] if one["id"] == hospital)
+        whom += f" ({here:,} here)" if here else ""
         return f"; about {count} tested {whom} would decide whether {view.metric['label']} is less than {margin} worse"
     return ""
 
@@ -166,6 +175,19 @@ def _repair(view: View, hospital: str, own: Mapping[str, Any]) -> str:
             verdict = {"gains": "it gains", "no worse": "it is no worse off", "undecided": "no harm is told"}[outcome]
             return f"What mends it: {view.label(name)}{figure}; {verdict}."
     return "No arm of this study mends it." if any(n in view.arms for n in _REPAIRS) else ""
+
+
+def _caution(view: View, hospital: str, own: Mapping[str, Any], told: _Words) -> str:
+    """Says where a model's own risks are off, which a comparison with another model's does not tell."""
+    asked = own["questions"].get("calibration")
+    if asked is None or view.study["task"] != "binary" or asked["claim"] == "worse":
+        return ""
+    ratio = (view.study["performance"][told.arms[0]]["hospitals"].get(hospital) or {}).get("ratio") or {}
+    low, high = ratio.get("low"), ratio.get("high")
+    if low is None or high is None or low <= 1 <= high:
+        return ""
+    found = f"{ratio['estimate']:.2f} events came for each that it expected"
+    return f"Before use here the model would have to be recalibrated: {found}."
 
 
 def _doubt(view: View, own: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What a study's result says under names that sections share: labels, looks and order."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
@@ -21,6 +22,10 @@ _OTHERS = (
     Look("sky", (1, 2), "<"),
     Look("muted", (5, 1, 1, 1, 1, 1), ">"),
 )
+
+
+MANY = 6
+"""Hospitals beyond which a list becomes a table, and only some are shown one by one."""
 
 
 class View:
@@ -132,6 +137,32 @@ class View:
         """Over which seeds, in words."""
         count = len(self.study["seeds"])
         return "at the one seed" if count == 1 else f"over all {count} seeds"
+
+    @property
+    def many(self) -> bool:
+        """Whether there are too many hospitals to show each."""
+        return len(self.hospitals) > MANY
+
+    @functools.cached_property
+    def apart(self) -> tuple[str, ...]:
+        """The hospitals that are shown one by one: all, or some harmed ones, the largest and the smallest judged."""
+        if not self.many:
+            return tuple(self.hospitals)
+        answered = (self.study.get("answer") or {"hospitals": {}})["hospitals"]
+        judged = [own for own in self.study["hospitals"] if own["enough"] and own["patients"] is not None]
+        by_size = [own["id"] for own in sorted(judged, key=lambda own: -own["patients"])]
+        harmed = [name for name in self.hospitals if answered.get(name, {}).get("outcome") == "harmed"]
+        wanted = dict.fromkeys([*by_size[:1], *by_size[-1:], *harmed, *by_size[1:]])
+        chosen = set(list(wanted)[:MANY])
+        return tuple(name for name in self.hospitals if name in chosen)
+
+    @property
+    def apart_told(self) -> str:
+        """Which hospitals are shown, in a sentence; "" where all are."""
+        said = (
+            f"Shown are {words.listed(self.apart)}: the largest, the smallest that is judged, and some of those harmed"
+        )
+        return f"{said}, if any; the tables have all." if self.many else ""
 
     @property
     def hospitals_told(self) -> str:

@@ -52,7 +52,9 @@ from fedmed.study.schema.drawn import (
 )
 from fedmed.study.schema.explained import Explained
 from fedmed.study.schema.findings import Findings
+from fedmed.study.schema.needed import RowsNeeded, SampleSize
 from fedmed.study.schema.price import Communication, Reached, Target
+from fedmed.study.schema.risk_spread import OutcomeRisks, RiskSpread
 from fedmed.study.schema.shapes import (
     ByUnit,
     Difference,
@@ -100,6 +102,7 @@ __all__ = [
     "Instead",
     "LabelShift",
     "Metric",
+    "OutcomeRisks",
     "Performance",
     "Reached",
     "Recalibrated",
@@ -107,7 +110,10 @@ __all__ = [
     "ReferenceArm",
     "References",
     "Reproduce",
+    "RiskSpread",
     "Role",
+    "RowsNeeded",
+    "SampleSize",
     "Scenario",
     "Scored",
     "SeedSensitivity",

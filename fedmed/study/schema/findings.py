@@ -12,7 +12,9 @@ from fedmed.study.schema.cohort import Shift, TableOne
 from fedmed.study.schema.compared import Comparison, Grow, Performance, Scenario, SeedSensitivity
 from fedmed.study.schema.drawn import Calibration, Curves, Decision, Subgroups, Transfer, Truth
 from fedmed.study.schema.explained import Explained
+from fedmed.study.schema.needed import SampleSize
 from fedmed.study.schema.price import Communication
+from fedmed.study.schema.risk_spread import RiskSpread
 from fedmed.study.schema.shapes import Arm, Hospital
 
 
@@ -49,6 +51,7 @@ class Findings:
         comparisons: the primary one first.
         curves: learning curves.
         calibration: curves of risk.
+        risk_spread: predicted risks by outcome; null but for a binary task.
         decision: decision curves; null but for a binary task.
         subgroups: by column.
         truth: scores against the known risk of synthetic data; else null.
@@ -61,6 +64,7 @@ class Findings:
         recalibration: what the arm "recalibrated" buys each hospital; null without it.
         references: what one would do instead; null without reference models.
         explained: the null model, and each arm's skill beyond it.
+        sample_size: the rows that a model needs; null but for a table and a binary task.
         notes: sentences on how the data were taken.
     """
 
@@ -87,6 +91,7 @@ class Findings:
     comparisons: tuple[Comparison, ...]
     curves: Curves
     calibration: Calibration
+    risk_spread: RiskSpread | None
     decision: Decision | None
     subgroups: tuple[Subgroups, ...]
     truth: Truth | None
@@ -99,4 +104,5 @@ class Findings:
     recalibration: RecalibrationFound | None
     references: References | None
     explained: Explained
+    sample_size: SampleSize | None
     notes: tuple[str, ...]
