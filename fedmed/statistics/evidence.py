@@ -71,15 +71,15 @@ def above(interval: Interval, margin: float = 0.0) -> float:
     Raises:
         ValueError: the interval has no standard error.
     """
-    from scipy.stats import norm, t
+    from scipy.special import ndtr, stdtr
 
     if interval.error is None:
         raise ValueError(f"p_value: an interval by {interval.method} has no standard error")
     apart = interval.estimate - margin
     if interval.error == 0:
         return 0.0 if apart > 0 else 1.0 if apart < 0 else 0.5
-    distribution = t(interval.df) if np.isfinite(interval.df) else norm
-    return float(distribution.sf(apart / interval.error))
+    below = -apart / interval.error
+    return float(stdtr(interval.df, below) if np.isfinite(interval.df) else ndtr(below))
 
 
 def turned(interval: Interval) -> Interval:
