@@ -12,8 +12,8 @@ def harrell_davis(values: Array, levels: Sequence[float]) -> Array:
     """Returns quantiles as weighed means of all sorted values.
 
     The weight of the i-th of n sorted values is the probability of ((i - 1) / n, i / n) under
-    Beta(q (n + 1), (1 - q) (n + 1)). Source: Harrell and Davis 1982, "A new distribution-free quantile estimator",
-    Biometrika 69: 635-640.
+    Beta(q (n + 1), (1 - q) (n + 1)) (Harrell and Davis 1982, "A new distribution-free quantile estimator", Biometrika
+    69: 635-640).
 
     Args:
         values: [n] numbers, at least one.

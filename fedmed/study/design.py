@@ -29,6 +29,9 @@ _VERDICT_RULE = (
     "{events} informative tested patients there is no figure and no verdict."
 )
 _NOTHING_TUNED = "Settings such as learning rate and rounds were not tuned for each arm; all arms have the config's."
+_REFERENCES_TUNED = (
+    "The reference models were tuned by cross-validation and the arms were not, which favours the reference models."
+)
 _ONE_SEED = "One seed cannot show how much the answer depends on the split and on the training's randomness."
 _INTERVALS_OF_ONE = f"Patients vary, with the models held fixed. {_ONE_SEED}"
 _INTERVALS = (
@@ -127,6 +130,8 @@ def _not_done(settings: config.RunConfig, consortium: Consortium) -> tuple[str, 
         "Patients come from the same hospitals and time as those trained on; later patients were not tested.",
         "What training sets of one hospital have in common is not in the intervals; no method sees it from splits.",
     ]
+    if settings.study.reference and not settings.study.tune:
+        said.append(_REFERENCES_TUNED)
     if "leave_one_out" not in settings.study.arms and not settings.study.leave_one_out:
         said.append("No model was tested at a hospital that took no part (leave_one_out).")
     if "risk_true" in consortium.dataset.truth:

@@ -120,16 +120,12 @@ Block: TypeAlias = Text | Items | Table | Figure | Code | Fold
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of the page; `id` is its anchor."""
+    """A part of the page; `id` is its anchor, and what checks others' work may be left off paper (`printed`)."""
 
     id: str
     title: str
     blocks: Sequence[Block]
-
-    @property
-    def printed(self) -> bool:
-        """Whether any of it is printed."""
-        return any(not isinstance(block, Fold) or block.printed for block in self.blocks)
+    printed: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from fedmed.reporting.page.words import Notes
 
 _ALL = Look("ink", (), "D")
 _ACROSS = 5
-_TALL = 22
+_TALL = 20
 """Rows of a panel: what a printed page holds."""
 
 

@@ -41,7 +41,7 @@ def decision(view: View) -> Section | None:
     read = f"{words.sentence(found['about'])} {read}"
     figure = Figure("Net benefit by threshold", read, shown, tables, keys)
     folded = Fold("Net benefit by threshold, hospital by hospital", [figure])
-    return Section("decision", "Decision curves: does acting on the model do good", [folded])
+    return Section("decision", "Decision curves: does acting on the model do good", [folded], printed=False)
 
 
 def _limits(curves: Sequence[Mapping[str, Any]]) -> tuple[float, float] | None:

@@ -32,7 +32,7 @@ def grow(view: View) -> Section | None:
     )
     title = f"{found['hospital']}: {label} by size of the consortium"
     figure = Figure(title, f"{found['about']} {read}", panels, tables, view.keys(arms, markers=True))
-    return Section("grow", "How large a consortium is worth it", [Fold(title, [figure])])
+    return Section("grow", "How large a consortium is worth it", [Fold(title, [figure])], printed=False)
 
 
 def _grow_panel(view: View, points: Sequence[Mapping[str, Any]], arms: Sequence[str], names: tuple[str, str]) -> str:
@@ -74,7 +74,7 @@ def external(view: View) -> Section | None:
     if not blocks:
         return None
     folded = Fold("Models at hospitals they were not trained at", blocks)
-    return Section("external", "At a hospital the model has not seen", [folded])
+    return Section("external", "At a hospital the model has not seen", [folded], printed=False)
 
 
 def _left_out(view: View) -> list[Table]:
@@ -142,7 +142,7 @@ def scenarios(view: View) -> Section | None:
     tables = [_scenario_table(view, scenario, c) for scenario, c in told]
     figure = Figure(f"Differences in {label} by scenario", read, panels, tables)
     folded = Fold(f"{words.plural(len(told), 'scenario')} side by side", [figure])
-    return Section("scenarios", "The same study on other data", [folded])
+    return Section("scenarios", "The same study on other data", [folded], printed=False)
 
 
 def _most(marks: Sequence[Mark]) -> float:

@@ -39,7 +39,9 @@ def learning(view: View) -> Section | None:
         f"may lie outside the scale.{absent}"
     )
     figure = Figure(f"{words.capital(label)} by round", read, shown, [_table(view, by, label)], view.keys(list(by)))
-    return Section("learning", "Learning curves", [Fold(f"{words.capital(label)} round by round", [figure])])
+    return Section(
+        "learning", "Learning curves", [Fold(f"{words.capital(label)} round by round", [figure])], printed=False
+    )
 
 
 def _limits(view: View, by: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -127,4 +127,6 @@ def truth(view: View) -> Section | None:
                 rows.append([unit or "all hospitals", view.label(arm), *(words.number(own[key]) for key in _DISTANCES)])
     said = words.sentence(told["about"]) + " Only synthetic data can show this."
     table = Table("Distance to the true risk, mean over seeds", ["hospital", "arm", *_DISTANCES.values()], rows)
-    return Section("truth", "Against the known truth", [Text(said), Fold("Distance to the true risk", [table])])
+    return Section(
+        "truth", "Against the known truth", [Text(said), Fold("Distance to the true risk", [table])], printed=False
+    )

@@ -86,7 +86,7 @@ def checklist(view: View) -> Section:
     )
     table = Table("TRIPOD+AI items", ["item", "asks for", "in this study"], rows, words=True)
     folded = Fold(f"The {len(ITEMS)} items, filled as far as they can be", [table])
-    return Section("tripod", "Reporting checklist (TRIPOD+AI)", [Text(text), folded])
+    return Section("tripod", "Reporting checklist (TRIPOD+AI)", [Text(text), folded], printed=False)
 
 
 def _facts(view: View) -> Mapping[str, Any]:
@@ -167,7 +167,7 @@ def _references(view: View) -> str:
     found = view.study["references"]
     if not found:
         return "No reference model was trained."
-    names = words.listed([arm["label"] for arm in found["arms"] if arm["reference"]])
+    names = "; ".join(arm["label"] for arm in found["arms"] if arm["reference"])
     return f"Reference models, tuned by cross-validation on training rows: {names}."
 
 
