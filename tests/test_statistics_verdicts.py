@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats
+from statsmodels.stats.meta_analysis import combine_effects
 from statsmodels.stats.multitest import multipletests
 
 from fedmed.statistics import (
@@ -162,14 +163,32 @@ def test_random_effects_of_published_data_solve_their_equations() -> None:
     )
     found = random_effects(effects, np.sqrt(variances))
     assert found is not None
-    w = 1 / (variances + found.tau**2)
-    mean = (w @ effects) / w.sum()
-    assert w @ np.square(effects - mean) == pytest.approx(18, abs=0.05)  # Paule and Mandel's equation
-    error = np.sqrt(max(1.0, w @ np.square(effects - mean) / 18) / w.sum())
-    assert found.mean.estimate == pytest.approx(mean, abs=1e-6)
-    assert found.mean.error == pytest.approx(error, rel=1e-3)
-    low, high = scipy.stats.t.interval(0.95, 18, mean, error)
-    assert (found.mean.low, found.mean.high) == pytest.approx((low, high), abs=1e-3)
+    oracle = combine_effects(effects, variances, method_re="iterated", use_t=False)
+    assert found.tau**2 == pytest.approx(oracle.tau2, rel=1e-3)
+    assert found.i_squared == pytest.approx(oracle.i2)
+    error = np.std(effects, ddof=1) / np.sqrt(19)  # they vary more than their errors say
+    assert found.mean.estimate == pytest.approx(effects.mean())
+    assert (found.mean.low, found.mean.high) == pytest.approx(scipy.stats.t.interval(0.95, 18, effects.mean(), error))
+
+
+def test_hospitals_that_vary_less_than_their_errors_have_the_errors_mean() -> None:
+    found = random_effects(np.array([0.01, 0.03]), np.array([0.03, 0.04]))
+    assert found is not None
+    assert found.mean.estimate == pytest.approx(0.02)
+    assert found.mean.error == pytest.approx(0.025)  # the root of (0.0009 + 0.0016) / 4
+    assert found.mean.df == pytest.approx((0.025**2 / 0.0001) ** 2)  # S^2 is 0.0002, and its half is in doubt
+    assert (found.tau, found.i_squared, found.prediction) == (0.0, 0.0, None)
+
+
+def test_the_mean_of_hospitals_holds_where_the_small_gain_most() -> None:
+    draw, held = np.random.default_rng(8), 0
+    for _ in range(400):
+        events = np.exp(draw.uniform(np.log(10), np.log(200), 6))
+        gains, errors = 0.08 * (10 / events) ** 0.7, 0.2 / np.sqrt(events)
+        found = random_effects(draw.normal(gains, errors), errors)
+        assert found is not None
+        held += found.mean.low <= gains.mean() <= found.mean.high
+    assert 0.95 <= held / 400 < 1
 
 
 def test_what_hospitals_share_at_a_seed_widens_the_mean() -> None:

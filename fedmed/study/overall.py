@@ -11,7 +11,7 @@ from fedmed.study.outcomes import Outcomes
 from fedmed.study.schema import Comparison, ConsortiumAnswer, GainBySize, TestedDifference
 
 _ABOUT = (
-    "The mean difference over hospitals such as these: random effects, Paule-Mandel, Hartung and Knapp's interval. "
+    "The mean difference over hospitals such as these, each counting alike, however large. "
     "What all hospitals have in common through each seed's models is in its variance."
 )
 

@@ -63,7 +63,7 @@ class ConsortiumAnswer:
     """What the hospitals' differences in the primary metric come to.
 
     Attributes:
-        mean: over hospitals such as these, by random effects.
+        mean: over hospitals such as these, each counting alike.
         hospitals: how many have a figure.
         tau: standard deviation of the true differences between hospitals.
         i_squared: share of the estimates' variance that is not chance.
