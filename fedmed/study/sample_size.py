@@ -13,8 +13,8 @@ from fedmed.study.schema import HospitalCounts, RowsNeeded, SampleSize
 _ABOUT = (
     "Riley et al. 2020 (BMJ 368: m441): the training rows at which a regression with {parameters} coefficients, one "
     "for each column that a model is given, is expected to shrink by no more than "
-    f"{100 * (1 - shrinkage.SHRINKAGE):.0f} %, if it reaches {100 * shrinkage.EXPLAINED:.0f} % of the largest Cox-Snell R². "
-    "A network has more parameters and needs more"
+    f"{100 * (1 - shrinkage.SHRINKAGE):.0f} %, if it reaches {100 * shrinkage.EXPLAINED:.0f} % of the largest "
+    "Cox-Snell R². A network has more parameters and needs more"
 )
 
 

@@ -62,8 +62,8 @@ def differences(view: View) -> Section | None:
     read = (
         f"Each line is the {view.level} interval of a hospital's difference in {label}; the mark is the estimate. A "
         "line that crosses 0 is compatible with no difference. Green triangles point up where the verdict is a gain "
-        "and vermillion ones down where it is harm, grey dots where the data cannot tell; the diamond is all "
-        "hospitals' test rows together."
+        "and vermillion ones down where it is harm; blue diamonds are no worse, grey dots undecided; the black diamond "
+        "is all hospitals' test rows together."
     )
     title = f"Differences in {label} by hospital"
     shown = _forests(view, primary, name, title, read)
