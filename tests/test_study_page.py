@@ -83,6 +83,9 @@ def test_of_many_hospitals_some_are_shown_one_by_one(tmp_path: pathlib.Path) -> 
         r'<svg class="plot" role="img" aria-label="Calibration[^"]*, ([^",]*)"', (tmp_path / "report.html").read_text()
     )
     assert drawn == [*view.apart, "all hospitals"]
+    assert verdict.miscalibrated(view) == ""
+    study["performance"]["federated"]["hospitals"]["hospital 7"]["ratio"] = page_sample.figure(1.23)
+    assert verdict.miscalibrated(View(study)).endswith("recalibrated before use at hospital 7.")
     few = View(page_sample.study())
     assert (few.apart, few.apart_told) == (("north", "south", "east"), "")
 
