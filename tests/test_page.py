@@ -136,7 +136,7 @@ def test_the_first_section_answers_for_every_hospital(tmp_path: pathlib.Path) ->
     assert "The data do not decide whether joining helps; about 150 tested patients of the rarer outcome" in first
     assert "Does it rank better?" in first
     assert "Over hospitals such as these, the mean difference in AUROC is +0.020" in first
-    assert "Hospitals with fewer than about 50 events among their training rows gain." in first
+    assert "On average hospitals with fewer than about 50 events among their training rows gain." in first
 
 
 def test_a_hospital_with_too_few_events_gets_the_reason_and_no_number(tmp_path: pathlib.Path) -> None:

@@ -23,7 +23,18 @@ from fedmed.settings import config
 from fedmed.settings.study import Study
 from fedmed.statistics import ArmTest, decision_curve, influence, metric
 from fedmed.statistics import sensitivity_at_specificity as known_sensitivity
-from fedmed.study import comparisons, measures, price, report, risks, subgroups, suppression, table_one, views
+from fedmed.study import (
+    comparisons,
+    measures,
+    price,
+    report,
+    risks,
+    risks_by_outcome,
+    subgroups,
+    suppression,
+    table_one,
+    views,
+)
 from fedmed.study.consortium import Consortium
 from fedmed.study.estimates import Rules, difference, performance
 from fedmed.study.outcomes import Outcomes
@@ -341,3 +352,31 @@ def test_everything_together_is_strict_json_of_the_types(task: Task) -> None:
     tree = json.loads(json.dumps(plain.checked(told), allow_nan=False))
     assert plain.from_plain(Findings, tree) == told
     assert isinstance(found.test("local", 0, None), ArmTest)
+
+
+def test_no_quantile_of_risk_has_a_few_patients_beyond_it() -> None:
+    rng = np.random.default_rng(0)
+    risk, patient = rng.random(300), np.arange(300)
+    assert None not in risks_by_outcome.without_few(risk, patient)
+    few = risks_by_outcome.without_few(risk[:40], patient[:40])
+    assert (few[0], few[-1]) == (None, None)  # 2 patients lie beyond either
+    assert None not in few[1:-1]
+    seen_often = risks_by_outcome.without_few(np.tile(risk[:40], 9), np.tile(patient[:40], 9))
+    assert (seen_often[0], seen_often[-1]) == (None, None)  # rows of the same patients are no more patients
+    assert risks_by_outcome.without_few(np.full(300, 0.2), patient) == (None,) * 5
+    assert risks_by_outcome.without_few(risk[:8], patient[:8]) == (None,) * 5
+
+
+def test_risks_by_outcome_leave_out_who_is_hidden() -> None:
+    found = outcomes()
+    told = risks_by_outcome.risk_spread(found, RULES)
+    own = told.arms["federated"]
+    assert set(own.hospitals) == {"a", "b"}
+    rows = [
+        (found.consortium.dataset.examples.y[found.rows(s, "a")], found.test("federated", s, "a").p) for s in range(3)
+    ]
+    y, p = (np.concatenate(part) for part in zip(*rows, strict=True))
+    for label, side in ((1, own.hospitals["a"].event), (0, own.hospitals["a"].no_event)):
+        assert side[2] == pytest.approx(np.median(p[y == label]), abs=0.01)
+    assert own.all is not None
+    assert "without tiny" in told.about

@@ -130,7 +130,7 @@ def _not_done(settings: config.RunConfig, consortium: Consortium) -> tuple[str, 
         "Patients come from the same hospitals and time as those trained on; later patients were not tested.",
         "What training sets of one hospital have in common is not in the intervals; no method sees it from splits.",
     ]
-    if settings.study.reference and not settings.study.tune:
+    if settings.study.reference and consortium.dataset.is_table and not settings.study.tune:
         said.append(_REFERENCES_TUNED)
     if "leave_one_out" not in settings.study.arms and not settings.study.leave_one_out:
         said.append("No model was tested at a hospital that took no part (leave_one_out).")

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedmed.statistics import Outcome, Question
+from fedmed.statistics import ENOUGH_SEEDS, Outcome, Question, says_nothing
 from fedmed.study import estimates
-from fedmed.study.measures import Measure
-from fedmed.study.schema import AnsweredQuestion, Estimate, HospitalComparison, SeededEstimate
+from fedmed.study.measures import NET_BENEFIT, Measure
+from fedmed.study.schema import AnsweredQuestion, Difference, Estimate, HospitalComparison, SeededEstimate
 
 QUESTIONS: Mapping[Question, str] = {
     "ranking": "in the primary metric",
@@ -68,8 +68,17 @@ def _fact(own: HospitalComparison, answered: AnsweredQuestion, figures: tuple[Fi
     text = f"{label} {both[0]} against {both[1]}"
     if told is None or told.estimate is None:
         return f"{text}."
-    span = "" if told.low is None else f" ({told.low:+.{digits}f} to {told.high:+.{digits}f})"
-    return f"{text}: {told.estimate:+.{digits}f}{span}."
+    return f"{text}: {told.estimate:+.{digits}f}{_span(told, measure, sides, digits)}."
+
+
+def _span(told: Difference, measure: Measure, sides: Sequence[SeededEstimate | None], digits: int) -> str:
+    if told.low is None or told.high is None:
+        return ""
+    values = [abs(side.estimate) for side in sides if side is not None and side.estimate is not None]
+    scale = 1.0 if measure.name == NET_BENEFIT else max(values, default=1.0)
+    if says_nothing(told.low, told.high, scale, len(told.by_seed)):
+        return f" (no interval: it takes at least {ENOUGH_SEEDS} seeds)"
+    return f" ({told.low:+.{digits}f} to {told.high:+.{digits}f})"
 
 
 def _value(side: SeededEstimate | None, digits: int, interval: bool) -> str:

@@ -75,7 +75,7 @@ def _counts(view: View, own: Mapping[str, Any]) -> list[str | Cell]:
     """Returns patients, training rows, test rows and patients tested; rows are hidden where a count would follow."""
     train, test = ("hidden" if own[key] is None else words.count(own[key]) for key in ("train_rows", "test_rows"))
     wanted = (view.study["sample_size"] or {"hospitals": {}})["hospitals"].get(own["id"], {}).get("needed")
-    trained = Cell(train, f"{wanted:,} needed") if wanted else train
+    trained = Cell(train, f"{wanted:,} needed") if wanted and own["train_rows"] is not None else train
     return [words.count(own["patients"]), trained, test, words.count(own["tested_patients"])]
 
 

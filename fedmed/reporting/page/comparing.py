@@ -1,5 +1,6 @@
 """The arms against each other: forest plots of paired differences, and every figure of every arm by hospital."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -62,8 +63,8 @@ def differences(view: View) -> Section | None:
     read = (
         f"Each line is the {view.level} interval of a hospital's difference in {label}; the mark is the estimate. A "
         "line that crosses 0 is compatible with no difference. Green triangles point up where the verdict is a gain "
-        "and vermillion ones down where it is harm, grey dots where the data cannot tell; the diamond is all "
-        "hospitals' test rows together."
+        "and vermillion ones down where it is harm; blue diamonds are no worse, grey dots undecided; the black diamond "
+        "is all hospitals' test rows together."
     )
     title = f"Differences in {label} by hospital"
     shown = _forests(view, primary, name, title, read)
@@ -85,7 +86,8 @@ def _title(view: View, comparison: Mapping[str, Any]) -> str:
 def _forest(view: View, comparison: Mapping[str, Any], name: str) -> list[Panel]:
     """Returns a comparison's panels, all on one scale; of many hospitals several, each no taller than a page."""
     rows = [_row(hospital, own, name) for hospital, own in view.places(comparison)]
-    parts = [rows[start : start + _TALL] for start in range(0, len(rows), _TALL)]
+    each = math.ceil(len(rows) / math.ceil(len(rows) / _TALL)) if rows else 1
+    parts = [rows[start : start + each] for start in range(0, len(rows), each)]
     limits = plots.limits(rows, 0.0) if len(parts) > 1 else None
     axis = Axis(f"difference in {view.metric['label']}", 0.0, view.ends(comparison), view.flips(name), limits)
     alt = f"Forest plot, {axis.label}: {view.versus(comparison)}, with intervals"

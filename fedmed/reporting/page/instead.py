@@ -51,6 +51,7 @@ def recalibration(view: View) -> Section | None:
         "recalibration",
         "What recalibration at each hospital buys",
         [*_told(view, found["hospitals"]), Fold("How it is done, and before and after", [about, table])],
+        printed=not view.many,
     )
 
 

@@ -104,9 +104,9 @@ def _draw_row(axes: "Axes", row: Row, top: float) -> None:
         y = top + 16 + (0 if row.one_line else _MARK * number)
         if mark.low is not None and mark.high is not None:
             axes.plot([mark.low, mark.high], [y, y], color=mark.look.hex, linewidth=1.6, solid_capstyle="butt")
-        inner = [end for end in mark.inner if end is not None]
-        if len(inner) == len(mark.inner):
-            axes.plot(inner, [y, y], color=mark.look.hex, linewidth=4.0, solid_capstyle="butt")
+        first, last = mark.inner
+        if first is not None and last is not None:
+            axes.plot([first, last], [y, y], color=mark.look.hex, linewidth=4.0, solid_capstyle="butt")
         face = mark.look.hex if mark.filled else COLOURS["paper"]
         axes.plot(
             [mark.value], [y], marker=mark.look.marker, markersize=5.5, color=face, markeredgecolor=mark.look.hex,

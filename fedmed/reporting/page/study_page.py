@@ -76,7 +76,9 @@ def page_of(view: View) -> Page:
         summary=words.sentence(summary),
         findings=findings,
         groups=verdict.groups(findings),
-        together=[text for text in (together.headline(view), instead.headline(view)) if text],
+        together=[
+            text for text in (together.headline(view), instead.headline(view), verdict.miscalibrated(view)) if text
+        ],
         overview=verdict.overview(findings),
         warnings=[words.sentence(text) for text in study["warnings"]],
         notes=[*verdict.notes(view), *(words.sentence(text) for text in study["notes"])],

@@ -80,8 +80,8 @@ def _who(view: View, found: Mapping[str, Any]) -> str:
     whom = "patients" if view.study["task"] == "regression" else "events"
     below = f"{told['gains_below']:,.0f}"
     if told["gains_below"] >= 0.99 * told["events"][-1]:
-        return f" Hospitals of every size seen here gain (up to {below} {whom} among their training rows)."
-    return f" Hospitals with fewer than about {below} {whom} among their training rows gain."
+        return f" On average hospitals of every size seen here gain (up to {below} {whom} among their training rows)."
+    return f" On average hospitals with fewer than about {below} {whom} among their training rows gain."
 
 
 def _figure(view: View, told: Mapping[str, Any]) -> Figure:

@@ -151,8 +151,8 @@ def _needed(view: View) -> str:
     found = view.study["sample_size"]
     if not found:
         return ""
-    told = {name: own for name, own in found["hospitals"].items() if own["needed"] is not None}
-    rows = {own["id"]: own["train_rows"] for own in view.study["hospitals"]}
+    rows = {own["id"]: own["train_rows"] for own in view.study["hospitals"] if own["train_rows"] is not None}
+    told = {name: own for name, own in found["hospitals"].items() if own["needed"] is not None and name in rows}
     short = [f"{name} ({rows[name]:,} of {own['needed']:,})" for name, own in told.items() if not own["reached"]]
     reached = len(told) - len(short)
     said = f"{words.sentence(found['about'])} {reached} of {words.plural(len(told), 'hospital')} told reach it"

@@ -179,15 +179,28 @@ def _repair(view: View, hospital: str, own: Mapping[str, Any]) -> str:
 
 def _caution(view: View, hospital: str, own: Mapping[str, Any], told: _Words) -> str:
     """Says where a model's own risks are off, which a comparison with another model's does not tell."""
-    asked = own["questions"].get("calibration")
-    if asked is None or view.study["task"] != "binary" or asked["claim"] == "worse":
-        return ""
-    ratio = (view.study["performance"][told.arms[0]]["hospitals"].get(hospital) or {}).get("ratio") or {}
-    low, high = ratio.get("low"), ratio.get("high")
-    if low is None or high is None or low <= 1 <= high:
+    asked, ratio = own["questions"].get("calibration"), _off(view, hospital, told.arms[0])
+    if asked is None or asked["claim"] == "worse" or ratio is None:
         return ""
     found = f"{ratio['estimate']:.2f} events came for each that it expected"
     return f"Before use here the model would have to be recalibrated: {found}."
+
+
+def _off(view: View, hospital: str, arm: str) -> Mapping[str, Any] | None:
+    """Returns a model's observed / expected where its interval leaves out 1."""
+    ratio = (view.study["performance"].get(arm, {"hospitals": {}})["hospitals"].get(hospital) or {}).get("ratio") or {}
+    low, high = ratio.get("low"), ratio.get("high")
+    return None if low is None or high is None or low <= 1 <= high else ratio
+
+
+def miscalibrated(view: View) -> str:
+    """Names, where there are too many hospitals for a sentence each, those at which the model's own risks are off."""
+    arm = view.primary_arms()[0] if view.study.get("answer") and view.many else ""
+    off = [hospital for hospital in view.hospitals if _off(view, hospital, arm)]
+    if not off:
+        return ""
+    label = view.label(arm)
+    return f"The risks of “{label}” are off and would have to be recalibrated before use at {words.listed(off, 8)}."
 
 
 def _doubt(view: View, own: Mapping[str, Any]) -> str:
