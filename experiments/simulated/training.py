@@ -54,7 +54,7 @@ def _regression(hospitals: WithFresh, job: Job) -> Result:
     material = hospitals.material(kind, job.settings.seed, job.settings.data.preprocessing, job.hospital)
     rows = joined(list(material.train.values()))
     seen = seeds.generator(job.training_seed, "experiments.regression").random(len(rows.y)) < _SHARE
-    model = LogisticRegression(max_iter=300).fit(rows.x[seen], rows.y[seen])
+    model = LogisticRegression(max_iter=300).fit(np.asarray(rows.x)[seen], rows.y[seen])
     wanted = (job.hospital or "",)  # where a model of one hospital is used: there, and on its fresh patients
     predictions: list[Array] = [
         model.predict_proba(part.x)[:, 1].astype(np.float32) if name.startswith(wanted) else np.zeros(0, np.float32)
