@@ -1,6 +1,7 @@
 """Does a study's first screen hold what it promises? Measured where truth is known: on synthetic hospitals.
 
     python -m experiments.coverage --studies=40
+    python -m experiments.coverage --models=regression --studies=100
     python -m experiments.coverage --summarise
 
 Each study has patients of its own, at hospitals that differ not at all or fully (severity 0 and 1), three or six of
@@ -34,6 +35,7 @@ quiet.silence()
 
 CELLS = tuple(Cell(severity, hospitals) for severity, hospitals in itertools.product((0.0, 1.0), (3, 6)))
 SEEDS, MARGIN, PATIENTS = 5, 0.02, 0.5
+_MOST = 1000  # studies of a cell that are looked for
 
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("studies", 40, "how many simulated studies of each cell", lower_bound=1)
@@ -102,27 +104,39 @@ def _key(path: str, cell: Cell, fresh: int) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def report(done: dict[str, list[StudyJudged]], fresh: int, made_by: str) -> tuple[str, dict[str, Any]]:
+def report(done: dict[str, list[StudyJudged]], fresh: int) -> tuple[str, dict[str, Any]]:
     """Returns the page and its numbers."""
     found = {models: by_cell(studies) for models, studies in done.items() if studies}
-    lines = [
-        "# Does the first screen hold what it promises?",
-        "",
-        f"Simulated studies of {SEEDS} seeds, each with patients of its own, with {fresh:,} fresh patients of each "
-        f"hospital for the truth. Made by `{made_by}`; every number is in coverage.json.",
-        "",
-        "The estimand that an interval promises is the *expected* one: of models trained on as many patients of these "
-        "hospitals, over training sets and seeds. It is found as the mean truth over the studies of a cell. Beside it "
-        "stand the *own models'* truths: what the mean over the study's seeds is on fresh patients, given the "
-        "patients that happened to be trained on. The consortium's truth is the plain mean over the study's hospitals.",
-        "",
-    ]
+    lines = ["# Does the first screen hold what it promises?", "", _ABOUT.format(seeds=SEEDS, fresh=fresh), ""]
     for models, cells in found.items():
         lines += tables.markdown(_TITLES[models], cells)
+    told = {
+        "made_by": _MADE_BY,
+        "processor": machine.processor()._asdict(),
+        "versions": machine.versions(),
+        "seeds": SEEDS,
+        "seeds_of_study_n": "1000 (n + 1) and those that follow it; patients are replicate n",
+        "fresh": fresh,
+    }
     numbers = {models: {name: plain.to_plain(one) for name, one in cells.items()} for models, cells in found.items()}
-    return "\n".join(lines).rstrip() + "\n", numbers
+    return "\n".join(lines).rstrip() + "\n", {**told, **numbers}
 
 
+_MADE_BY = (
+    "python -m experiments.coverage --models=fedmed",
+    "python -m experiments.coverage --models=regression --studies=100",
+)
+_ABOUT = """\
+Simulated studies of {seeds} seeds, each with patients of its own, and {fresh:,} fresh patients of each hospital for
+the truth. Made by `python -m experiments.coverage` and the same with `--models=regression --studies=100`, as far as
+they have come; every number is in coverage.json.
+
+Two truths stand beside each interval. The *expected* one is of models trained on as many patients of these
+hospitals, over training sets and seeds, found as the mean truth over the studies of a cell: a difference promises
+it, and so does the consortium's mean, whose truth is the plain mean over the study's hospitals. The *own models'*
+truth is what the mean over the study's seeds is on fresh patients, given the patients that happened to be trained
+on: observed / expected (O/E) promises it. O/E holds the expected one too often, because a model that chance gave
+more events also predicts more."""
 _TITLES = {
     "fedmed": "Networks of 16 units that fedmed trains, 10 rounds",
     "regression": "Logistic regressions: all hospitals' rows in one place against each hospital's own",
@@ -148,10 +162,8 @@ def main(argv: Sequence[str]) -> None:
         spawn = multiprocessing.get_context("spawn")
         with concurrent.futures.ProcessPoolExecutor(FLAGS.processes or os.cpu_count(), spawn) as processes:
             list(processes.map(simulate, todo))
-    made_by = "python -m experiments.coverage --studies=40"
-    page, numbers = report(_done(work, 1000), FLAGS.fresh, made_by)
-    told = {"made_by": made_by, "seeds": SEEDS, "fresh": FLAGS.fresh, "versions": machine.versions(), **numbers}
-    files.write_atomically(results / "coverage.json", json.dumps(told, indent=1, allow_nan=False) + "\n")
+    page, numbers = report(_done(work, _MOST), FLAGS.fresh)
+    files.write_atomically(results / "coverage.json", json.dumps(numbers, indent=1, allow_nan=False) + "\n")
     files.write_atomically(results / "coverage.md", page)
     print(page)
 

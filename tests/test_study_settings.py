@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from experiments import coverage
 from fedmed import cli
 from fedmed.settings import config
 from fedmed.settings.study import bits_per_second
@@ -104,23 +103,3 @@ def test_wrong_use_ends_with_one_line(capsys: pytest.CaptureFixture[str], tmp_pa
         assert cli.main(["study", str(path), "--out", str(tmp_path / "out"), *words]) == 2
         assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "out").exists()
-
-
-def test_coverage_counts_the_intervals_that_hold_the_truth() -> None:
-    def study(truth: float) -> dict[str, Any]:
-        one = {"truth": truth, "interval": [0.0, 1.0], "estimate": 0.5}
-        null = {"federated": "no evidence", "local": "gains"}
-        hospital = {
-            "outcome": "gains",
-            "detectable": 0.2,
-            "null": null,
-            "measures": dict.fromkeys(coverage.METRICS, one),
-        }
-        return {"study": 0, "seeds": 5, "hospitals": {"a": hospital}}
-
-    found = coverage.summary([study(0.5), study(0.9), study(1.5)])
-    assert found["coverage"]["auroc"]["a"]["covered"] == 2
-    assert found["coverage"]["auroc"]["a"]["covered_expected"] == 3
-    assert found["verdicts"]["a"]["gains"] == 3
-    assert found["null"]["local"]["gains"] == 3
-    assert "2/3 (67 %)" in coverage.markdown({**found, "fresh": 10}, "x")
