@@ -114,7 +114,7 @@ def test_scaffold_reaches_the_optimum_where_fedavg_stays_biased() -> None:
     held, found = quadratics(), {}
     for name in ("fedavg", "scaffold"):
         local = {"learning_rate": 0.02, "epochs": 20, "batch_size": "full"}
-        changes = tiny.settings("tiny_models:slope", client=local, algorithm={"name": name}, rounds=120)
+        changes = settings("tiny_models:slope", client=local, algorithm={"name": name}, rounds=120)
         federation = Federation(changes, held.dataset, held.train)
         *_, last = federation.rounds(federation.start())
         found[name] = float(federation.weights(last.position).trainable[0][0, 0])
