@@ -194,6 +194,7 @@ def test_a_hospitals_name_is_no_html(run_folder: pathlib.Path, tmp_path: pathlib
     assert "&lt;b&gt;&amp;?</th>" in shown
     study = {
         "warnings": [NASTY],
+        "notes": [],
         "answer": {"summary": f"Of 1: {NASTY}", "hospitals": {NASTY: {"sentence": f"{NASTY}: harmed. Yes."}}},
     }
     shown = display.StudyResult(study, tmp_path)

@@ -98,6 +98,8 @@ def worse_at(clients: Clients, p: Predicted, null: Predicted) -> tuple[tuple[str
 
 
 def _difference(task: Task, y: Array, p: Array, null: Array) -> Array:
+    if not len(y):
+        return np.zeros(0)  # no predictions are an empty array, whatever the task
     loss = null_model.LOSS[task]
     return metrics.row_scores(task, loss, y, p) - metrics.row_scores(task, loss, y, null)
 
