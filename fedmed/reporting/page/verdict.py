@@ -61,7 +61,12 @@ def overview(found: Sequence[Finding]) -> Table | None:
         why = words.NONE if own.replies else own.numbers
         rows.append([own.hospital, own.outcome, *(cells.get(one.question, why) for one in asked)])
     header = ["hospital", "verdict", *(one.question for one in asked)]
-    return Table("Every hospital's verdict, and the answer to each question", header, rows)
+    near = [own.hospital for own in found if own.replies and own.numbers]
+    told = (
+        f"At {words.listed(near, 8)} an interval by itself leaves out “no difference”, but not once it is allowed for"
+    )
+    notes = [("", f"{told} how much was asked.")] if near else []
+    return Table("Every hospital's verdict, and the answer to each question", header, rows, notes)
 
 
 def notes(view: View) -> list[str]:
