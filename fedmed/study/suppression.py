@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from fedmed.data.examples import Array, Feature
-from fedmed.statistics import ArmTest, PairedTest
 from fedmed.study.consortium import Consortium
 from fedmed.study.outcomes import Outcomes, Unit
 
@@ -102,13 +101,6 @@ def hidden_levels(consortium: Consortium, codes: Array, levels: int) -> dict[str
 def has_small_class(y: Array, patient: Array) -> bool:
     """Whether few patients have, or few lack, the event."""
     return any(is_small(len(np.unique(patient[y == label]))) for label in (0, 1))
-
-
-def tests_betray(outcomes: Outcomes, tests: Sequence[ArmTest] | Sequence[PairedTest]) -> bool:
-    """Whether a mean over tested patients would tell a small count: a model may call all of them alike."""
-    if outcomes.task != "binary" or not tests:
-        return False
-    return has_small_class(np.concatenate([t.y for t in tests]), np.concatenate([t.patient for t in tests]))
 
 
 def small_hospitals(outcomes: Outcomes) -> tuple[str, ...]:
