@@ -56,3 +56,17 @@ def test_long_names_and_lists_are_cut(tmp_path: pathlib.Path) -> None:
 def test_the_largest_number_is_a_number(tmp_path: pathlib.Path) -> None:
     (tmp_path / "own.toml").write_text(BASE)
     assert config.load(tmp_path / "own.toml", [f"seed={2**63 - 1}"]).seed == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("override", "close"),
+    [
+        ("client.optimizer=sdg", "'sgd'"),
+        ("client.batch_size=ful", "'full'"),
+        ("study.arms=['federated', 'locl']", "'local'"),
+    ],
+)
+def test_a_word_that_is_not_among_those_allowed_gets_the_nearest(
+    tmp_path: pathlib.Path, override: str, close: str
+) -> None:
+    assert f"(did you mean {close}?)" in refused(tmp_path, "", override)

@@ -1,5 +1,6 @@
 """Simulated studies: what is judged is what a study tells, and what is counted is worked by hand."""
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from experiments import coverage
-from experiments.simulated import tables
+from experiments.simulated import populations, tables
 from experiments.simulated.hospitals import Cell, WithFresh
 from experiments.simulated.judged import AUROC, BENEFIT, RATIOS, HospitalJudged, StudyJudged, Told, judged
 from experiments.simulated.tallies import Share, by_cell
@@ -61,7 +62,7 @@ def test_a_model_is_made_worse_by_the_margin(study: Study) -> None:
 
 
 def test_a_study_tells_every_figure_beside_its_truth(study: Study) -> None:
-    found = judged(CELL.name, 0, study.outcomes, study.settings)
+    found = judged(CELL, 0, study.outcomes, study.settings)
     assert plain.from_plain(StudyJudged, json.loads(json.dumps(plain.to_plain(found)))) == found
     for name, own in found.hospitals.items():
         assert set(own.told) == {AUROC, BENEFIT, *RATIOS.values()}, name
@@ -94,3 +95,24 @@ def test_counts_are_worked_by_hand() -> None:
     assert (claims.gains, claims.gains_before, claims.gains_with_consortium) == (Share(1, 3), Share(0, 3), Share(1, 3))
     assert dict(claims.outcomes) == {"gains": 1, "harmed": 1, "undecided": 1}
     assert any("66.7 % (2/3)" in line for line in tables.markdown("x", {"x": found, "all": found}))
+
+
+def test_where_hospitals_are_drawn_anew_the_mean_is_over_all_of_them() -> None:
+    studies = [dataclasses.replace(one(n, truth, "undecided"), anew=True) for n, truth in enumerate((0.5, 0.9, 1.3))]
+    found = populations.by_cell(studies)["x"]
+    assert (found.mean.expected, found.mean.own) == (Share(3, 3), Share(2, 3))  # 0.9 lies in 0 to 1, and 1.3 does not
+    assert found.predicted == Share(2, 6)  # 0 to 0.6 of each holds 0.5, which is not its own in two of three
+    assert found.null == Share(3, 3)
+    assert any("33.3 % (2/6)" in line for line in tables.of_populations("x", {"x": found}))
+
+
+def test_hospitals_of_one_study_are_not_anothers() -> None:
+    cell = Cell(1.0, 3, anew=True)
+    names, sizes = [], []
+    for number in range(2):
+        hospitals = WithFresh(coverage.settings_of(CONFIG, cell, number), 10)
+        names.append(hospitals.hospitals)
+        sizes += [int(np.sum(hospitals.dataset.examples.site == name)) for name in hospitals.hospitals]
+    assert names[0] == names[1]
+    assert "urban_teaching" not in names[0]
+    assert len(set(sizes)) == 6

@@ -10,13 +10,16 @@ from sklearn.linear_model import LogisticRegression
 from fedmed.statistics import (
     ArmTest,
     PairedTest,
+    arm_spread,
     informative_patients,
     metric_interval,
     p_value,
     paired_difference,
+    scaled_interval,
     score,
 )
 from fedmed.statistics.verdicts import MINIMUM_EVENTS
+from fedmed.study.measures import agreement
 
 pytestmark = pytest.mark.slow
 
@@ -149,3 +152,31 @@ def test_an_arm_is_rarely_told_from_itself() -> None:
     tallies = simulate().values()
     assert np.mean(np.concatenate([tally.false_findings for tally in tallies])) <= 0.05
     assert np.mean(np.concatenate([tally.fixed_split_false_findings for tally in tallies])) <= 0.05
+
+
+def ratios_held(splits: int, rng: np.random.Generator) -> float:
+    """Returns how often observed / expected holds what it is on fresh patients, for the training rows' share."""
+    ratio, share, held = agreement("binary"), 0.1, []
+    assert ratio is not None
+    assert ratio.scale is not None
+    for _ in range(400):
+        y = (rng.random(1000) < share).astype(np.int64)
+        tests, truths = [], []
+        for _ in range(splits):
+            sides = [np.split(rng.permutation(np.flatnonzero(y == k)), [round(0.25 * (y == k).sum())]) for k in (0, 1)]
+            rows, train = (np.concatenate(side) for side in zip(*sides, strict=True))
+            tests.append(ArmTest(y[rows], np.full(len(rows), y[train].mean()), rows))
+            truths.append(share / y[train].mean())
+        spread = arm_spread(ratio.of, tests, rng=rng, draws=0)
+        found = scaled_interval(spread, informative_patients("binary", tests), 0.95, ratio.scale)
+        held.append(found.low <= np.mean(truths) <= found.high)
+    return float(np.mean(held))
+
+
+def test_observed_over_expected_is_the_more_careful_the_fewer_stratified_splits() -> None:
+    # A stratified split gives the training rows the events of the tested ones, so that the model is right about them;
+    # the interval allows for tested patients who might have been others. Tested in turn, all are both, and it is right.
+    few, many = (ratios_held(splits, np.random.default_rng(splits)) for splits in (5, 20))
+    assert few > many
+    assert few >= 0.96
+    assert 0.92 <= many <= 0.98

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.simulated.hospitals import WithFresh
+from experiments.simulated.hospitals import Cell, WithFresh
 from experiments.simulated.worse import AT_MARGIN, with_worse
 from fedmed.settings import config
 from fedmed.statistics import ArmTest, holm
@@ -65,6 +65,7 @@ class StudyJudged:
         mean: the consortium's; the truth is the plain mean over hospitals.
         prediction: where another hospital's difference would lie.
         null: the consortium's mean of an arm against itself, by arm.
+        anew: whether its hospitals are no other study's.
     """
 
     cell: str
@@ -73,9 +74,10 @@ class StudyJudged:
     mean: Told | None
     prediction: tuple[float, float] | None
     null: Mapping[str, Told]
+    anew: bool = False
 
 
-def judged(cell: str, number: int, found: Outcomes, settings: config.RunConfig) -> StudyJudged:
+def judged(cell: Cell, number: int, found: Outcomes, settings: config.RunConfig) -> StudyJudged:
     """Returns what the study's first screen says, by the functions that make it, and what is true."""
     hospitals = found.consortium
     assert isinstance(hospitals, WithFresh)
@@ -101,12 +103,13 @@ def judged(cell: str, number: int, found: Outcomes, settings: config.RunConfig) 
         )
     means = {arm: overall.consortium(outcomes, one, measures[0], rules) for arm, one in nulls.items()}
     return StudyJudged(
-        cell,
+        cell.name,
         number,
         figures,
         _mean(answer, [_difference(outcomes, measures[0], name) for name in outcomes.hospitals]),
         None if answer is None else answer.prediction,
         {arm: told for arm, one in means.items() if (told := _mean(one, [0.0])) is not None},
+        cell.anew,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from experiments.simulated.populations import PopulationSummary
 from experiments.simulated.tallies import LARGE, Claims, Share, Summary
 
 _TRUTHS = ("expected", "own")
@@ -23,6 +24,21 @@ def markdown(models: str, found: Mapping[str, Summary]) -> list[str]:
     studies = ", ".join(f"{one.studies} of {name}" for name, one in found.items() if name != "all")
     head = [f"## {models}", "", f"Studies: {found['all'].studies} ({studies}).", ""]
     return [*head, *_coverage(found), "", *_claims(found), ""]
+
+
+def of_populations(models: str, found: Mapping[str, PopulationSummary]) -> list[str]:
+    """Returns lines: what the consortium's answer is worth where each study has hospitals of its own."""
+    lines = [f"## {models}: hospitals drawn anew in each study", ""]
+    lines += _header(["consortium", *(f"{name} ({one.studies} studies)" for name, one in found.items())])
+    told: Sequence[tuple[str, Callable[[PopulationSummary], str]]] = (
+        ("**mean, over hospitals such as these**", lambda one: _percent(one.mean.expected)),
+        ("mean, over the study's own hospitals", lambda one: _percent(one.mean.own)),
+        ("mean width", lambda one: f"{one.mean.width:.4f}"),
+        ("estimate - truth", lambda one: f"{one.mean.bias:+.4f}"),
+        ("prediction interval, other studies' hospitals", lambda one: _percent(one.predicted)),
+        ("an arm against itself: the interval leaves out 0, at most 5 %", lambda one: _percent(one.null)),
+    )
+    return [*lines, *(_row([words, *[of(one) for one in found.values()]]) for words, of in told), ""]
 
 
 def _coverage(found: Mapping[str, Summary]) -> list[str]:

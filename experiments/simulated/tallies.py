@@ -126,8 +126,8 @@ def summary(studies: Sequence[StudyJudged], expected: Expected) -> Summary:
     ]
     return Summary(
         len(studies),
-        {figure: _coverage(told) for figure, told in figures.items() if told},
-        _share(predicted),
+        {figure: coverage_of(told) for figure, told in figures.items() if told},
+        share(predicted),
         _claims(studies, expected),
     )
 
@@ -136,10 +136,11 @@ def _hospitals(studies: Sequence[StudyJudged]) -> list[tuple[StudyJudged, str, H
     return [(study, name, own) for study in studies for name, own in study.hospitals.items()]
 
 
-def _coverage(told: Sequence[tuple[Told, float]]) -> Coverage:
+def coverage_of(told: Sequence[tuple[Told, float]]) -> Coverage:
+    """Returns how often intervals hold their own truth and the expected one that stands beside each."""
     return Coverage(
-        expected=_share(one.low <= expected <= one.high for one, expected in told),
-        own=_share(one.low <= one.truth <= one.high for one, _ in told),
+        expected=share(one.low <= expected <= one.high for one, expected in told),
+        own=share(one.low <= one.truth <= one.high for one, _ in told),
         width=float(np.mean([one.high - one.low for one, _ in told])),
         bias=float(np.mean([one.estimate - one.truth for one, _ in told])),
     )
@@ -152,21 +153,21 @@ def _claims(studies: Sequence[StudyJudged], expected: Expected) -> Claims:
     nulls = [outcome for _, _, own in judged for outcome in own.null.values()]
     words = [own.outcome for _, _, own in everyone]
     return Claims(
-        null=_share(outcome in ("gains", "harmed") for outcome in nulls),
-        null_mean=_share(not one.low <= 0 <= one.high for study in studies for one in study.null.values()),
-        at_margin=_share(own.at_margin == "no worse" for _, _, own in judged),
-        at_margin_studies=_share(
+        null=share(outcome in ("gains", "harmed") for outcome in nulls),
+        null_mean=share(not one.low <= 0 <= one.high for study in studies for one in study.null.values()),
+        at_margin=share(own.at_margin == "no worse" for _, _, own in judged),
+        at_margin_studies=share(
             any(own.at_margin == "no worse" for own in study.hospitals.values()) for study in studies
         ),
-        wrong=_share(
+        wrong=share(
             (claim == "better") != expected.better(study, question, name)
             for study, name, own in judged
             for question, claim in own.claims.items()
         ),
-        gains=_share(own.outcome == "gains" for _, _, own in large),
-        gains_with_consortium=_share(own.outcome == "gains" or _consortium(study, own) for study, _, own in large),
-        gains_before=_share(own.before == "gains" for _, _, own in large),
-        consortium_wrong=_share(
+        gains=share(own.outcome == "gains" for _, _, own in large),
+        gains_with_consortium=share(own.outcome == "gains" or _consortium(study, own) for study, _, own in large),
+        gains_before=share(own.before == "gains" for _, _, own in large),
+        consortium_wrong=share(
             not expected.better(study, "ranking", name) for study, name, own in judged if _consortium(study, own)
         ),
         outcomes={word: words.count(word) for word in dict.fromkeys(sorted(words))},
@@ -178,7 +179,8 @@ def _consortium(study: StudyJudged, own: HospitalJudged) -> bool:
     return own.under_line or (study.mean is not None and study.mean.low > 0)
 
 
-def _share(found: Iterable[bool]) -> Share:
+def share(found: Iterable[bool]) -> Share:
+    """Returns how many are true."""
     known = list(found)
     return Share(sum(known), len(known))
 

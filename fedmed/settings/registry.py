@@ -94,7 +94,8 @@ def converted(value: Any, hint: Any, where: str) -> Any:
     """
     fits, result = _convert(value, hint)
     if not fits:
-        raise errors.ConfigError(f"{where}: expected {described(hint)}, got {errors.shown(value)}")
+        close = _close(value, hint)
+        raise errors.ConfigError(f"{where}: expected {described(hint)}, got {errors.shown(value)}{close}")
     if isinstance(value, int) and not -_INT64 <= value < _INT64:
         raise errors.ConfigError(f"{where}: expected a number of 64 bits, as TOML has them, got {errors.shown(value)}")
     return result
@@ -124,6 +125,21 @@ def _convert(value: Any, hint: Any) -> tuple[bool, Any]:
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return (True, float(value)) if -_INT64 <= value < _INT64 else (True, value)
     return isinstance(value, hint) and not (hint is not bool and isinstance(value, bool)), value
+
+
+def _close(value: Any, hint: Any) -> str:
+    """Returns the allowed word that is nearest to a string, or to the first of a list that is not allowed."""
+    allowed = _words(hint)
+    given = value if isinstance(value, list | tuple) else [value]
+    wrong = [word for word in given if isinstance(word, str) and word not in allowed]
+    return errors.nearest(wrong[0], allowed) if wrong and allowed else ""
+
+
+def _words(hint: Any) -> list[str]:
+    """Returns the strings that a type names, wherever in it."""
+    if typing.get_origin(hint) is typing.Literal:
+        return [word for word in typing.get_args(hint) if isinstance(word, str)]
+    return [word for part in typing.get_args(hint) for word in _words(part)]
 
 
 def described(hint: Any) -> str:

@@ -8,14 +8,13 @@ import numpy as np
 from fedmed.data.examples import Array, Task
 from fedmed.statistics import Influence, Statistic, null_model
 from fedmed.statistics.null_model import Skill
-from fedmed.study import parallel, suppression
-from fedmed.study.estimates import Rules, estimate, mean_performance, performance
+from fedmed.study import estimates, parallel, suppression
+from fedmed.study.estimates import Rules
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes, Unit
 from fedmed.study.plan import ArmPlan
 from fedmed.study.results import Result
 from fedmed.study.schema import Estimate, Explained, Performance, Scored, SeededEstimate
-from fedmed.study.suppression import WITHHELD
 
 NULL = "null"
 
@@ -99,29 +98,29 @@ def _performance(
 ) -> Performance:
     """Returns an arm's figures; those over all are `partly` of the hospitals that tell theirs, or of all or none."""
     rules = rules.of(False)
-    untold = withheld(outcomes)
-    others = tuple(name for name in outcomes.hospitals if name not in untold) if partly else ()
-    everyone: Unit = others if untold else None
+    hidden = withheld(outcomes)
+    others = tuple(name for name in outcomes.hospitals if name not in hidden) if partly else ()
+    everyone: Unit = others if hidden else None
     wanted = [(unit, measure) for unit in (*outcomes.hospitals, everyone) for measure in found]
 
     def figure(one: tuple[Unit, Measure]) -> SeededEstimate:
         unit, measure = one
-        if unit == () or unit in untold:
-            return SeededEstimate(**vars(estimate(None, WITHHELD)), by_seed=(None,) * len(outcomes.seeds))
-        return performance(outcomes, arm, unit, measure, rules)
+        if unit == () or unit in hidden:
+            return estimates.untold(outcomes)
+        return estimates.performance(outcomes, arm, unit, measure, rules)
 
     known: Mapping[tuple[Unit, str], SeededEstimate] = {
         (unit, m.name): told for (unit, m), told in zip(wanted, parallel.each(figure, wanted), strict=True)
     }
     hospitals = {name: {m.name: known[name, m.name] for m in found} for name in outcomes.hospitals}
-    mean = {m.name: _mean(outcomes, arm, m, rules, untold) for m in found}
+    mean = {m.name: _mean(outcomes, arm, m, rules, hidden) for m in found}
     return Performance(hospitals, {m.name: known[everyone, m.name] for m in found}, mean)
 
 
-def _mean(outcomes: Outcomes, arm: str, measure: Measure, rules: Rules, untold: Sequence[str]) -> Estimate:
-    if untold:
-        return estimate(None, f"no figure at {', '.join(untold)}")
-    return mean_performance(outcomes, arm, measure, rules)
+def _mean(outcomes: Outcomes, arm: str, measure: Measure, rules: Rules, hidden: Sequence[str]) -> Estimate:
+    if hidden:
+        return estimates.estimate(None, f"no figure at {', '.join(hidden)}")
+    return estimates.mean_performance(outcomes, arm, measure, rules)
 
 
 def withheld(outcomes: Outcomes) -> tuple[str, ...]:

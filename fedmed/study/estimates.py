@@ -25,7 +25,7 @@ from fedmed.statistics.resampling import bootstrap, spread_of
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes, Unit
 from fedmed.study.schema import Difference, Estimate, SeededEstimate
-from fedmed.study.suppression import MINIMUM_CELL
+from fedmed.study.suppression import MINIMUM_CELL, WITHHELD
 from fedmed.system import seeds
 
 _DRAWS_OF_OTHERS = 200  # a standard error to about 5 %, of the few figures without a closed form
@@ -80,8 +80,14 @@ def performance(outcomes: Outcomes, arm: str, unit: Unit, measure: Measure, rule
     why = withheld(outcomes, tests, rules)
     found = None if why else _interval(outcomes, tests, measure, rules, rules.rng(arm, unit, measure.name))
     by_seed = tuple(_value(outcomes, outcomes.test(arm, seed, unit), measure) for seed in outcomes.seeds)
-    few = bool(why) or informative_patients(outcomes.task, tests) < MINIMUM_CELL
-    return SeededEstimate(**vars(estimate(found, why)), by_seed=(None,) * len(by_seed) if few else by_seed)
+    if why or informative_patients(outcomes.task, tests) < MINIMUM_CELL:
+        by_seed = (None,) * len(by_seed)
+    return SeededEstimate(**vars(estimate(found, why)), by_seed=by_seed)
+
+
+def untold(outcomes: Outcomes) -> SeededEstimate:
+    """Returns a figure that is withheld, since a small count would follow from it."""
+    return SeededEstimate(**vars(estimate(None, WITHHELD)), by_seed=(None,) * len(outcomes.seeds))
 
 
 def mean_performance(outcomes: Outcomes, arm: str, measure: Measure, rules: Rules) -> Estimate:

@@ -103,8 +103,8 @@ def _interval(figure: SeededEstimate) -> str | None:
 def _told(benefit: _Benefit, level: float) -> str:
     grown, inside = benefit.grown, ""
     if grown.low is not None and grown.high is not None:
-        inside = f", {100 * level:g} % interval {grown.low:+.3f} to {grown.high:+.3f}"
+        inside = f", {100 * level:g} % interval {grown.low:+z.3f} to {grown.high:+z.3f}"
         inside += ", so that nothing gained can be told" if grown.low <= 0 <= grown.high else ""
     at = f"Acting at a risk of {100 * benefit.threshold:.3g} %"
     sides = f"net benefit {benefit.before:.3f} before and {benefit.after:.3f} after"
-    return f"{at}, {sides} ({grown.estimate:+.3f}{inside})."
+    return f"{at}, {sides} ({grown.estimate:+z.3f}{inside})."

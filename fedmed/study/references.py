@@ -85,7 +85,7 @@ def _figure(
         if measure.name in own:
             return own[measure.name]
     if arm in _ALONE and not measure.of.ranks and _betrays(outcomes, unit):
-        return SeededEstimate(**vars(estimates.estimate(None, WITHHELD)), by_seed=(None,) * len(outcomes.seeds))
+        return estimates.untold(outcomes)
     return estimates.performance(outcomes, arm, unit, measure, rules)
 
 
@@ -164,5 +164,5 @@ def _sentence(
     }[choice.outcome]
     of, against = (figures[arm][metric.name].estimate for arm in ("federated", choice.arm))
     shown = "" if of is None or against is None else f"{metric.label} {of:.3f} against {against:.3f}, "
-    within = "" if told.low is None else f", {100 * level:g} % interval {told.low:+.3f} to {told.high:+.3f}"
-    return f"The federated model {verb} {who} ({shown}difference {told.estimate:+.3f}{within})."
+    within = "" if told.low is None else f", {100 * level:g} % interval {told.low:+z.3f} to {told.high:+z.3f}"
+    return f"The federated model {verb} {who} ({shown}difference {told.estimate:+z.3f}{within})."

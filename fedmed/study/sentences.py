@@ -68,7 +68,7 @@ def _fact(own: HospitalComparison, answered: AnsweredQuestion, figures: tuple[Fi
     text = f"{label} {both[0]} against {both[1]}"
     if told is None or told.estimate is None:
         return f"{text}."
-    return f"{text}: {told.estimate:+.{digits}f}{_span(told, measure, sides, digits)}."
+    return f"{text}: {told.estimate:+z.{digits}f}{_span(told, measure, sides, digits)}."
 
 
 def _span(told: Difference, measure: Measure, sides: Sequence[SeededEstimate | None], digits: int) -> str:
@@ -78,7 +78,7 @@ def _span(told: Difference, measure: Measure, sides: Sequence[SeededEstimate | N
     scale = 1.0 if measure.name == NET_BENEFIT else max(values, default=1.0)
     if says_nothing(told.low, told.high, scale, len(told.by_seed)):
         return f" (no interval: it takes at least {ENOUGH_SEEDS} seeds)"
-    return f" ({told.low:+.{digits}f} to {told.high:+.{digits}f})"
+    return f" ({told.low:+z.{digits}f} to {told.high:+z.{digits}f})"
 
 
 def _value(side: SeededEstimate | None, digits: int, interval: bool) -> str:
