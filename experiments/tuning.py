@@ -166,7 +166,7 @@ def found(name: str, problem: Problem) -> Found:
         loss=chosen["loss"],
         best_rate=best,
         best_loss=grid[best],
-        again=again.get(chosen["learning_rate"]),
+        again=None if chosen["learning_rate"] is None else again[chosen["learning_rate"]],
         best_again=again[best],
         rounds=problem.seeds * sum(furthest.values()),
         grid_rounds=problem.seeds * len(grid) * settings.rounds,

@@ -169,6 +169,7 @@ def ratios_held(splits: int, rng: np.random.Generator) -> float:
             truths.append(share / y[train].mean())
         spread = arm_spread(ratio.of, tests, rng=rng, draws=0)
         found = scaled_interval(spread, informative_patients("binary", tests), 0.95, ratio.scale)
+        assert found is not None
         held.append(found.low <= np.mean(truths) <= found.high)
     return float(np.mean(held))
 
