@@ -147,12 +147,13 @@ def found(name: str, problem: Problem) -> Found:
         began = time.perf_counter()
         tuning = tuner.run(settings, folder / "tuning", seeds=problem.seeds)
         tuned = time.perf_counter()
-        chosen = tuning["chosen"] or {"learning_rate": None, "loss": None}
-        rates = fine_rates(settings.client.learning_rate, chosen["learning_rate"])
+        chosen = tuning["chosen"] or {}
+        tuned_rate: float | None = chosen.get("learning_rate")
+        rates = fine_rates(settings.client.learning_rate, tuned_rate)
         grid = _losses(settings, rates, range(problem.seeds), folder / "grid")
         ended = time.perf_counter()
         best = min(grid, key=grid.__getitem__)
-        both = list(dict.fromkeys(rate for rate in (chosen["learning_rate"], best) if rate is not None))
+        both = list(dict.fromkeys(rate for rate in (tuned_rate, best) if rate is not None))
         again = _losses(settings, both, range(problem.seeds, problem.seeds + _AGAIN), folder / "again")
         training, grid_training = (_training(folder / name) for name in ("tuning/jobs", "grid"))
     furthest: dict[float, int] = {}
@@ -162,11 +163,11 @@ def found(name: str, problem: Problem) -> Found:
         problem=name,
         about=problem.about,
         measure=tuning["measure"],
-        rate=chosen["learning_rate"],
-        loss=chosen["loss"],
+        rate=tuned_rate,
+        loss=chosen.get("loss"),
         best_rate=best,
         best_loss=grid[best],
-        again=None if chosen["learning_rate"] is None else again[chosen["learning_rate"]],
+        again=None if tuned_rate is None else again[tuned_rate],
         best_again=again[best],
         rounds=problem.seeds * sum(furthest.values()),
         grid_rounds=problem.seeds * len(grid) * settings.rounds,
