@@ -14,9 +14,10 @@ from fedmed.study.schema import Estimate, Recalibrated, RecalibrationFound, Seed
 _ABOUT = (
     "At each hospital, {how} is fitted to the federated model's predictions by the outcomes of its tested patients, "
     "dealt into {folds} parts: each part's predictions are moved by the outcomes of the others, so that nobody's "
-    "outcome moves their own prediction. That the total fits afterwards is no wonder; what it is worth, net benefit "
-    "and log loss say. It takes as many labelled patients as were tested, which no other arm uses, and only a "
-    "hospital that collects outcomes can do it. Nothing is trained and nothing is sent."
+    "outcome moves their own prediction. Parts move by unlike amounts, which puts the order of patients out a bit; a "
+    "hospital that moves everybody alike keeps the federated model's AUROC. That the total fits afterwards is no "
+    "wonder; what it is worth, net benefit and log loss say. It takes as many labelled patients as were tested, which "
+    "no other arm uses, and only a hospital that collects outcomes can do it. Nothing is trained and nothing is sent."
 )
 _HOW = {"intercept": "an intercept", "intercept and slope": "an intercept and a slope"}
 
