@@ -10,6 +10,7 @@ from fedmed.study.estimates import Rules
 from fedmed.study.measures import NET_BENEFIT, Measure, agreement
 from fedmed.study.outcomes import FOLDS, Outcomes
 from fedmed.study.schema import Estimate, Recalibrated, RecalibrationFound, SeededEstimate
+from fedmed.study.sentences import signed
 
 _ABOUT = (
     "At each hospital, {how} is fitted to the federated model's predictions by the outcomes of its tested patients, "
@@ -104,8 +105,8 @@ def _interval(figure: SeededEstimate) -> str | None:
 def _told(benefit: _Benefit, level: float) -> str:
     grown, inside = benefit.grown, ""
     if grown.low is not None and grown.high is not None:
-        inside = f", {100 * level:g} % interval {grown.low:+z.3f} to {grown.high:+z.3f}"
+        inside = f", {100 * level:g} % interval {signed(grown.low)} to {signed(grown.high)}"
         inside += ", so that nothing gained can be told" if grown.low <= 0 <= grown.high else ""
     at = f"Acting at a risk of {100 * benefit.threshold:.3g} %"
     sides = f"net benefit {benefit.before:.3f} before and {benefit.after:.3f} after"
-    return f"{at}, {sides} ({grown.estimate:+z.3f}{inside})."
+    return f"{at}, {sides} ({signed(grown.estimate)}{inside})."

@@ -20,6 +20,7 @@ from fedmed.study.schema import (
     References,
     SeededEstimate,
 )
+from fedmed.study.sentences import signed
 from fedmed.study.suppression import WITHHELD
 
 _ABOUT = (
@@ -164,5 +165,5 @@ def _sentence(
     }[choice.outcome]
     of, against = (figures[arm][metric.name].estimate for arm in ("federated", choice.arm))
     shown = "" if of is None or against is None else f"{metric.label} {of:.3f} against {against:.3f}, "
-    within = "" if told.low is None else f", {100 * level:g} % interval {told.low:+z.3f} to {told.high:+z.3f}"
-    return f"The federated model {verb} {who} ({shown}difference {told.estimate:+z.3f}{within})."
+    within = "" if told.low is None else f", {100 * level:g} % interval {signed(told.low)} to {signed(told.high)}"
+    return f"The federated model {verb} {who} ({shown}difference {signed(told.estimate)}{within})."

@@ -68,7 +68,7 @@ def _fact(own: HospitalComparison, answered: AnsweredQuestion, figures: tuple[Fi
     text = f"{label} {both[0]} against {both[1]}"
     if told is None or told.estimate is None:
         return f"{text}."
-    return f"{text}: {told.estimate:+z.{digits}f}{_span(told, measure, sides, digits)}."
+    return f"{text}: {signed(told.estimate, digits)}{_span(told, measure, sides, digits)}."
 
 
 def _span(told: Difference, measure: Measure, sides: Sequence[SeededEstimate | None], digits: int) -> str:
@@ -78,7 +78,7 @@ def _span(told: Difference, measure: Measure, sides: Sequence[SeededEstimate | N
     scale = 1.0 if measure.name == NET_BENEFIT else max(values, default=1.0)
     if says_nothing(told.low, told.high, scale, len(told.by_seed)):
         return f" (no interval: it takes at least {ENOUGH_SEEDS} seeds)"
-    return f" ({told.low:+z.{digits}f} to {told.high:+z.{digits}f})"
+    return f" ({signed(told.low, digits)} to {signed(told.high, digits)})"
 
 
 def _value(side: SeededEstimate | None, digits: int, interval: bool) -> str:
@@ -110,6 +110,12 @@ def _remarks(own: HospitalComparison, words: Words) -> list[str]:
 
 def _points_up(own: HospitalComparison, alpha: float) -> bool:
     return all(a.side == "better" for a in own.questions.values() if a.claim == "open" and a.p_value <= alpha)
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """Returns a difference with its sign; what is zero in these digits has none."""
+    text = f"{value:+z.{digits}f}"
+    return text if text.strip("+0.") else text[1:]
 
 
 def _round(count: int) -> int:
