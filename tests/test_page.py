@@ -182,6 +182,15 @@ def test_a_harm_is_named_with_what_mends_it() -> None:
     assert "What mends it: fine_tuned, observed / expected 1.010 (0.980 to 1.040); it is no worse off." in told
 
 
+@pytest.mark.parametrize(("absent", "told"), [([], False), (["north"], True)])
+def test_a_run_tells_how_many_dropped_out(tmp_path: pathlib.Path, absent: list[str], told: bool) -> None:
+    summary, records = page_sample.run()
+    write_run(summary, [{**record, "absent": absent if record["round"] else []} for record in records], tmp_path)
+    page = (tmp_path / "report.md").read_text()
+    assert "| clients asked in a round, mean | 3 |" in page
+    assert ("| of them dropped out, mean | 1 |" in page) == told
+
+
 def test_counts_of_one_to_four_are_hidden_and_do_not_follow_from_a_sum(tmp_path: pathlib.Path) -> None:
     run_page(tmp_path)
     south, everyone = (

@@ -128,7 +128,15 @@ def _convert(value: Any, hint: Any) -> tuple[bool, Any]:
 
 
 def _close(value: Any, hint: Any) -> str:
-    """Returns the allowed word that is nearest to a string, or to the first of a list that is not allowed."""
+    """Returns the allowed word that is nearest to a string, or to the first of a list that is not allowed.
+
+    A number that TOML does not read as one, such as .3, is written as it does.
+    """
+    if isinstance(value, str) and described(hint).startswith("a number"):
+        try:
+            return f" (did you mean {float(value):g}?)"
+        except ValueError:
+            return ""
     allowed = _words(hint)
     given = value if isinstance(value, list | tuple) else [value]
     wrong = [word for word in given if isinstance(word, str) and word not in allowed]

@@ -40,7 +40,7 @@ class Words(NamedTuple):
 def hospital(name: str, own: HospitalComparison, figures: tuple[Figures, Figures], words: Words) -> str:
     """Returns the verdict for a hospital and the figures of each question."""
     if own.outcome == "too few events":
-        return f"{name}: too few events to say ({own.reason})."
+        return f"{name}: too few events to say ({own.reason.replace('too few events: ', '')})."
     first = own.measures[next(iter(own.measures))]
     if first.method == estimates.ALIKE:
         return (
