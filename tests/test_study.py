@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from fedmed.engine.federation import Federation, Position
+from fedmed.models import building
 from fedmed.reporting.page import write_study
 from fedmed.runs import experiment
 from fedmed.settings import config
@@ -70,6 +71,20 @@ def test_the_federated_arm_is_what_a_run_trains(trainer: Trainer, tmp_path: path
     found = trainer.run(job("federated"))
     scores = [summary["final"]["clients"][name]["auroc"] for name in trainer.consortium.hospitals]
     np.testing.assert_allclose(found.curve[-1, :3], [np.nan if s is None else s for s in scores], atol=1e-6)
+
+
+def test_a_model_that_is_not_built_again_begins_as_one_that_is(trainer: Trainer) -> None:
+    built: list[int] = []
+    fresh = Trainer(trainer.consortium)
+    first = fresh.run(job("federated"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(building, "build_checked", lambda *_: built.append(1))
+        again = fresh.run(job("federated"))
+    assert not built
+    for a, b in zip(first.predictions, again.predictions, strict=True):
+        np.testing.assert_array_equal(a, b)
+    other = fresh.run(job("federated", repeat=1))
+    assert not np.array_equal(first.predictions[0], other.predictions[0])
 
 
 def test_a_traced_program_leaves_nothing_behind(trainer: Trainer) -> None:

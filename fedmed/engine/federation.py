@@ -14,7 +14,7 @@ from fedmed.data.label_scale import LabelScale
 from fedmed.data.store import ClientStore
 from fedmed.engine import attendance
 from fedmed.engine.kept import KeptFiles
-from fedmed.engine.programs import PROGRAMS, Programs
+from fedmed.engine.programs import PROGRAMS, Beginnings, Programs
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.lane import Work
 from fedmed.learning.learner import moving_variables
@@ -87,6 +87,7 @@ class Federation:
         worker: Any = None,
         folder: pathlib.Path | None = None,
         programs: Programs = PROGRAMS,
+        beginnings: Beginnings | None = None,
     ) -> None:
         """Builds and checks the model and writes the clients' files.
 
@@ -97,6 +98,7 @@ class Federation:
             worker: TFF's, started, for `runtime.name = "tff"`.
             folder: where clients' kept files live on; None for as long as the federation.
             programs: a cache of recorded programs.
+            beginnings: of models that were built before by the same code; None builds it anew.
 
         Raises:
             UserError: the model or the algorithm does not fit.
@@ -104,7 +106,9 @@ class Federation:
         self.settings, self.clients = settings, tuple(train)
         self.task: Task = dataset.task
         self.size = attendance.cohort_size(settings.cohort, len(self.clients))
-        self.prepared, self.initial = programs.prepare(settings, dataset.task, dataset.classes, train, worker)
+        self.prepared, self.initial = programs.prepare(
+            settings, dataset.task, dataset.classes, train, worker=worker, beginnings=beginnings
+        )
         self._numbers = {client: number for number, client in enumerate(self.clients)}
         self._rows = np.array([len(rows) for rows in train.values()], np.int32)
         self._shares = self._rows.astype(np.float32)

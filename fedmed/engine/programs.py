@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -27,6 +27,7 @@ from fedmed.settings import config, plugins
 from fedmed.system import errors, machine, seeds
 
 _MOST = 8  # programs that are kept; each holds a few copies of its weights
+_MOST_BEGINNINGS = 16
 _SAMPLE_ROWS = 64
 
 
@@ -49,6 +50,22 @@ class Prepared(NamedTuple):
     any_value: bool
 
 
+class Beginning(NamedTuple):
+    """What building a model by a seed has given: its weights, and a checksum of what training leaves alone in it."""
+
+    weights: Weights
+    fixed: str
+
+
+Beginnings: TypeAlias = collections.OrderedDict[tuple[Any, ...], Beginning]
+"""What models began from, kept while nobody can change the code that builds them.
+
+Models of one seed begin alike, as all arms of a study do. To build one again would not only take time: seeding
+TensorFlow makes it forget every compiled graph, and to compile a round's anew takes as long as ten rounds of a small
+model.
+"""
+
+
 class Programs:
     """A cache of what is prepared, the least recently used given up first."""
 
@@ -56,7 +73,14 @@ class Programs:
         self._prepared: collections.OrderedDict[tuple[Any, ...], Prepared] = collections.OrderedDict()
 
     def prepare(
-        self, settings: config.RunConfig, task: Task, classes: int, train: Mapping[str, Examples], worker: Any = None
+        self,
+        settings: config.RunConfig,
+        task: Task,
+        classes: int,
+        train: Mapping[str, Examples],
+        *,
+        worker: Any = None,
+        beginnings: Beginnings | None = None,
     ) -> tuple[Prepared, Weights]:
         """Returns what runs the settings on such clients, and the initial weights by the settings' seed.
 
@@ -66,6 +90,7 @@ class Programs:
             classes: of the data.
             train: each client's rows.
             worker: TFF's, already started, for `runtime.name = "tff"`.
+            beginnings: where weights are found and left; None builds the model anew.
 
         Raises:
             ConfigError: the model or algorithm is unknown, or an argument of it is wrong.
@@ -74,16 +99,34 @@ class Programs:
         """
         one_thread_an_operation()
         first = next(iter(train.values()))
-        spec, sample = spec_of(first, task, classes), sample_of(first)
+        spec = spec_of(first, task, classes)
+        start = (_made_by(settings), repr(config.to_tree(settings)["model"]), repr(spec), settings.seed)
+        known = None if beginnings is None else beginnings.get(start)
+        if known is not None and (key := _key(settings, spec, first, known, worker)) in self._prepared:
+            self._prepared.move_to_end(key)
+            return self._prepared[key], known.weights
+        sample = sample_of(first)
         build = building.builder(settings.model.name, settings.model.args, spec)
         model = building.build_checked(build, spec, sample, init_seed(settings.seed))
-        key = (*_made_by(settings), id(worker), repr(spec), layout(first), _fixed(model), _told(settings))
-        if key not in self._prepared:
-            self._prepared[key] = _prepare(settings, spec, sample, model, first, worker)
-        self._prepared.move_to_end(key)
-        while len(self._prepared) > _MOST:
-            self._prepared.popitem(last=False)
-        return self._prepared[key], model_weights(model)
+        known = Beginning(model_weights(model), _fixed(model))
+        key = _key(settings, spec, first, known, worker)
+        prepared = self._prepared.get(key) or _prepare(settings, spec, sample, model, first, worker)
+        _keep(self._prepared, key, prepared, _MOST)
+        if beginnings is not None:
+            _keep(beginnings, start, known, _MOST_BEGINNINGS)
+        return prepared, known.weights
+
+
+def _key(settings: config.RunConfig, spec: Spec, first: Examples, known: Beginning, worker: Any) -> tuple[Any, ...]:
+    """Returns what a program is recorded for."""
+    return (*_made_by(settings), id(worker), repr(spec), layout(first), known.fixed, _told(settings))
+
+
+def _keep(cache: collections.OrderedDict[tuple[Any, ...], Any], key: tuple[Any, ...], value: Any, most: int) -> None:
+    cache[key] = value
+    cache.move_to_end(key)
+    while len(cache) > most:
+        cache.popitem(last=False)
 
 
 def _prepare(

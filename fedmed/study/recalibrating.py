@@ -104,6 +104,7 @@ def _interval(figure: SeededEstimate) -> str | None:
 
 def _told(benefit: _Benefit, level: float) -> str:
     grown, inside = benefit.grown, ""
+    assert grown.estimate is not None
     if grown.low is not None and grown.high is not None:
         inside = f", {100 * level:g} % interval {signed(grown.low)} to {signed(grown.high)}"
         inside += ", so that nothing gained can be told" if grown.low <= 0 <= grown.high else ""

@@ -165,5 +165,9 @@ def _sentence(
     }[choice.outcome]
     of, against = (figures[arm][metric.name].estimate for arm in ("federated", choice.arm))
     shown = "" if of is None or against is None else f"{metric.label} {of:.3f} against {against:.3f}, "
-    within = "" if told.low is None else f", {100 * level:g} % interval {signed(told.low)} to {signed(told.high)}"
+    within = (
+        ""
+        if told.low is None or told.high is None
+        else f", {100 * level:g} % interval {signed(told.low)} to {signed(told.high)}"
+    )
     return f"The federated model {verb} {who} ({shown}difference {signed(told.estimate)}{within})."

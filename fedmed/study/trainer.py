@@ -1,5 +1,6 @@
 """Trains a job's model: a federation from start to end, tested at every hospital. Uses TensorFlow."""
 
+import collections
 import contextlib
 import dataclasses
 import pathlib
@@ -16,7 +17,7 @@ from fedmed.engine.checkpoints import Checkpoints, Foreign, Saved, files_of
 from fedmed.engine.evaluation import predict_parts
 from fedmed.engine.federation import Done, Federation, Position
 from fedmed.engine.identity import Identity
-from fedmed.engine.programs import PROGRAMS, Programs
+from fedmed.engine.programs import PROGRAMS, Beginnings, Programs
 from fedmed.learning.values import Weights
 from fedmed.settings import config
 from fedmed.settings.study import Kind
@@ -50,6 +51,7 @@ class Trainer:
     ) -> None:
         self.consortium = consortium
         self._worker, self._programs, self._pause = worker, programs, pause
+        self._beginnings: Beginnings = collections.OrderedDict()
 
     def run(
         self,
@@ -96,8 +98,10 @@ class Trainer:
     def _federation(
         self, settings: config.RunConfig, train: Mapping[str, Examples], folder: pathlib.Path | None = None
     ) -> Federation:
-        data, programs = self.consortium.dataset, self._programs
-        return Federation(settings, data, train, worker=self._worker, folder=folder, programs=programs)
+        data, programs, beginnings = self.consortium.dataset, self._programs, self._beginnings
+        return Federation(
+            settings, data, train, worker=self._worker, folder=folder, programs=programs, beginnings=beginnings
+        )
 
     def _fine_tuned(
         self,
