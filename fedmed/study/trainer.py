@@ -83,7 +83,7 @@ class Trainer:
             course = _Course(job, federation, material.test, checkpoints, self._pause, lasting)
             position = course.trained()
             if job.kind == "fine_tuned":
-                found = self._fine_tuned(job, federation, position, material.train, material.test)
+                found: Mapping[str, Array] = self._fine_tuned(job, federation, position, material.train, material.test)
             else:
                 found = course.predictions(position)
             return course.result(list(found.values()))
@@ -179,6 +179,7 @@ class _Course:
             "seconds": 0.0,
         }
         self._sent = [0, 0]
+        self._noted: tuple[int, Mapping[str, Array]] | None = None
 
     def trained(self) -> Position:
         """Trains all rounds that are not done yet."""
@@ -195,8 +196,10 @@ class _Course:
                 self._save(position)
         return position
 
-    def predictions(self, position: Position) -> dict[str, Array]:
-        """Returns each hospital's predictions."""
+    def predictions(self, position: Position) -> Mapping[str, Array]:
+        """Returns each hospital's predictions; those of a round that was just noted are not made again."""
+        if self._noted is not None and self._noted[0] == position.round and len(self._scored) == len(self._test):
+            return self._noted[1]
         return predict_parts(self._federation, position, self._test)
 
     def result(self, predictions: Sequence[Array]) -> Result:
@@ -245,7 +248,9 @@ class _Course:
 
     def _note(self, position: Position) -> None:
         self._facts["rounds"].append(position.round)
-        predictions = self.predictions(position)
+        tested = {name: self._test[name] for name in self._scored}
+        predictions = predict_parts(self._federation, position, tested)
+        self._noted = (position.round, predictions)
         self._facts["curve"].append(self._scores(predictions))
         self._facts["losses"].append(self._score(self._scored, predictions, LOSS[self._federation.task]))
         self._facts["sent"].append(list(self._sent))
