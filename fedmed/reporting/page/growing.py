@@ -32,7 +32,7 @@ def grow(view: View) -> Section | None:
     )
     title = f"{found['hospital']}: {label} by size of the consortium"
     figure = Figure(title, f"{found['about']} {read}", panels, tables, view.keys(arms, markers=True))
-    return Section("grow", "How large a consortium is worth it", [Fold(title, [figure])], printed=False)
+    return Section("grow", "How large a consortium is worth it", [figure])
 
 
 def _grow_panel(view: View, points: Sequence[Mapping[str, Any]], arms: Sequence[str], names: tuple[str, str]) -> str:
@@ -70,11 +70,15 @@ def _grow_table(view: View, points: Sequence[Mapping[str, Any]], arms: Sequence[
 
 def external(view: View) -> Section | None:
     """Returns models tested at hospitals they were not trained at: left out, or one hospital's model elsewhere."""
-    blocks: list[Block] = [*_left_out(view), *_transfer(view)]
-    if not blocks:
+    left_out, transfer = _left_out(view), _transfer(view)
+    if not left_out and not transfer:
         return None
-    folded = Fold("Models at hospitals they were not trained at", blocks)
-    return Section("external", "At a hospital the model has not seen", [folded], printed=False)
+    title = "At a hospital the model has not seen"
+    if left_out and not view.many:  # it was asked for by name
+        blocks: list[Block] = [*left_out, *([Fold("One hospital's model at the others", transfer)] if transfer else [])]
+        return Section("external", title, blocks)
+    return Section("external", title, [Fold("Models at hospitals they were not trained at", [*left_out, *transfer])],
+                   printed=False)  # fmt: skip
 
 
 def _left_out(view: View) -> list[Table]:
