@@ -114,6 +114,20 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(data: str, tmp_path: pathli
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
+def test_a_run_goes_on_where_there_are_fewer_cores(data: str, tmp_path: pathlib.Path) -> None:
+    def begun(lanes: int, rounds: int) -> config.RunConfig:
+        return settings(data, rounds=rounds, runtime={"name": "local", "lanes": lanes})
+
+    experiment.run(begun(3, 4), tmp_path / "whole")
+    experiment.run(begun(3, 2), tmp_path / "parts")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda _: {0})
+        summary = experiment.run(begun(0, 4), tmp_path / "parts", resume=True)
+    assert summary["weights_sha256"] == strict((tmp_path / "whole" / "summary.json").read_text())["weights_sha256"]
+    with pytest.raises(errors.UserError, match=r"runtime\.lanes was 3 and is now 1"):
+        experiment.run(begun(1, 5), tmp_path / "parts", resume=True)
+
+
 class Interrupting:
     """An observer that interrupts a run as Ctrl-C would."""
 

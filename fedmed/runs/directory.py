@@ -1,6 +1,7 @@
 """The run directory: what a run leaves behind, and the lock that keeps a second run out."""
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import io
@@ -133,6 +134,15 @@ class RunDirectory:
         for folder in self._made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def with_lanes_of(settings: config.RunConfig, folder: pathlib.Path) -> config.RunConfig:
+    """Returns the settings with the lanes of the run in a folder, where they are left to the machine: it may differ."""
+    with contextlib.suppress(errors.UserError, OSError):  # said when the folder is opened
+        if not settings.runtime.lanes:
+            lanes = config.load(folder / "config.toml").runtime.lanes
+            return dataclasses.replace(settings, runtime=dataclasses.replace(settings.runtime, lanes=lanes))
+    return settings
 
 
 def checksum(weights: Weights) -> str:
