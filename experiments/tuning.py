@@ -303,7 +303,9 @@ def main(argv: Sequence[str]) -> None:
     folder = pathlib.Path(FLAGS.results)
     programs.check_writable("--results", folder)
     path = folder / "tuning.json"
-    known: dict[str, Any] = json.loads(path.read_text())["problems"] if path.is_file() else {}
+    earlier: dict[str, Any] = json.loads(path.read_text())["problems"] if path.is_file() else {}
+    fields = {field.name for field in dataclasses.fields(Found)}  # a row of an earlier program has others
+    known = {name: row for name, row in earlier.items() if set(row) == fields}
     for name in FLAGS.problems or PROBLEMS:
         known[name] = plain.checked(found(name, PROBLEMS[name]))
         ordered = {name: known[name] for name in PROBLEMS if name in known}
