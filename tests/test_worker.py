@@ -56,11 +56,12 @@ def test_the_worker_ends_with_its_owner(ending: str) -> None:
         [sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as owner:
         assert owner.stdout is not None
-        worker = psutil.Process(int(owner.stdout.readline()))
+        pid = int(owner.stdout.readline())
+        worker = [psutil.Process(pid)] if psutil.pid_exists(pid) else []  # an owner that ends by itself may be faster
         if ending in SIGNALS:
             owner.send_signal(SIGNALS[ending])
         owner.wait(timeout=30)
-        assert gone([worker])
+        assert gone(worker)
         assert owner.stdout.read() == ""  # nobody holds the pipe open
 
 
