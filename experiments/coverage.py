@@ -141,8 +141,8 @@ _MADE_BY = (
 )
 _ABOUT = """\
 Simulated studies of {seeds} seeds, each with patients of its own, and {fresh:,} fresh patients of each hospital for
-the truth. Made by `python -m experiments.coverage` and the same with `--models=regression --studies=100`, as far as
-they have come; every number is in coverage.json.
+the truth. Made by `python -m experiments.coverage`, the same with `--models=regression --studies=100`, and that with
+`--anew`, as far as they have come; every number is in coverage.json.
 
 Two truths stand beside each interval. The *expected* one is of models trained on as many patients of these
 hospitals, over training sets and seeds, found as the mean truth over the studies of a cell: a difference promises

@@ -191,6 +191,13 @@ def test_a_run_tells_how_many_dropped_out(tmp_path: pathlib.Path, absent: list[s
     assert ("| of them dropped out, mean | 1 |" in page) == told
 
 
+def test_many_clients_in_a_round_are_a_plain_number(tmp_path: pathlib.Path) -> None:
+    summary, records = page_sample.run()
+    many = [f"client {k}" for k in range(12_500)]
+    write_run(summary, [{**record, "cohort": many if record["round"] else []} for record in records], tmp_path)
+    assert "| clients asked in a round, mean | 12,500 |" in (tmp_path / "report.md").read_text()
+
+
 def test_counts_of_one_to_four_are_hidden_and_do_not_follow_from_a_sum(tmp_path: pathlib.Path) -> None:
     run_page(tmp_path)
     south, everyone = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.simulated.judged import AUROC, StudyJudged
-from experiments.simulated.tallies import Coverage, Share, coverage_of, share
+from experiments.simulated.tallies import Coverage, Share, coverage_of, null_means, share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,8 +38,7 @@ def population(studies: Sequence[StudyJudged]) -> PopulationSummary:
         for value in others
         if study.prediction is not None
     ]
-    null = share(not one.low <= 0 <= one.high for study in studies for one in study.null.values())
-    return PopulationSummary(len(studies), coverage_of(known), share(held), null)
+    return PopulationSummary(len(studies), coverage_of(known), share(held), null_means(studies))
 
 
 def by_cell(studies: Sequence[StudyJudged]) -> dict[str, PopulationSummary]:

@@ -146,6 +146,11 @@ def coverage_of(told: Sequence[tuple[Told, float]]) -> Coverage:
     )
 
 
+def null_means(studies: Sequence[StudyJudged]) -> Share:
+    """Returns how many consortium means of an arm against itself have an interval that leaves out 0."""
+    return share(not one.low <= 0 <= one.high for study in studies for one in study.null.values())
+
+
 def _claims(studies: Sequence[StudyJudged], expected: Expected) -> Claims:
     everyone = _hospitals(studies)
     judged = [one for one in everyone if one[2].outcome != "too few events"]
@@ -154,7 +159,7 @@ def _claims(studies: Sequence[StudyJudged], expected: Expected) -> Claims:
     words = [own.outcome for _, _, own in everyone]
     return Claims(
         null=share(outcome in ("gains", "harmed") for outcome in nulls),
-        null_mean=share(not one.low <= 0 <= one.high for study in studies for one in study.null.values()),
+        null_mean=null_means(studies),
         at_margin=share(own.at_margin == "no worse" for _, _, own in judged),
         at_margin_studies=share(
             any(own.at_margin == "no worse" for own in study.hospitals.values()) for study in studies

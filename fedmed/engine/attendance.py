@@ -30,11 +30,16 @@ def drops_out(seed: int, round_: int, client: int, chance: float) -> bool:
     return chance > 0 and bool(seeds.generator(seed, "drop_out", round_, client).random() < chance)
 
 
-def with_lanes(settings: config.RunConfig) -> config.RunConfig:
-    """Fixes what was left to the machine (the number of lanes), so that the same config repeats the same bits."""
+def with_lanes(settings: config.RunConfig, begun: int = 0) -> config.RunConfig:
+    """Fixes what was left to the machine (the number of lanes), so that the same config repeats the same bits.
+
+    Args:
+        settings: of a run.
+        begun: the lanes that it has begun with, perhaps on another machine; 0 for a new one.
+    """
     if settings.runtime.lanes:
         return settings
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = begun or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     return dataclasses.replace(settings, runtime=dataclasses.replace(settings.runtime, lanes=count))
 
 

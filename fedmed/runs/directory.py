@@ -1,7 +1,6 @@
 """The run directory: what a run leaves behind, and the lock that keeps a second run out."""
 
 import contextlib
-import dataclasses
 import fcntl
 import hashlib
 import io
@@ -136,13 +135,11 @@ class RunDirectory:
                 folder.rmdir()
 
 
-def with_lanes_of(settings: config.RunConfig, folder: pathlib.Path) -> config.RunConfig:
-    """Returns the settings with the lanes of the run in a folder, where they are left to the machine: it may differ."""
-    with contextlib.suppress(errors.UserError, OSError):  # said when the folder is opened
-        if not settings.runtime.lanes:
-            lanes = config.load(folder / "config.toml").runtime.lanes
-            return dataclasses.replace(settings, runtime=dataclasses.replace(settings.runtime, lanes=lanes))
-    return settings
+def lanes_of(folder: pathlib.Path) -> int:
+    """Returns the lanes of the run in a folder; 0 where there is none to be read, which is said later."""
+    with contextlib.suppress(errors.UserError, OSError):
+        return config.load(folder / "config.toml").runtime.lanes or 0
+    return 0
 
 
 def checksum(weights: Weights) -> str:

@@ -16,7 +16,7 @@ from fedmed.engine import attendance, checks, identity
 from fedmed.engine.runtimes.worker import working
 from fedmed.runs import account
 from fedmed.runs.best import Best
-from fedmed.runs.directory import RunDirectory, with_lanes_of
+from fedmed.runs.directory import RunDirectory, lanes_of
 from fedmed.runs.summary import RoundRecord, RoundTest
 from fedmed.settings import config
 from fedmed.statistics import metrics
@@ -54,7 +54,7 @@ def run(
     Raises:
         UserError: a setting, the data or the model cannot be used; nothing has been written then.
     """
-    settings = attendance.with_lanes(with_lanes_of(settings, out) if resume else settings)
+    settings = attendance.with_lanes(settings, lanes_of(out) if resume else 0)
     clients = checks.check(settings)
     directory = RunDirectory(out, settings, resume=resume, overwrite=overwrite)
     with contextlib.closing(directory), working(settings, out / "worker.log") as worker:

@@ -1,6 +1,7 @@
 """One place to add a thing: a decorated function whose signature is the schema of its `args`."""
 
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -132,15 +133,20 @@ def _close(value: Any, hint: Any) -> str:
 
     A number that TOML does not read as one, such as .3, is written as it does.
     """
-    if isinstance(value, str) and described(hint).startswith("a number"):
-        try:
-            return f" (did you mean {float(value):g}?)"
-        except ValueError:
-            return ""
+    if isinstance(value, str) and (hint is float or float in typing.get_args(hint)):
+        return _as_number(value)
     allowed = _words(hint)
     given = value if isinstance(value, list | tuple) else [value]
     wrong = [word for word in given if isinstance(word, str) and word not in allowed]
     return errors.nearest(wrong[0], allowed) if wrong and allowed else ""
+
+
+def _as_number(text: str) -> str:
+    try:
+        number = float(text)
+    except ValueError:
+        return ""
+    return f" (did you mean {number:g}?)" if math.isfinite(number) else ""
 
 
 def _words(hint: Any) -> list[str]:

@@ -31,6 +31,9 @@ from fedmed.system import seeds
 _DRAWS_OF_OTHERS = 200  # a standard error to about 5 %, of the few figures without a closed form
 
 
+TOO_FEW = "too few events: "
+"""What the reason for no figure begins with where that is the reason."""
+
 ALIKE = "no interval: the two models do exactly alike on these test patients, in every draw of them"
 """Method of a difference that no draw of the patients changes."""
 
@@ -153,7 +156,7 @@ def withheld(outcomes: Outcomes, tests: Sequence[ArmTest] | Sequence[PairedTest]
     if _patients(tests) < rules.minimum_events:
         return f"fewer than {rules.minimum_events} patients were tested"
     if informative_patients(outcomes.task, tests) < rules.minimum_events:
-        return f"too few events: fewer than {rules.minimum_events} tested patients with, or without, the event"
+        return f"{TOO_FEW}fewer than {rules.minimum_events} tested patients with, or without, the event"
     return ""
 
 

@@ -10,7 +10,7 @@ from fedmed.study.estimates import Rules
 from fedmed.study.measures import NET_BENEFIT, Measure, agreement
 from fedmed.study.outcomes import FOLDS, Outcomes
 from fedmed.study.schema import Estimate, Recalibrated, RecalibrationFound, SeededEstimate
-from fedmed.study.sentences import signed
+from fedmed.study.sentences import interval, signed
 
 _ABOUT = (
     "At each hospital, {how} is fitted to the federated model's predictions by the outcomes of its tested patients, "
@@ -103,11 +103,11 @@ def _interval(figure: SeededEstimate) -> str | None:
 
 
 def _told(benefit: _Benefit, level: float) -> str:
-    grown, inside = benefit.grown, ""
+    grown = benefit.grown
     assert grown.estimate is not None
-    if grown.low is not None and grown.high is not None:
-        inside = f", {100 * level:g} % interval {signed(grown.low)} to {signed(grown.high)}"
-        inside += ", so that nothing gained can be told" if grown.low <= 0 <= grown.high else ""
+    inside = interval(grown, level)
+    if grown.low is not None and grown.high is not None and grown.low <= 0 <= grown.high:
+        inside += ", so that nothing gained can be told"
     at = f"Acting at a risk of {100 * benefit.threshold:.3g} %"
     sides = f"net benefit {benefit.before:.3f} before and {benefit.after:.3f} after"
     return f"{at}, {sides} ({signed(grown.estimate)}{inside})."

@@ -20,7 +20,7 @@ from fedmed.study.schema import (
     References,
     SeededEstimate,
 )
-from fedmed.study.sentences import signed
+from fedmed.study.sentences import interval, signed
 from fedmed.study.suppression import WITHHELD
 
 _ABOUT = (
@@ -165,9 +165,4 @@ def _sentence(
     }[choice.outcome]
     of, against = (figures[arm][metric.name].estimate for arm in ("federated", choice.arm))
     shown = "" if of is None or against is None else f"{metric.label} {of:.3f} against {against:.3f}, "
-    within = (
-        ""
-        if told.low is None or told.high is None
-        else f", {100 * level:g} % interval {signed(told.low)} to {signed(told.high)}"
-    )
-    return f"The federated model {verb} {who} ({shown}difference {signed(told.estimate)}{within})."
+    return f"The federated model {verb} {who} ({shown}difference {signed(told.estimate)}{interval(told, level)})."

@@ -40,7 +40,7 @@ class Words(NamedTuple):
 def hospital(name: str, own: HospitalComparison, figures: tuple[Figures, Figures], words: Words) -> str:
     """Returns the verdict for a hospital and the figures of each question."""
     if own.outcome == "too few events":
-        return f"{name}: too few events to say ({own.reason.replace('too few events: ', '')})."
+        return f"{name}: too few events to say ({own.reason.replace(estimates.TOO_FEW, '')})."
     first = own.measures[next(iter(own.measures))]
     if first.method == estimates.ALIKE:
         return (
@@ -116,6 +116,13 @@ def signed(value: float, digits: int = 3) -> str:
     """Returns a difference with its sign; what is zero in these digits has none."""
     text = f"{value:+z.{digits}f}"
     return text if text.strip("+0.") else text[1:]
+
+
+def interval(told: Estimate, level: float) -> str:
+    """Returns ", 95 % interval -0.01 to +0.02" of a difference, "" where it has none."""
+    if told.low is None or told.high is None:
+        return ""
+    return f", {100 * level:g} % interval {signed(told.low)} to {signed(told.high)}"
 
 
 def _round(count: int) -> int:

@@ -77,8 +77,8 @@ def external(view: View) -> Section | None:
     if left_out and not view.many:  # it was asked for by name
         blocks: list[Block] = [*left_out, *([Fold("One hospital's model at the others", transfer)] if transfer else [])]
         return Section("external", title, blocks)
-    return Section("external", title, [Fold("Models at hospitals they were not trained at", [*left_out, *transfer])],
-                   printed=False)  # fmt: skip
+    folded = Fold("Models at hospitals they were not trained at", [*left_out, *transfer])
+    return Section("external", title, [folded], printed=False)
 
 
 def _left_out(view: View) -> list[Table]:

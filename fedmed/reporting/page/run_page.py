@@ -194,15 +194,15 @@ def _cost(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> S
         ["one model", f"{words.size(summary['weights_bytes'])}, {summary['parameters']:,} parameters"],
         ["sent to clients, all rounds", words.size(traffic["bytes_down"])],
         ["sent by clients, all rounds", words.size(traffic["bytes_up"])],
-        ["clients asked in a round, mean", f"{asked:.3g}"],
-        *([["of them dropped out, mean", f"{absent:.3g}"]] if absent else []),
+        ["clients asked in a round, mean", f"{asked:,g}"],
+        *([["of them dropped out, mean", f"{absent:,g}"]] if absent else []),
     ]
     return Section("communication", "What it costs", [Table("Communication", ["what", "how much"], rows)])
 
 
 def _mean_of(records: Sequence[Mapping[str, Any]], key: str) -> float:
     """Returns how many clients a round lists under a key, mean over rounds."""
-    return float(np.mean([len(record[key]) for record in records if record["round"]] or [0]))
+    return round(float(np.mean([len(record[key]) for record in records if record["round"]] or [0])), 2)
 
 
 def _again(summary: Mapping[str, Any], folder: pathlib.Path) -> Section:
