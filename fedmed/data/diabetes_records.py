@@ -7,18 +7,19 @@ from fedmed.data.diabetes_sites import Measurement
 from fedmed.data.examples import Array, Feature
 
 FEATURES = (
-    Feature("age_years", "years"),
-    Feature("male", "1 = male"),
+    Feature("age_years", "years", bounds=(18, 90)),
+    Feature("male", "1 = male", bounds=(0, 1)),
     Feature("parental_history", levels=("0", "1", "-9")),
-    Feature("systolic_bp_mmhg", "mmHg"),
-    Feature("bp_treated", "1 = yes"),
-    Feature("hdl_mg_dl", "mg/dL"),
-    Feature("triglycerides_mg_dl", "mg/dL"),
-    Feature("fasting_glucose_mg_dl", "mg/dL"),
-    Feature("bmi_kg_m2", "kg/m2"),
-    Feature("hba1c_percent", "%"),
+    Feature("systolic_bp_mmhg", "mmHg", bounds=(70, 220)),
+    Feature("bp_treated", "1 = yes", bounds=(0, 1)),
+    Feature("hdl_mg_dl", "mg/dL", bounds=(15, 120)),
+    Feature("triglycerides_mg_dl", "mg/dL", bounds=(30, 500)),
+    Feature("fasting_glucose_mg_dl", "mg/dL", bounds=(50, 150)),
+    Feature("bmi_kg_m2", "kg/m2", bounds=(15, 60)),
+    Feature("hba1c_percent", "%", bounds=(3, 8)),
 )
-"""The columns and the units they are meant to be in; the safety net keeps mmol/L under the same names."""
+"""The columns, and the units that they and their bounds are meant to be in; the safety net keeps mmol/L under the same
+names. The bounds are what is plausible in adults without diabetes."""
 
 MG_DL_PER_MMOL_L = {"glucose": 18.016, "hdl": 38.67, "triglycerides": 88.57}
 

@@ -68,7 +68,15 @@ def _number(
         high = np.inf if change.below is None else change.below
         meant = here & (recoded > low) & (recoded < high) if np.isfinite([low, high]).any() else here
         changed.append(np.where(meant, recoded * change.times + change.plus, recoded))
-    return feature, changed
+    return _in_new_unit(feature, change), changed
+
+
+def _in_new_unit(feature: Feature, change: Harmonise) -> Feature:
+    """Returns the feature with bounds that go with a conversion of every number; one of some brings them into line."""
+    if feature.bounds is None or change.sites or change.above is not None or change.below is not None:
+        return feature
+    low, high = (bound * change.times + change.plus for bound in feature.bounds)
+    return dataclasses.replace(feature, bounds=(low, high))
 
 
 def _pairs(recode: Mapping[str, str]) -> tuple[list[str], list[str]]:

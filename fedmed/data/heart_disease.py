@@ -32,21 +32,23 @@ MISTAGGED = 304
 """The id of a row filed under Cleveland that belongs to Hungary: it is Hungary's youngest patient, aged 28."""
 
 FEATURES = (
-    Feature("age", "years"),
-    Feature("sex", "1 = male"),
-    Feature("trestbps", "mmHg"),
-    Feature("chol", "mg/dL"),
-    Feature("fbs", "1 = fasting glucose > 120 mg/dL"),
-    Feature("thalch", "beats/min"),
-    Feature("exang", "1 = yes"),
-    Feature("oldpeak", "mm"),
-    Feature("cp=atypical angina"),
-    Feature("cp=non-anginal"),
-    Feature("cp=asymptomatic"),
-    Feature("restecg=st-t abnormality"),
-    Feature("restecg=lv hypertrophy"),
+    Feature("age", "years", bounds=(18, 100)),
+    Feature("sex", "1 = male", bounds=(0, 1)),
+    Feature("trestbps", "mmHg", bounds=(70, 220)),
+    Feature("chol", "mg/dL", bounds=(100, 500)),
+    Feature("fbs", "1 = fasting glucose > 120 mg/dL", bounds=(0, 1)),
+    Feature("thalch", "beats/min", bounds=(60, 220)),
+    Feature("exang", "1 = yes", bounds=(0, 1)),
+    Feature("oldpeak", "mm", bounds=(-2, 6)),
+    Feature("cp=atypical angina", bounds=(0, 1)),
+    Feature("cp=non-anginal", bounds=(0, 1)),
+    Feature("cp=asymptomatic", bounds=(0, 1)),
+    Feature("restecg=st-t abnormality", bounds=(0, 1)),
+    Feature("restecg=lv hypertrophy", bounds=(0, 1)),
 )
-"""The benchmark's 13 columns. The dropped levels are the UCI codes' first: typical angina and a normal ECG."""
+"""The benchmark's 13 columns. The dropped levels are the UCI codes' first: typical angina and a normal ECG.
+
+The bounds are what is plausible in adults sent for angiography, chosen without looking at the table."""
 
 _FLAGS = {"sex": "Male", "fbs": "True", "exang": "True"}
 _UNUSED = ["slope", "ca", "thal"]

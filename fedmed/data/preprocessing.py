@@ -48,6 +48,7 @@ class Column:
         levels: a category's levels in code order, () for a number.
         kept: the levels that get an output of their own; the others share the output "other".
         missing: whether an output says that the value is missing.
+        least, most: a number beyond them is taken to be them; None is no limit.
     """
 
     name: str
@@ -56,6 +57,8 @@ class Column:
     levels: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     missing: bool = False
+    least: float | None = None
+    most: float | None = None
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -68,6 +71,8 @@ class Column:
         """Returns float64 [n, outputs] for values [n]: a number standardised, a category one-hot, missing all 0."""
         absent = np.isnan(values)
         if not self.levels:
+            if self.least is not None or self.most is not None:
+                values = np.clip(values, self.least, self.most)
             outputs = [np.where(absent, 0.0, (values - self.mean) / self.scale)]
         else:
             outputs = [values == self.levels.index(level) for level in self.kept]
@@ -94,7 +99,10 @@ class Recipe:
 
     def to_json(self) -> list[dict[str, Any]]:
         """Returns the recipe as plain values for json.dumps, one table a column."""
-        return [dataclasses.asdict(column) for column in self.columns]
+        return [
+            {name: value for name, value in dataclasses.asdict(column).items() if value is not None}
+            for column in self.columns
+        ]
 
     @classmethod
     def from_json(cls, columns: Sequence[Mapping[str, Any]]) -> "Recipe":
@@ -105,7 +113,7 @@ class Recipe:
 @np.errstate(over="ignore", invalid="ignore")  # `fit` refuses what overflows
 def site_sums(examples: Examples, features: Sequence[Feature]) -> SiteSums:
     """Returns one site's sums over its training rows; examples.x is a table, float64 [n, columns]."""
-    x = _table(examples)
+    x = table_of(examples)
     number = np.array([not feature.is_category for feature in features], dtype=bool)
     here = ~np.isnan(x)
     present = here.sum(axis=0)
@@ -170,9 +178,12 @@ def fit(sums: SiteSums, features: Sequence[Feature], *, minimum: int = 1, standa
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """The recipes of a federation: one shared, and in mode "by_site" one a client with the same outputs."""
+    """The recipes of a federation: one shared, and in mode "by_site" one a client with the same outputs.
 
-    mode: Mode
+    In mode "bounds" the scale is public knowledge and no row was looked at, see `bounded`.
+    """
+
+    mode: Mode | Literal["bounds"]
     shared: Recipe
     by_client: Mapping[str, Recipe] = dataclasses.field(default_factory=dict)
 
@@ -192,7 +203,7 @@ class Preprocessing:
             if client_id not in self.by_client:
                 raise errors.DataError(f"preprocessing: client {client_id!r} had no training rows to fit its scale on")
             recipe = self.by_client[client_id]
-        return dataclasses.replace(examples, x=recipe.apply(_table(examples)))
+        return dataclasses.replace(examples, x=recipe.apply(table_of(examples)))
 
     def to_json(self) -> dict[str, Any]:
         """Returns the preprocessing as plain values for json.dumps."""
@@ -267,7 +278,8 @@ def _level_counts(codes: Array, feature: Feature) -> Array:
     return np.bincount(present, minlength=len(feature.levels)) if feature.is_category else np.zeros(0, np.int64)
 
 
-def _table(examples: Examples) -> Array:
+def table_of(examples: Examples) -> Array:
+    """Returns the table, float64 [n, columns], that examples hold; DataError where they hold anything else."""
     if isinstance(examples.x, Mapping) or examples.x.ndim != 2:
         raise errors.DataError("preprocessing: only a table of numbers and categories can be standardised")
     return examples.x
