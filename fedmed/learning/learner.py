@@ -1,11 +1,12 @@
 """A Keras model made ready for local training inside a graph: variables in order, a loss, seeded randomness."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from fedmed.learning import gradients, randomness
+from fedmed.learning import gradients, randomness, tracing
 from fedmed.learning.objective import Objective
 from fedmed.learning.values import Weights
 
@@ -65,23 +66,94 @@ class Learner:
         Returns:
             Gradients in the order of `trainable`, and sums [loss, hits] over the batch, float32 [2].
         """
+        row_losses, hits = self.row_losses(x, y, seed)
+        loss = tf.reduce_mean(row_losses)
+        penalties = self._model.losses
+        total = tf.add_n([loss, *penalties]) if penalties else loss
+        return self.gradients_of(total), tf.stack([tf.reduce_sum(row_losses), tf.reduce_sum(hits)])
+
+    def row_losses(self, x: Inputs, y: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns each row's loss in training, regularisation left out, and whether it is hit, both float32 [b].
+
+        Args:
+            x: [b, ...] inputs in storage dtype.
+            y: [b] labels.
+            seed: [2] int32, of this step's random draws.
+        """
+        with gradients.fast_gradients():
+            output = self._output(x, seed)
+            return self._objective.loss(y, output), self._objective.hits(y, output)
+
+    def gradients_of(self, total: tf.Tensor) -> list[tf.Tensor]:
+        """Takes the dense gradient of `total` [], in the order of `trainable`; zeros for what it does not depend on."""
+        taken: Sequence[Any] = tf.gradients(total, self.trainable)
+        return [
+            tf.zeros(v.shape) if g is None else tf.convert_to_tensor(g)
+            for g, v in zip(taken, self.trainable, strict=True)
+        ]
+
+    def penalty_gradients(self) -> list[tf.Tensor]:
+        """Takes the gradient of the losses that depend on weights alone (`kernel_regularizer` and its like).
+
+        What a call of the model adds is not among them: see `adds_losses_in_a_call`.
+
+        Returns:
+            Gradients in the order of `trainable`; zeros where nothing is penalised.
+        """
+        if not self.is_penalised:
+            return [tf.zeros(v.shape) for v in self.trainable]
+        return self.gradients_of(tf.add_n(_made_anew(self._model)))
+
+    @property
+    def is_penalised(self) -> bool:
+        """Whether there are losses that depend on weights alone."""
+        return bool(_made_anew(self._model))
+
+    def adds_losses_in_a_call(self, x: Any, y: Any) -> bool:
+        """Tells whether a call adds losses (activity regularisers, `add_loss` in `call`), which may depend on the rows.
+
+        Such losses are no sum over rows, so no bound on a row's own gradient holds for them.
+        """
+        found: list[bool] = []
+
+        def look(x: Inputs, y: tf.Tensor) -> tf.Tensor:
+            losses, _ = self.row_losses(x, y, tf.constant([0, 0]))
+            found.append(len(self._model.losses) > len(_made_anew(self._model)))
+            return losses
+
+        tf.function(tracing.layers_converted(look), autograph=False).get_concrete_function(x, y)
+        return found[-1]
+
+    @contextlib.contextmanager
+    def at_rest(self) -> Iterator[None]:
+        """Lets dropout pass all, and noise be its mean, in what is traced inside the block."""
+        with randomness.resting(self._generators):
+            yield
+
+    @contextlib.contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Puts all of the model's variables back, after the block, to the values that they had before it; eagerly."""
+        before = [(v, v.read_value()) for v in self._model.variables]
+        try:
+            yield
+        finally:
+            for variable, value in before:
+                variable.assign(value)
+
+    def _output(self, x: Inputs, seed: tf.Tensor) -> tf.Tensor:
         for number, generator in enumerate(self._generators):
             generator.begin(tf.random.experimental.stateless_fold_in(seed, number))
-        with gradients.fast_gradients():
-            output = self._model(scaled(x), training=True)
-            row_losses = self._objective.loss(y, output)
-            loss = tf.reduce_mean(row_losses)
-            penalties = self._model.losses
-            total = tf.add_n([loss, *penalties]) if penalties else loss
-        dense = [
-            tf.zeros(v.shape) if g is None else tf.convert_to_tensor(g)
-            for g, v in zip(tf.gradients(total, self.trainable), self.trainable, strict=True)
-        ]
-        return dense, tf.stack([tf.reduce_sum(row_losses), tf.reduce_sum(self._objective.hits(y, output))])
+        return self._model(scaled(x), training=True)
 
     def predict(self, x: Inputs) -> tf.Tensor:
         """Returns predictions for [b, ...] inputs: [b] means, or [b, classes] probabilities."""
         return self._objective.predict(self._model(scaled(x), training=False))
+
+
+def _made_anew(model: tf.keras.Model) -> list[tf.Tensor]:
+    """Returns the losses that Keras computes at each look, those of weights; those of a call stay until the next."""
+    losses, again = model.losses, model.losses
+    return [loss for loss in losses if not any(loss is other for other in again)]
 
 
 def moving_variables(model: tf.keras.Model) -> list[tf.Variable]:
