@@ -3,10 +3,24 @@
 The file is one serialised vector of bytes: the little-endian values of each tensor, one tensor after the other.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
 from fedmed.learning.values import Nest
+
+
+class Held(NamedTuple):
+    """What a client's file holds.
+
+    Attributes:
+        own: what its algorithm keeps.
+        memory: what steps on the way left out of its updates so far; see `steps.memory_of`.
+    """
+
+    own: Nest
+    memory: Nest = ()
 
 
 def read(path: tf.Tensor, like: Nest) -> Nest:

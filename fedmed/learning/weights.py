@@ -49,3 +49,19 @@ def byte_count(values: Nest) -> int:
 def _bytes(tensor: Tensor) -> int:
     count = tensor.shape.num_elements() if isinstance(tensor.shape, tf.TensorShape) else np.prod(tensor.shape)
     return int(count) * tf.as_dtype(tensor.dtype).size
+
+
+def count(parts: Sequence[Tensor]) -> int:
+    """Returns how many values tensors have together."""
+    return sum(int(np.prod(tuple(part.shape))) for part in parts)
+
+
+def joined(parts: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Returns the values of all tensors as one vector [count(parts)]."""
+    return tf.concat([tf.reshape(part, [-1]) for part in parts], axis=0)
+
+
+def split(vector: tf.Tensor, like: Sequence[Tensor]) -> list[tf.Tensor]:
+    """Cuts a vector into tensors of the shapes of others: what `joined` has joined."""
+    parts = tf.split(vector, [count([part]) for part in like])
+    return [tf.reshape(part, tuple(one.shape)) for part, one in zip(parts, like, strict=True)]
