@@ -1,20 +1,23 @@
 """From the settings to what each client holds: data set, partition, split and preprocessing, in that order."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from fedmed.data import partitions, registries, splits
+from fedmed.data import bounded, partitions, registries, splits
 from fedmed.data import preprocessing as tables
-from fedmed.data.examples import Array, Dataset, Examples
+from fedmed.data.examples import Array, Dataset, Examples, Feature
 from fedmed.data.harmonising import harmonised
 from fedmed.data.preprocessing import Preprocessing
 from fedmed.data.splits import ClientRows
+from fedmed.data.store import patient_counts
+from fedmed.privacy import shares
 from fedmed.settings import plugins
 from fedmed.settings.config import RunConfig
-from fedmed.system import errors
+from fedmed.settings.privacy import Privacy
+from fedmed.system import errors, seeds
 
 _DEFAULT_FRACTION = 0.25
 
@@ -53,15 +56,39 @@ def prepare(config: RunConfig) -> Clients:
     test = {} if dataset.test is not None else {client: examples.take(own.test) for client, own in rows.items()}
     if not dataset.is_table:
         return Clients(dataset, train, test, dataset.test, rows, None)
-    fitted = tables.prepare(train, dataset.features, config.data.preprocessing)
+    scaled = fitted(config.data.preprocessing, config.privacy, config.seed, train, dataset.features)
     return Clients(
         dataset,
-        {client: fitted.apply(client, own) for client, own in train.items()},
-        {client: fitted.apply(client, own) for client, own in test.items()},
-        None if dataset.test is None else fitted.apply(None, dataset.test),
+        {client: scaled.apply(client, own) for client, own in train.items()},
+        {client: scaled.apply(client, own) for client, own in test.items()},
+        None if dataset.test is None else scaled.apply(None, dataset.test),
         rows,
-        fitted,
+        scaled,
     )
+
+
+def fitted(
+    mode: tables.Mode, privacy: Privacy, seed: int, train: Mapping[str, Examples], features: Sequence[Feature]
+) -> Preprocessing:
+    """Returns what is done to a table; under a promise it looks at patients through noise or not at all.
+
+    Args:
+        mode: without a promise.
+        privacy: what is promised.
+        seed: of the noise.
+        train: each client's training rows.
+        features: one a column.
+
+    Raises:
+        ConfigError: `privacy.bounds` lacks a column, or names one that there is not.
+    """
+    if not privacy.is_on:
+        return tables.prepare(train, features, mode)
+    if not privacy.preprocessing_share:
+        return bounded.prepare_bounded(features, privacy.bounds)
+    noise = shares.preprocessing_noise(privacy, patient_counts(train))
+    rng = seeds.generator(seed, "privacy.preprocessing")
+    return bounded.noisy_moments(train, features, privacy.bounds, noise=noise, rng=rng)
 
 
 def deal(config: RunConfig) -> tuple[Dataset, dict[str, Array]]:

@@ -14,11 +14,20 @@ Inputs: TypeAlias = np.ndarray | Mapping[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Feature:
-    """A column of a table: its name, unit ("" when it has none) and, for a category, its levels in code order."""
+    """A column of a table.
+
+    Attributes:
+        name: of the column.
+        unit: of its numbers, "" when they have none.
+        levels: of a category, in code order; () for a number.
+        bounds: the least and the greatest number that is plausible, in the unit: public knowledge, such as what a
+            living patient can have, and never worked out from these data; None where none is known.
+    """
 
     name: str
     unit: str = ""
     levels: tuple[str, ...] = ()
+    bounds: tuple[float, float] | None = None
 
     @property
     def is_category(self) -> bool:
@@ -53,14 +62,16 @@ class Examples:
 
 
 def joined(parts: Sequence[Examples]) -> Examples:
-    """Puts examples one after the other (x and y only)."""
+    """Puts examples one after the other: x, y, and patients where all have them."""
     inputs = [part.x for part in parts]
     x = (
         {name: np.concatenate([part[name] for part in inputs if isinstance(part, Mapping)]) for name in inputs[0]}
         if isinstance(inputs[0], Mapping)
         else np.concatenate([np.asarray(part) for part in inputs])
     )
-    return Examples(x, np.concatenate([part.y for part in parts]))
+    groups = [part.group for part in parts if part.group is not None]
+    group = np.concatenate(groups) if len(groups) == len(parts) else None
+    return Examples(x, np.concatenate([part.y for part in parts]), group=group)
 
 
 def _picker(rows: Array) -> Callable[[Array | None], Array | None]:

@@ -30,10 +30,30 @@ class Field:
         return int(np.dtype(self.dtype).itemsize * np.prod(self.shape, dtype=np.int64))
 
 
-def layout(examples: Examples) -> tuple[Field, ...]:
-    """Returns the fields of a client's file, inputs first, labels last."""
-    inputs = examples.x if isinstance(examples.x, Mapping) else {"": examples.x}
-    return tuple(Field(name, array.dtype.name, array.shape[1:]) for name, array in [*inputs.items(), ("y", examples.y)])
+PATIENT = "#patient"
+"""The field of each row's patient, int32 from 0; no input has such a name."""
+
+
+def layout(examples: Examples, *, patients: bool = False) -> tuple[Field, ...]:
+    """Returns the fields of a client's file: inputs, patients where they are wanted, labels last."""
+    return tuple(Field(name, array.dtype.name, array.shape[1:]) for name, array in _arrays(examples, patients).items())
+
+
+def _arrays(examples: Examples, patients: bool) -> dict[str, np.ndarray]:
+    inputs = dict(examples.x) if isinstance(examples.x, Mapping) else {"": examples.x}
+    return {**inputs, **({PATIENT: patient_numbers(examples)} if patients else {}), "y": examples.y}
+
+
+def patient_numbers(examples: Examples) -> np.ndarray:
+    """Returns each row's patient, [n] int32 from 0; a row without one is a patient of its own."""
+    if examples.group is None:
+        return np.arange(len(examples), dtype=np.int32)
+    return np.unique(examples.group, return_inverse=True)[1].astype(np.int32)
+
+
+def patient_counts(train: Mapping[str, Examples]) -> dict[str, int]:
+    """Returns each client's number of patients."""
+    return {client: int(patient_numbers(rows).max(initial=-1)) + 1 for client, rows in train.items()}
 
 
 class ClientStore:
@@ -43,20 +63,24 @@ class ClientStore:
     owner lives: a process id would say nothing to a process of another container that shares the temporary folder.
     """
 
-    def __init__(self, clients: Mapping[str, Examples]) -> None:
+    def __init__(self, clients: Mapping[str, Examples], *, patients: bool = False) -> None:
+        """Writes the files; with `patients` each row's patient too, and rows in the order of their patients."""
         remove_abandoned()
         self.folder, self._lock = _locked_folder()
         self._owner = os.getpid()
         atexit.register(self.close)
-        self.layout = layout(next(iter(clients.values())))
+        self._patients = patients
+        self.layout = layout(next(iter(clients.values())), patients=patients)
         self.paths = {client: self.folder / f"{number:06d}.bin" for number, client in enumerate(clients)}
         for client, examples in clients.items():
             self._write(self.paths[client], examples)
 
     def _write(self, path: pathlib.Path, examples: Examples) -> None:
-        inputs = examples.x if isinstance(examples.x, Mapping) else {"": examples.x}
+        if self._patients:
+            examples = examples.take(np.argsort(patient_numbers(examples), kind="stable"))
+        arrays = _arrays(examples, self._patients)
         with path.open("wb") as file:
-            for field, array in zip(self.layout, [*inputs.values(), examples.y], strict=True):
+            for field, array in zip(self.layout, arrays.values(), strict=True):
                 little = np.dtype(field.dtype).newbyteorder("<")
                 file.write(np.ascontiguousarray(array, dtype=little).tobytes())
 

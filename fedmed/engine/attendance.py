@@ -17,10 +17,16 @@ def cohort_size(settings: config.Cohort, clients: int) -> int:
     return max(1, round(settings.fraction * clients)) if settings.fraction is not None else clients
 
 
-def cohort(seed: int, round_: int, clients: Sequence[str], size: int) -> list[str]:
-    """Draws `size` clients without replacement, returned in the order of `clients`."""
+def cohort(seed: int, round_: int, clients: Sequence[str], size: int, *, poisson: bool = False) -> list[str]:
+    """Draws `size` clients without replacement, returned in the order of `clients`.
+
+    With `poisson` each is drawn by itself, so many on average: what a promise to hospitals is counted for.
+    """
     if size == len(clients):
         return list(clients)
+    if poisson:
+        drawn = seeds.generator(seed, "sampling", round_).random(len(clients)) < size / len(clients)
+        return [client for client, taken in zip(clients, drawn, strict=True) if taken]
     picked = seeds.generator(seed, "sampling", round_).choice(len(clients), size, replace=False)
     return [clients[int(i)] for i in sorted(picked)]
 

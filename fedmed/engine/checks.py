@@ -4,8 +4,9 @@ import importlib.util
 
 from fedmed import models
 from fedmed.data.clients import Clients, prepare
-from fedmed.engine import attendance
-from fedmed.learning import algorithms
+from fedmed.data.store import patient_counts
+from fedmed.engine import attendance, masking, promises, soundness
+from fedmed.learning import algorithms, combinations
 from fedmed.settings import plugins, registry
 from fedmed.settings.config import RunConfig
 from fedmed.statistics.metrics import METRICS
@@ -20,11 +21,13 @@ def check(settings: RunConfig) -> Clients:
     """
     check_names(settings)
     clients = prepare(settings)
-    attendance.cohort_size(settings.cohort, len(clients.train))
+    soundness.check(settings, clients.dataset.task, clients.dataset.is_table)
+    masking.check(settings.aggregation, attendance.cohort_size(settings.cohort, len(clients.train)))
     task = clients.dataset.task
     names = [metric.name for metric in METRICS[task]]
     if settings.stop.metric is not None and settings.stop.metric not in names:
         raise errors.ConfigError(errors.unknown("stop.metric", f"metric of a {task} task", settings.stop.metric, names))
+    promises.made(settings, patient_counts(clients.train))
     return clients
 
 
@@ -33,6 +36,7 @@ def check_names(settings: RunConfig) -> None:
     plugins.load(settings.plugins)
     algorithms.checked(settings.algorithm.name, settings.algorithm.args)
     algorithms.check_settings(settings)
+    combinations.check(settings)
     _check_model(settings)
 
 

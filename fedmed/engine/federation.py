@@ -3,7 +3,7 @@
 import pathlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -12,9 +12,10 @@ from fedmed.data import label_scale
 from fedmed.data.examples import Array, Dataset, Examples, Inputs, Task
 from fedmed.data.label_scale import LabelScale
 from fedmed.data.store import ClientStore
-from fedmed.engine import attendance
 from fedmed.engine.kept import KeptFiles
+from fedmed.engine.masking import RoundMasks
 from fedmed.engine.programs import PROGRAMS, Beginnings, Programs
+from fedmed.engine.roster import Files, Roster
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.lane import Work
 from fedmed.learning.learner import moving_variables
@@ -22,7 +23,9 @@ from fedmed.learning.program import RoundFacts, set_model_weights
 from fedmed.learning.values import Nest, Weights
 from fedmed.models import refusals, saving
 from fedmed.settings import config
-from fedmed.system import seeds
+
+Lanes: TypeAlias = list[list[int]]
+Sums: TypeAlias = Mapping[str, Array]
 
 
 class Position(NamedTuple):
@@ -46,7 +49,7 @@ class Done(NamedTuple):
         position: after it.
         learning_rate: of the clients.
         cohort: who was asked to take part.
-        absent: those of them who dropped out.
+        absent: those of them who dropped out; under secure sums all of them, where too few stayed to open the sum.
         refused: those of them whose update was not finite and was not used.
         sums: what the clients report by name, [senders] in the cohort's order without the absent.
         bytes_down: sent to the cohort.
@@ -59,7 +62,7 @@ class Done(NamedTuple):
     cohort: tuple[str, ...]
     absent: tuple[str, ...]
     refused: tuple[str, ...]
-    sums: Mapping[str, Array]
+    sums: Sums
     bytes_down: int
     bytes_up: int
     seconds: float
@@ -74,6 +77,7 @@ class Federation:
         clients: ids, in order; a client's number is its place.
         initial: weights before the first round.
         prepared: program, runtime, predictor and model.
+        promises: what is promised to patients or hospitals; None for nothing.
         label: on what scale an amount is learned; what leaves the federation is in the label's units all the same,
             but for weights.
     """
@@ -103,21 +107,17 @@ class Federation:
         Raises:
             UserError: the model or the algorithm does not fit.
         """
-        self.settings, self.clients = settings, tuple(train)
+        self._roster = Roster(settings, train)
+        self.promises, self.settings, self.clients = self._roster.promises, self._roster.settings, self._roster.clients
         self.task: Task = dataset.task
-        self.size = attendance.cohort_size(settings.cohort, len(self.clients))
         self.prepared, self.initial = programs.prepare(
             settings, dataset.task, dataset.classes, train, worker=worker, beginnings=beginnings
         )
-        self._numbers = {client: number for number, client in enumerate(self.clients)}
-        self._rows = np.array([len(rows) for rows in train.values()], np.int32)
-        self._shares = self._rows.astype(np.float32)
-        if settings.aggregation.weighting == "uniform":
-            self._shares = np.ones_like(self._shares)
         self.label = self._label_scale(train)
         learned = {client: self.label.standardised(rows) for client, rows in train.items()}
-        self._store = ClientStore(learned)  # last, so that nothing is left behind when the above fails
-        self._kept = KeptFiles(folder, _numpy(self.prepared.program.algorithm.kept(_tensors(self.initial))))
+        # Files come last, so that nothing is left behind when the above fails.
+        self._store = ClientStore(learned, patients=settings.privacy.unit == "patient")
+        self._kept = KeptFiles(folder, _numpy(self.prepared.program.first_held(self.initial)))
 
     def _label_scale(self, train: Mapping[str, Examples]) -> LabelScale:
         """Returns how labels are learned: as they are, but for an amount that the model can give with either sign."""
@@ -148,15 +148,17 @@ class Federation:
         """
         began = time.perf_counter()
         asked = self.cohort(position.round) if cohort is None else tuple(cohort)
-        there = self.attending(position.round, asked)
+        there, masks = self.attending(position.round, asked)
         absent = tuple(client for client in asked if client not in set(there))
-        state, sums, sent = self._trained(position, there) if there else (position.state, {}, np.zeros(0))
+        state, sums, sent = position.state, {}, np.zeros(0)
+        if there or self.settings.privacy.unit == "hospital":
+            state, sums, sent = self._trained(position, there, masks)
         used = sums["accepted"] > 0 if there else ()
         refused = tuple(client for client, ok in zip(there, used, strict=True) if not ok)
-        kept = {self._numbers[client]: position.round + 1 for client in there if client not in refused}
-        return Done(
+        kept = dict.fromkeys(self._roster.numbers_of([c for c in there if c not in refused]), position.round + 1)
+        done = Done(
             position=Position(position.round + 1, state, {**position.kept, **kept} if self._kept.wanted else {}),
-            learning_rate=self.learning_rate(position.round),
+            learning_rate=self._roster.learning_rate(position.round),
             cohort=asked,
             absent=absent,
             refused=refused,
@@ -165,66 +167,54 @@ class Federation:
             bytes_up=int(sent.sum()),
             seconds=time.perf_counter() - began,
         )
+        return self._without_who(done) if self.settings.privacy.unit == "hospital" else done
+
+    def _without_who(self, done: Done) -> Done:
+        """Returns the round without who took part and what that would follow from: the promise counts it as secret."""
+        sent = round(self._roster.expected * self.prepared.program.bytes_down)
+        return done._replace(cohort=(), absent=(), refused=(), sums={}, bytes_down=sent, bytes_up=sent)
 
     def cohort(self, round_: int) -> tuple[str, ...]:
         """Returns who is asked to take part in a round."""
-        return tuple(attendance.cohort(self.settings.seed, round_, self.clients, self.size))
+        return self._roster.cohort(round_)
 
-    def attending(self, round_: int, asked: Sequence[str]) -> list[str]:
-        """Returns those of the asked who do not drop out of a round."""
-        seed, chance = self.settings.seed, self.settings.cohort.drop_out
-        return [name for name in asked if not attendance.drops_out(seed, round_, self._numbers[name], chance)]
+    def attending(self, round_: int, asked: Sequence[str]) -> tuple[list[str], RoundMasks]:
+        """Returns who stays in a round, and the masks of its sum; nobody, if too few stay to open it."""
+        return self._roster.attending(round_, asked)
 
-    def learning_rate(self, round_: int) -> float:
-        """Returns the clients' learning rate in a round."""
-        return self.settings.client.learning_rate * self.settings.client.learning_rate_decay**round_
-
-    def facts(self, round_: int) -> RoundFacts:
+    def facts(self, round_: int, masks: RoundMasks) -> RoundFacts:
         """Returns what the server knows of a round beside its state."""
-        return RoundFacts(
-            self.learning_rate(round_), float(len(self.clients)), float(self._shares.sum(dtype=np.float64))
-        )
+        return self._roster.facts(round_, masks)
 
-    def work(self, position: Position, clients: Sequence[str]) -> tuple[list[list[int]], list[Work]]:
+    def work(self, position: Position, clients: Sequence[str], masks: RoundMasks) -> tuple[Lanes, list[Work]]:
         """Returns each lane's places among the clients, and its work."""
         self._kept.open()
-        lanes = attendance.lanes([self._steps(client) for client in clients], self.settings.runtime.lanes)
-        return lanes, [self._work(position, [clients[place] for place in lane]) for lane in lanes]
+        lanes = self._roster.lanes(clients)
+        return lanes, [self._work(position, [clients[place] for place in lane], masks) for lane in lanes]
+
+    def _work(self, position: Position, lane: Sequence[str], masks: RoundMasks) -> Work:
+        numbers, paths = self._roster.numbers_of(lane), [str(self._store.paths[client]) for client in lane]
+        kept = [self._kept.path(number, position.kept.get(number)) for number in numbers]
+        keep = [self._kept.path(number, position.round + 1) for number in numbers]
+        return self._roster.work(position.round, lane, Files(paths, kept, keep), masks)
 
     def kept_path(self, client: int, round_: int) -> str:
         """Returns the file of what a client, by its number, kept after a round; "" where clients keep nothing."""
         return self._kept.path(client, round_)
 
-    def _trained(self, position: Position, clients: Sequence[str]) -> tuple[Nest, Mapping[str, Array], Array]:
-        """Returns the next state, the clients' sums by name, and the bytes that each of them sent."""
-        lanes, work = self.work(position, clients)
+    def _trained(self, position: Position, clients: Sequence[str], masks: RoundMasks) -> tuple[Nest, Sums, Array]:
+        """Returns the next state, the clients' sums, and the bytes that each of them sent."""
+        lanes, work = self.work(position, clients, masks)
         with refusals.in_one_line("training"):
-            state, reports = self.prepared.runtime.next(position.state, self.facts(position.round), work)
+            state, reports = self.prepared.runtime.next(position.state, self.facts(position.round, masks), work)
         names = self.prepared.program.way.report_names
         sums, sent = np.empty((len(clients), len(names)), np.float32), np.empty(len(clients), np.int64)
         for lane, report in zip(lanes, reports, strict=True):
             sums[lane], sent[lane] = report.sums, report.sent
         told = {name: sums[:, column] for column, name in enumerate(names)}
         if not self.label.is_plain:  # both are squared errors then
-            told |= {name: told[name] * np.float32(self.label.scale**2) for name in ("loss", "hits")}
+            told |= {name: told[name] * np.float32(self.label.scale**2) for name in ("loss", "hits") if name in told}
         return state, told, sent
-
-    def _steps(self, client: str) -> int:
-        local, rows = self.settings.client, int(self._rows[self._numbers[client]])
-        batch = rows if local.batch_size == "full" else local.batch_size
-        return (local.steps or local.epochs * -(-rows // max(1, batch))) * batch
-
-    def _work(self, position: Position, lane: Sequence[str]) -> Work:
-        numbers, round_, seed = [self._numbers[client] for client in lane], position.round, self.settings.seed
-        kept = [self._kept.path(number, position.kept.get(number)) for number in numbers]
-        return Work(
-            paths=np.array([str(self._store.paths[client]) for client in lane], dtype=object),
-            rows=self._rows[numbers],
-            seeds=np.stack([seeds.pair(seed, "client", round_, number) for number in numbers]),
-            shares=self._shares[numbers],
-            kept=np.array(kept, dtype=object),
-            keep=np.array([self._kept.path(number, round_ + 1) for number in numbers], dtype=object),
-        )
 
     def weights(self, position: Position) -> Weights:
         """Returns the global model's weights, NumPy arrays."""
@@ -243,10 +233,10 @@ class Federation:
     def own_weights(self, position: Position, client: str) -> Weights:
         """Returns the weights that a client uses; the global model's where it has none of its own."""
         personal = self.prepared.program.algorithm.personal
-        if personal is None or client not in self._numbers:
+        if personal is None or client not in self.clients:
             return self.weights(position)
-        number = self._numbers[client]
-        return _numpy(personal(position.state, self._kept.read(number, position.kept.get(number))))
+        (number,) = self._roster.numbers_of([client])
+        return _numpy(personal(position.state, self._kept.read(number, position.kept.get(number)).own))
 
     def predict(self, weights: Weights, x: Inputs) -> Array:
         """Returns a model's predictions for rows: [n] means, or [n, classes] probabilities."""
@@ -280,10 +270,6 @@ class Federation:
         """Removes the clients' files; may be called twice."""
         self._store.close()
         self._kept.close()
-
-
-def _tensors(values: Nest) -> Nest:
-    return tf.nest.map_structure(tf.convert_to_tensor, values)
 
 
 def _numpy(values: Nest) -> Nest:

@@ -6,14 +6,12 @@ import pathlib
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
 from fedmed.engine import attendance, checks
 from fedmed.engine.federation import Federation, Position
 from fedmed.engine.programs import Programs
 from fedmed.engine.runtimes.worker import working
 from fedmed.learning.lane import Work
-from fedmed.learning.program import RoundFacts
+from fedmed.learning.program import RoundFacts, arrays
 from fedmed.learning.values import Nest, Weights
 from fedmed.settings import config
 
@@ -61,14 +59,14 @@ class IterativeFederation:
             written = [r for r in rounds if r <= round_ and pathlib.Path(federation.kept_path(number, r)).is_file()]
             if written:
                 kept[number] = max(written)
-        there = federation.attending(round_, federation.cohort(round_))
-        _, lanes = federation.work(Position(round_, (), kept), there)
+        asked = federation.cohort(round_)
+        there, masks = federation.attending(round_, asked)
+        _, lanes = federation.work(Position(round_, (), kept), there, masks)
         present = set(there)
         for number, client in enumerate(federation.clients):
             if client in present:
                 self._tried.setdefault(number, []).append(round_ + 1)
-        facts = federation.facts(round_)
-        return RoundFacts(*(np.float32(fact) for fact in facts)), lanes
+        return arrays(federation.facts(round_, masks)), lanes
 
     def weights(self, state: Nest) -> Weights:
         """Returns the global model's weights, NumPy arrays."""

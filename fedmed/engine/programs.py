@@ -16,6 +16,7 @@ from fedmed.engine.runtimes.local import LocalRuntime
 from fedmed.engine.runtimes.runtime import Runtime
 from fedmed.learning import algorithms
 from fedmed.learning.algorithm import Algorithm, Training
+from fedmed.learning.clipped_sums import Way, way_for
 from fedmed.learning.learner import Learner, anatomy, fixed_variables, scaled
 from fedmed.learning.objective import objective
 from fedmed.learning.predictor import Predictor
@@ -29,6 +30,7 @@ from fedmed.system import errors, machine, seeds
 _MOST = 8  # programs that are kept; each holds a few copies of its weights
 _MOST_BEGINNINGS = 16
 _SAMPLE_ROWS = 64
+_TRIED_ROWS = 8
 
 
 class Prepared(NamedTuple):
@@ -119,7 +121,8 @@ class Programs:
 
 def _key(settings: config.RunConfig, spec: Spec, first: Examples, known: Beginning, worker: Any) -> tuple[Any, ...]:
     """Returns what a program is recorded for."""
-    return (*_made_by(settings), id(worker), repr(spec), layout(first), known.fixed, _told(settings))
+    fields = layout(first, patients=settings.privacy.unit == "patient")
+    return (*_made_by(settings), id(worker), repr(spec), fields, known.fixed, _told(settings))
 
 
 def _keep(cache: collections.OrderedDict[tuple[Any, ...], Any], key: tuple[Any, ...], value: Any, most: int) -> None:
@@ -132,20 +135,55 @@ def _keep(cache: collections.OrderedDict[tuple[Any, ...], Any], key: tuple[Any, 
 def _prepare(
     settings: config.RunConfig, spec: Spec, sample: Any, model: KerasModel, first: Examples, worker: Any
 ) -> Prepared:
-    training = Training(settings.client, settings.server, settings.aggregation, anatomy(model))
+    learner = Learner(model, objective(spec.task, building.output_scale(model, spec, sample)))
+    training = Training(
+        settings.client,
+        settings.server,
+        settings.aggregation,
+        anatomy(model),
+        settings.compression,
+        settings.privacy,
+        _clipping(settings, learner, first),
+    )
     with refusals.in_one_line("being made", calls=True, of="algorithm"):
         algorithm = algorithms.checked(settings.algorithm.name, settings.algorithm.args)(training)
     if not isinstance(algorithm, Algorithm):
         kind = type(algorithm).__name__
         raise errors.AlgorithmError(f"algorithm: expected a fedmed.learning.Algorithm, got {kind}")
-    learner = Learner(model, objective(spec.task, building.output_scale(model, spec, sample)))
     initial = model_weights(model)
-    program = recorded(learner, training, algorithm, layout(first), initial, _fuses(settings))
+    fields = layout(first, patients=settings.privacy.unit == "patient")
+    program = recorded(learner, training, algorithm, fields, initial, _fuses(settings))
     predict = Predictor(learner, settings.evaluation.batch_size, settings.runtime.lanes)
     with refusals.in_one_line("the server's step", calls=True, of="algorithm"):
         runtime = _runtime(settings, program, initial, worker)
     any_value = spec.task == "regression" and building.returns_any_value(model, sample)
     return Prepared(program, runtime, predict, model, any_value)
+
+
+def _clipping(settings: config.RunConfig, learner: Learner, examples: Examples) -> Way:
+    """Returns how patients' gradients are clipped, tried on a few rows.
+
+    Raises:
+        ModelError: nothing can be promised, as a layer keeps statistics of its batches.
+    """
+    if not settings.privacy.is_on:
+        return "loop"
+    if learner.moving:
+        raise errors.ModelError(
+            f"model: {learner.moving[0].name} is a moving statistic of the batches, which privacy.unit does not cover; "
+            "use GroupNormalization or LayerNormalization in place of BatchNormalization"
+        )
+    if settings.privacy.unit == "hospital":
+        return "loop"
+    few = examples.take(np.arange(min(_TRIED_ROWS, len(examples))))
+    x, y = tf.nest.map_structure(tf.constant, few.x), tf.constant(few.y)
+    with refusals.in_one_line("training", calls=True):
+        if learner.adds_losses_in_a_call(x, y):
+            raise errors.ModelError(
+                "model: a layer adds losses of its own in a call (an activity regulariser, add_loss), which are no sum "
+                "over patients and which privacy.unit does not cover; leave them out"
+            )
+        return way_for(learner, x, y)
 
 
 def _fuses(settings: config.RunConfig) -> bool:
@@ -170,9 +208,12 @@ def _runtime(settings: config.RunConfig, program: Program, initial: Weights, wor
 def _told(settings: config.RunConfig) -> str:
     """Returns the settings that a program is made of; the clients' rate is told each round."""
     tree = config.to_tree(settings)
-    parts = {name: tree[name] for name in ("model", "algorithm", "client", "server", "aggregation", "runtime")}
+    parts = {
+        name: tree[name] for name in ("model", "algorithm", "client", "server", "aggregation", "compression", "runtime")
+    }
     parts["client"] = {k: v for k, v in parts["client"].items() if k not in ("learning_rate", "learning_rate_decay")}
     parts["batch_size"] = settings.evaluation.batch_size
+    parts["privacy"] = {"unit": settings.privacy.unit, "clip_norm": settings.privacy.clip_norm}
     return json.dumps(parts, sort_keys=True, default=str)
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from fedmed.learning.algorithm import Training
 from fedmed.learning.values import Nest, Payload
 
 
@@ -16,12 +17,14 @@ class Aggregator(NamedTuple):
         accumulate: (accumulator, payload, share []) -> the accumulator with one more client.
         merge: two accumulators -> one for the clients of both.
         report: the accumulator of at least one client -> the aggregate, in the structure of a payload.
+
+    Under secure sums masked words stand for payload and aggregate; see `fedmed.learning.secure_sums`.
     """
 
     zero: Callable[[Payload], Nest]
-    accumulate: Callable[[Nest, Payload, tf.Tensor], Nest]
+    accumulate: Callable[[Nest, Nest, tf.Tensor], Nest]
     merge: Callable[[Nest, Nest], Nest]
-    report: Callable[[Nest], Payload]
+    report: Callable[[Nest], Nest]
 
 
 class _Sum(NamedTuple):
@@ -40,6 +43,20 @@ def weighted_mean() -> Aggregator:
         ),
         merge=lambda a, b: tf.nest.map_structure(tf.add, a, b),
         report=lambda sums: tf.nest.map_structure(lambda t: t / sums.share, sums.total),
+    )
+
+
+def total() -> Aggregator:
+    """Returns the sum, in which clients count alike; that of no client is zero."""
+
+    def added(sums: Nest, payload: Payload) -> Nest:
+        return tf.nest.map_structure(tf.add, sums, payload)
+
+    return Aggregator(
+        zero=lambda like: tf.nest.map_structure(tf.zeros_like, like),
+        accumulate=lambda sums, payload, share: added(sums, payload),
+        merge=added,
+        report=lambda sums: sums,
     )
 
 
@@ -77,3 +94,8 @@ def _none_yet(like: tf.Tensor) -> tf.Tensor:
 
 RULES: dict[str, Callable[[], Aggregator]] = {"mean": weighted_mean, "median": median}
 """By their names in the settings."""
+
+
+def aggregator_of(training: Training) -> Aggregator:
+    """Returns the aggregator that the settings ask for; what hospitals are promised needs the sum."""
+    return total() if training.privacy.unit == "hospital" else RULES[training.aggregation.rule]()

@@ -1,7 +1,7 @@
 """What a federated algorithm is: a value made of pure computations at a client and at the server."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import tensorflow as tf
 
@@ -9,13 +9,21 @@ from fedmed.learning import weights as weight_ops
 from fedmed.learning.learner import Anatomy, Inputs, Learner
 from fedmed.learning.values import Counts, Nest, Payload, Turn, Weights
 from fedmed.settings import config
+from fedmed.settings.privacy import NONE, Privacy
 
 
 class Rows(NamedTuple):
-    """A client's training rows: x [n, ...] in storage dtype (or a mapping of inputs), y [n]."""
+    """A client's training rows.
+
+    Attributes:
+        x: [n, ...] in storage dtype, or a mapping of inputs.
+        y: [n] labels.
+        patient: [n] int32 from 0, ascending; None where nothing is promised to patients.
+    """
 
     x: Inputs
     y: tf.Tensor
+    patient: tf.Tensor | None = None
 
 
 class ClientOutput(NamedTuple):
@@ -77,9 +85,21 @@ class Algorithm(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What an algorithm is made for: the settings that all algorithms share, and the model's variables."""
+    """What an algorithm is made for: the settings that all algorithms share, and the model.
+
+    Attributes:
+        client: what clients do.
+        server: what the server does.
+        aggregation: how updates are put together.
+        anatomy: the model's variables.
+        privacy: what is promised.
+        clipping: how patients' clipped gradients are summed, where something is promised to them.
+    """
 
     client: config.Client
     server: config.Server
     aggregation: config.Aggregation
     anatomy: Anatomy
+    compression: config.Compression = config.Compression()
+    privacy: Privacy = NONE
+    clipping: Literal["fast", "loop"] = "loop"

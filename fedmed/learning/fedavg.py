@@ -30,7 +30,7 @@ def fedprox(training: Training, mu: float) -> Algorithm:
 
 
 def _client(training: Training, mu: float, learner: Learner) -> ClientStep:
-    train = local_training(training.client, learner)
+    train = local_training(training, learner)
 
     def update(received: Weights, kept: Nest, rows: Rows, turn: Turn) -> ClientOutput:
         def pulled(gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]) -> Sequence[tf.Tensor]:

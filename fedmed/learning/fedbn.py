@@ -74,7 +74,7 @@ def _unmoved(places: _Places, weights: Weights) -> Weights:
 
 
 def _client(training: Training, places: _Places, learner: Learner) -> ClientStep:
-    train = local_training(training.client, learner)
+    train = local_training(training, learner)
 
     def update(received: Weights, kept: Weights, rows: Rows, turn: Turn) -> ClientOutput:
         trained = train(places.joined(received, kept), rows, turn)

@@ -31,7 +31,7 @@ def fednova(training: Training) -> Algorithm:
 
 
 def _client(training: Training, learner: Learner) -> ClientStep:
-    train = local_training(training.client, learner)
+    train = local_training(training, learner)
     rho = training.client.momentum if training.client.optimizer == "momentum" else 0.0
 
     def update(received: Weights, kept: Nest, rows: Rows, turn: Turn) -> ClientOutput:

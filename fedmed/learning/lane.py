@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from fedmed.data.store import Field
-from fedmed.learning import contract, keeping, steps
+from fedmed.data.store import PATIENT, Field
+from fedmed.learning import contract, keeping, secure_sums, steps
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.aggregators import Aggregator
 from fedmed.learning.algorithm import Algorithm, ClientOutput, ClientStep, Rows
+from fedmed.learning.keeping import Held
+from fedmed.learning.secure_sums import Masks, Secure
 from fedmed.learning.steps import Step
 from fedmed.learning.values import Nest, Payload, Tensor, Turn
 from fedmed.system import errors
@@ -32,6 +34,9 @@ class Work(NamedTuple):
         shares: [k] float32, the weight of its payload.
         kept: [k] strings, the file of what it kept after its last round; not read by an algorithm without such.
         keep: [k] strings, the file for what it keeps after this round.
+        noise: [k] float32, the noise multiplier of what is promised to its patients; not read where nothing is.
+        masks: [k, m, 3] int64, what it adds under secure sums, else m is 0; see `secure_sums.Masks`.
+        limits: [k] int32, the size of its largest value there, else 1.
     """
 
     paths: Tensor
@@ -40,13 +45,16 @@ class Work(NamedTuple):
     shares: Tensor
     kept: Tensor
     keep: Tensor
+    noise: Tensor
+    masks: Tensor
+    limits: Tensor
 
 
 class LaneOutput(NamedTuple):
     """What leaves a lane.
 
     Attributes:
-        sums: the accumulator of accepted payloads.
+        sums: the accumulator of accepted payloads; under secure sums the masked words of all.
         share: [] float32, their summed shares.
         accepted: [] float32, how many they are.
         reports: [k, names] float32, a client's sums, in the order of `report_names`.
@@ -70,6 +78,9 @@ class Way(NamedTuple):
         layout: fields of the clients' files.
         payload: zeros in the structure of what a client sends.
         kept: zeros in the structure of what a client keeps.
+        memory: zeros in the structure of what a client remembers of its way; see `steps.memory_of`.
+        down: from what the server broadcasts to what a client receives.
+        secure: how sums are masked; None for sums in the clear.
     """
 
     algorithm: Algorithm
@@ -78,11 +89,15 @@ class Way(NamedTuple):
     layout: Sequence[Field]
     payload: Payload
     kept: Nest
+    memory: Nest
+    down: Step
+    secure: Secure | None
 
     @property
     def report_names(self) -> tuple[str, ...]:
-        """What the columns of a lane's reports are."""
-        return (*self.algorithm.sums, *OWN_SUMS)
+        """What the columns of a lane's reports are: all that clients tell, or what secure sums leave of it."""
+        names = (*self.algorithm.sums, *OWN_SUMS)
+        return names if self.secure is None else secure_sums.told(names)
 
 
 def read_rows(path: tf.Tensor, rows: tf.Tensor, layout: Sequence[Field]) -> Rows:
@@ -95,35 +110,51 @@ def read_rows(path: tf.Tensor, rows: tf.Tensor, layout: Sequence[Field]) -> Rows
         arrays[field.name] = tf.reshape(flat, tf.concat([[rows], tf.constant(field.shape, tf.int32)], axis=0))
         arrays[field.name].set_shape([None, *field.shape])
         offset += size
-    y = arrays.pop("y")
-    return Rows(arrays[""] if list(arrays) == [""] else arrays, y)
+    y, patient = arrays.pop("y"), arrays.pop(PATIENT, None)
+    return Rows(arrays[""] if list(arrays) == [""] else arrays, y, patient)
 
 
 def run_lane(way: Way, step: ClientStep, received: Nest, learning_rate: tf.Tensor, work: Work) -> LaneOutput:
     """Trains the lane's clients in order and sums what they send."""
-    count, names = tf.shape(work.paths)[0], way.report_names
+    count, names, received = tf.shape(work.paths)[0], way.report_names, way.down.decode(received)
     reports = tf.TensorArray(tf.float32, size=count, element_shape=[len(names)])
     sizes = tf.TensorArray(tf.int64, size=count, element_shape=[])
 
     def one_client(
         i: tf.Tensor, sums: Nest, counted: tf.Tensor, reports: tf.TensorArray, sizes: tf.TensorArray
     ) -> tuple[tf.Tensor, Nest, tf.Tensor, tf.TensorArray, tf.TensorArray]:
-        rows, turn = read_rows(work.paths[i], work.rows[i], way.layout), Turn(work.seeds[i], learning_rate)
-        output = step(received, keeping.read(work.kept[i], way.kept), rows, turn)
+        rows = read_rows(work.paths[i], work.rows[i], way.layout)
+        turn = Turn(work.seeds[i], learning_rate, work.noise[i])
+        held = keeping.read(work.kept[i], Held(way.kept, way.memory))
+        output = step(received, held.own, rows, turn)
         _check(way, output)
         report = checked(way.algorithm.sums, output)
         accepted, share = report[-1] > 0, work.shares[i]
-        payload, sent = steps.travel(way.steps, output.payload, turn.seed)
-        sums = tf.cond(
-            accepted, lambda: way.aggregator.accumulate(sums, payload, share), lambda: sums
-        )  # a NaN times zero is a NaN, so a refused update must not be added at all
+        arrived = steps.travel(way.steps, output.payload, turn.seed, held.memory)
+        if way.secure is None:
+            sums, sent = _added(way, sums, arrived.payload, share, accepted), arrived.sent
+        else:
+            masks = Masks(work.masks[i], work.limits[i])
+            words = secure_sums.masked(way.secure, arrived.payload, share, accepted, masks, turn.seed)
+            sums, sent = way.aggregator.accumulate(sums, words, share), secure_sums.size(way.secure, masks)
         counted += tf.where(accepted, tf.stack([share, 1.0]), tf.zeros([2]))
-        with tf.control_dependencies(keeping.write(work.keep[i], output.kept, accepted)):
-            return i + 1, sums, counted, reports.write(i, report), sizes.write(i, sent)
+        with tf.control_dependencies(keeping.write(work.keep[i], Held(output.kept, arrived.memory), accepted)):
+            return i + 1, sums, counted, reports.write(i, _told(way, report)), sizes.write(i, sent)
 
     zero = (tf.constant(0), way.aggregator.zero(way.payload), tf.zeros([2]), reports, sizes)
     _, sums, counted, reports, sizes = tf.while_loop(lambda i, *_: i < count, one_client, zero, parallel_iterations=1)
     return LaneOutput(sums, counted[0], counted[1], reports.stack(), sizes.stack())
+
+
+def _added(way: Way, sums: Nest, payload: Payload, share: tf.Tensor, accepted: tf.Tensor) -> Nest:
+    """Adds an accepted payload; a NaN times zero is a NaN, so that a refused one must not be added at all."""
+    return tf.cond(accepted, lambda: way.aggregator.accumulate(sums, payload, share), lambda: sums)
+
+
+def _told(way: Way, report: tf.Tensor) -> tf.Tensor:
+    """Returns of a client's whole report what leaves the lane."""
+    names = (*way.algorithm.sums, *OWN_SUMS)
+    return report if names == way.report_names else tf.gather(report, [names.index(n) for n in way.report_names])
 
 
 def _check(way: Way, output: ClientOutput) -> None:

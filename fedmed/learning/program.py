@@ -9,23 +9,42 @@ import numpy as np
 import tensorflow as tf
 
 from fedmed.data.store import Field
-from fedmed.learning import aggregators, contract, max_pool, steps, tracing
+from fedmed.learning import aggregators, compression, contract, max_pool, noising, secure_sums, steps, tracing
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.algorithm import Algorithm, Training
+from fedmed.learning.keeping import Held
 from fedmed.learning.lane import LaneOutput, Way, Work, run_lane
 from fedmed.learning.learner import Learner, moving_variables
+from fedmed.learning.secure_sums import Masks
 from fedmed.learning.tracing import Recording
-from fedmed.learning.values import Counts, Nest, Tensor, Weights
+from fedmed.learning.values import Counts, Nest, Payload, Tensor, Weights
 from fedmed.models import refusals
 from fedmed.models.spec import KerasModel
+from fedmed.settings.privacy import Privacy
 
 
 class RoundFacts(NamedTuple):
-    """What the server knows of a round beside its state: the clients' rate, how many there are, their shares' sum."""
+    """What the server knows of a round beside its state.
+
+    Attributes:
+        learning_rate: [] float32, of the clients.
+        clients: [] float32, how many there are.
+        shares: [] float32, the sum of their shares.
+        expected: [] float32, how many of them take part on average.
+        noise: [] float32, the noise multiplier of what is promised to them; 0 where nothing is.
+        noise_seed: [2] int32, of that noise.
+        seed: [2] int32, of what else is drawn at the server.
+        masks: those that are left in a secure sum.
+    """
 
     learning_rate: Tensor
     clients: Tensor
     shares: Tensor
+    expected: Tensor
+    noise: Tensor
+    noise_seed: Tensor
+    seed: Tensor
+    masks: Masks
 
 
 @dataclasses.dataclass(frozen=True, repr=False)  # TensorFlow's warnings would print the whole graph
@@ -36,13 +55,15 @@ class Program:
         way: algorithm, steps and aggregator.
         lane: the clients' side, recorded: (received, learning rate, Work) -> LaneOutput.
         state: a state of the server, as NumPy arrays, for its structure and shapes.
-        received: what a client receives, likewise.
+        received: what is sent to a client, likewise.
+        privacy: what is promised.
     """
 
     way: Way
     lane: Recording
     state: Nest
     received: Nest
+    privacy: Privacy
 
     @property
     def algorithm(self) -> Algorithm:
@@ -53,16 +74,43 @@ class Program:
         """Returns the server's state before the first round."""
         return self.algorithm.init(weight_ops.map_weights(tf.convert_to_tensor, weights))
 
-    def next_state(self, state: Nest, output: LaneOutput, facts: RoundFacts) -> Nest:
-        """Applies the aggregate of all lanes; when no client contributed, the state stays as it is."""
+    def first_held(self, weights: Weights) -> Held:
+        """Returns what a client holds before its first round."""
+        return Held(self.algorithm.kept(weight_ops.map_weights(tf.convert_to_tensor, weights)), self.way.memory)
 
-        def applied() -> Nest:
-            counts = Counts(output.accepted, output.share, facts.clients, facts.shares)
-            after = self.algorithm.apply(state, self.way.aggregator.report(output.sums), counts)
+    def broadcast(self, state: Nest, facts: RoundFacts) -> Nest:
+        """Returns what the server sends to every client of a round."""
+        return self.way.down.encode(self.algorithm.broadcast(state), facts.seed)
+
+    def next_state(self, state: Nest, output: LaneOutput, facts: RoundFacts) -> Nest:
+        """Applies the aggregate of all lanes; when no client contributed, the state stays as it is.
+
+        Where hospitals are promised something, noise is added and applied whoever contributed: that nobody did is
+        theirs to keep.
+        """
+
+        def applied(aggregate: Payload, counts: Counts) -> Nest:
+            after = self.algorithm.apply(state, aggregate, counts)
             contract.check("apply(state, ...)", after, "init(weights)", state)
             return after
 
-        return tf.cond(output.accepted > 0, applied, lambda: state)
+        if self.privacy.unit == "hospital":
+            sd = facts.noise * self.privacy.clip_norm
+            total = self.way.aggregator.report(output.sums)
+            mean = noising.noised_mean(total, sd, facts.expected, facts.noise_seed)
+            return applied(mean, Counts(facts.expected, facts.expected, facts.clients, facts.shares))
+        counts = Counts(output.accepted, output.share, facts.clients, facts.shares)
+        return tf.cond(
+            output.accepted > 0,
+            lambda: applied(self._aggregate(output, facts), counts),
+            lambda: state,
+        )
+
+    def _aggregate(self, output: LaneOutput, facts: RoundFacts) -> Payload:
+        aggregate = self.way.aggregator.report(output.sums)
+        if self.way.secure is None:
+            return aggregate
+        return secure_sums.opened(self.way.secure, aggregate, output.share, facts.masks)
 
     def merged(self, outputs: Sequence[LaneOutput]) -> LaneOutput:
         """Merges the lanes' sums, in lane order; the reports are the first lane's."""
@@ -75,7 +123,7 @@ class Program:
 
     @property
     def bytes_down(self) -> int:
-        """The size of what a client receives in a round."""
+        """The size of what is sent to a client in a round."""
         return weight_ops.byte_count(self.received)
 
 
@@ -86,9 +134,22 @@ WORK_SPECS = Work(
     shares=tf.TensorSpec([None], tf.float32),
     kept=tf.TensorSpec([None], tf.string),
     keep=tf.TensorSpec([None], tf.string),
+    noise=tf.TensorSpec([None], tf.float32),
+    masks=tf.TensorSpec([None, None, 3], tf.int64),
+    limits=tf.TensorSpec([None], tf.int32),
 )
 RATE_SPEC = tf.TensorSpec([], tf.float32)
-FACTS_SPECS = RoundFacts(RATE_SPEC, RATE_SPEC, RATE_SPEC)
+_SEED_SPEC = tf.TensorSpec([2], tf.int32)
+FACTS_SPECS = RoundFacts(
+    learning_rate=RATE_SPEC,
+    clients=RATE_SPEC,
+    shares=RATE_SPEC,
+    expected=RATE_SPEC,
+    noise=RATE_SPEC,
+    noise_seed=_SEED_SPEC,
+    seed=_SEED_SPEC,
+    masks=Masks(tf.TensorSpec([None, 3], tf.int64), tf.TensorSpec([], tf.int32)),
+)
 
 
 def recorded(
@@ -110,28 +171,50 @@ def recorded(
     """
     with refusals.in_one_line("what it does before the first round", calls=True, of="algorithm"):
         start = weight_ops.map_weights(tf.constant, initial)
-        way = Way(
-            algorithm=algorithm,
-            steps=steps.steps_of(training.aggregation),
-            aggregator=aggregators.RULES[training.aggregation.rule](),
-            layout=layout,
-            payload=_numpy(algorithm.payload(start)),
-            kept=_numpy(algorithm.kept(start)),
-        )
         state = algorithm.init(start)
-        received = _numpy(algorithm.broadcast(state))
+        way = _way(training, algorithm, layout, start, algorithm.broadcast(state))
+        received = _numpy(way.down.encode(algorithm.broadcast(state), tf.constant([0, 0])))
         own = [] if algorithm.personal is None else [("personal(state, kept)", algorithm.personal(state, way.kept))]
         for what, weights in (("weights(state)", algorithm.weights(state)), *own):
             contract.check(what, weights, "the model's weights", start)
         lane = functools.partial(run_lane, way, algorithm.client(learner))
     with refusals.in_one_line("training", calls=True), max_pool.fusing(fuse):
         recording = tracing.record(lane, specs_of(received), RATE_SPEC, WORK_SPECS)
-    return Program(way, recording, _numpy(state), received)
+    return Program(way, recording, _numpy(state), received, training.privacy)
+
+
+def _way(training: Training, algorithm: Algorithm, layout: Sequence[Field], start: Weights, received: Nest) -> Way:
+    """Returns what lanes do; `received` is what clients would receive of the state before the first round."""
+    payload = _numpy(algorithm.payload(start))
+    on_the_way = (*steps.steps_of(training), *compression.steps_up(training.compression, payload))
+    secure = secure_sums.secure_of(training.aggregation, payload)
+    in_the_clear = aggregators.aggregator_of(training)
+    return Way(
+        algorithm=algorithm,
+        steps=on_the_way,
+        aggregator=in_the_clear if secure is None else secure_sums.word_sum(secure),
+        layout=layout,
+        payload=payload,
+        kept=_numpy(algorithm.kept(start)),
+        memory=_numpy(steps.memory_of(on_the_way, payload)),
+        down=compression.step_down(training.compression, received),
+        secure=secure,
+    )
 
 
 def specs_of(values: Nest) -> Nest:
     """Returns the TensorSpecs of arrays in any nest."""
     return tf.nest.map_structure(lambda a: tf.TensorSpec(a.shape, a.dtype), values)
+
+
+def constants(facts: RoundFacts) -> RoundFacts:
+    """Returns a round's facts as tensors."""
+    return tf.nest.map_structure(tf.constant, arrays(facts))
+
+
+def arrays(facts: RoundFacts) -> RoundFacts:
+    """Returns a round's facts as NumPy arrays of their types."""
+    return tf.nest.map_structure(lambda fact, spec: np.asarray(fact, spec.dtype.as_numpy_dtype), facts, FACTS_SPECS)
 
 
 def _numpy(values: Nest) -> Nest:

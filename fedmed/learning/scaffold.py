@@ -55,7 +55,7 @@ def _zero(weights: Weights) -> Control:
 
 
 def _client(training: Training, learner: Learner) -> ClientStep:
-    train = local_training(training.client, learner)
+    train = local_training(training, learner)
 
     def update(received: Received, c_i: Control, rows: Rows, turn: Turn) -> ClientOutput:
         x, c = received

@@ -39,10 +39,12 @@ class Turn(NamedTuple):
     Attributes:
         seed: [2] int32, of its shuffling and dropout in this round.
         learning_rate: [] float32, the round's.
+        noise: [] float32, the noise multiplier of what is promised to its patients; 0 where nothing is.
     """
 
     seed: Tensor
     learning_rate: Tensor
+    noise: Tensor = 0.0
 
 
 class Counts(NamedTuple):

@@ -18,24 +18,26 @@ from fedmed.system import machine
 if TYPE_CHECKING:
     from fedmed.engine.evaluation import Evaluator, Predicted
     from fedmed.engine.federation import Done, Federation, Position
+    from fedmed.engine.promises import Promises
 
 
 def untrained() -> RoundRecord:
     """Returns the record of round 0."""
     return RoundRecord(
         round=0, learning_rate=None, cohort=(), absent=(), examples=0, train=None, refused=(), test=None,
-        bytes_down=0, bytes_up=0, seconds=0.0, evaluation_seconds=0.0, memory_mb=machine.memory_mb(),
+        bytes_down=0, bytes_up=0, seconds=0.0, evaluation_seconds=0.0, privacy=None, memory_mb=machine.memory_mb(),
     )  # fmt: skip
 
 
-def record(done: Done, classes: int) -> RoundRecord:
+def record(done: Done, classes: int, promises: Promises | None) -> RoundRecord:
     """Returns a round's record; sums become means only here, over the clients whose update was used."""
     train, examples = None, 0
     if done.sums:
         used = done.sums["accepted"] > 0
         examples = int(done.sums["examples"][used].sum())
-        loss, right = (float(done.sums[name][used].sum(dtype=np.float64)) for name in ("loss", "hits"))
-        train = {"loss": loss / examples, "accuracy" if classes else "mse": right / examples} if examples else None
+        if examples and "loss" in done.sums:  # secure sums leave it at home
+            loss, right = (float(done.sums[name][used].sum(dtype=np.float64)) for name in ("loss", "hits"))
+            train = {"loss": loss / examples, "accuracy" if classes else "mse": right / examples}
     return RoundRecord(
         round=done.position.round,
         learning_rate=done.learning_rate,
@@ -49,6 +51,7 @@ def record(done: Done, classes: int) -> RoundRecord:
         bytes_up=done.bytes_up,
         seconds=done.seconds,
         evaluation_seconds=0.0,
+        privacy=None if promises is None else promises.ledger(done.position.round),
         memory_mb=machine.memory_mb(),
     )
 
@@ -81,7 +84,7 @@ def summary(
     records: Sequence[Mapping[str, Any]],
     facts: Mapping[str, Any],
     metric: str,
-    stopped: Literal["rounds", "target", "patience"],
+    stopped: Literal["rounds", "target", "patience", "budget"],
     model_file: str | None,
 ) -> Summary:
     """Returns what a run has found.
@@ -132,6 +135,8 @@ def summary(
         null=skill.null_scores(clients, evaluator, null),
         skill=skill.skills(evaluator, p, null),
         notes=data.notes,
+        privacy=None if federation.promises is None else federation.promises.told(last.round),
+        secure=settings.aggregation.secure,
     )
 
 

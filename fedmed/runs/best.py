@@ -15,6 +15,7 @@ class Best:
         round: the best one.
         value: its value; None before there is one.
         stale: evaluations since then without improvement.
+        latest: whether the last round is to be called the best, as no round may be chosen by its test rows.
     """
 
     metric: Metric
@@ -22,9 +23,13 @@ class Best:
     round: int = 0
     value: float | None = None
     stale: int = 0
+    latest: bool = False
 
     def improves(self, number: int, value: float | None) -> bool:
         """Takes note of a round's value, and tells whether it is the best so far."""
+        if self.latest:
+            self.round, self.value = number, value
+            return True
         if value is None or (self.value is not None and self._sign * value <= self._sign * self.value):
             self.stale += 1
             return False

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from fedmed.data.examples import Task
+from fedmed.engine.promises import EVERYBODY
 from fedmed.settings import config
 from fedmed.statistics import loss_curves, metrics, null_model
 
@@ -15,7 +16,12 @@ ELSEWHERE = "labels may be at another level there than elsewhere, which a model 
 
 
 def nothing_learned(records: Sequence[Mapping[str, Any]]) -> bool:
-    """Returns whether there were rounds, and not one update could be used: none was finite, or nobody was there."""
+    """Returns whether there were rounds, and not one update could be used: none was finite, or nobody was there.
+
+    A promise to hospitals keeps who took part to itself, so nothing can be said then.
+    """
+    if EVERYBODY in (records[-1].get("privacy") or {}):
+        return False
     return len(records) > 1 and _senders(records) == sum(len(r["refused"]) for r in records)
 
 
@@ -27,7 +33,7 @@ def warnings(
     settings: config.RunConfig,
     task: Task,
     records: Sequence[Mapping[str, Any]],
-    stopped: Literal["rounds", "target", "patience"],
+    stopped: Literal["rounds", "target", "patience", "budget"],
     worse: tuple[Sequence[str], bool],
 ) -> tuple[str, ...]:
     """Returns, in sentences, what makes a run's figures worthless or doubtful although it came to its end.
@@ -74,7 +80,7 @@ def _course(
     task: Task,
     rounds: Sequence[int],
     losses: Sequence[float | None],
-    stopped: Literal["rounds", "target", "patience"],
+    stopped: Literal["rounds", "target", "patience", "budget"],
 ) -> str:
     if len(losses) < 2:
         return ""

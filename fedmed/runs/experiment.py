@@ -75,13 +75,15 @@ class _Run:
         from fedmed.engine.federation import Federation
 
         task = clients.dataset.task
-        self.settings, self.clients, self.directory, self.resume = settings, clients, directory, resume
+        self.clients, self.directory, self.resume = clients, directory, resume
         metric = metrics.metric(task, primary_metric(settings, task))
-        self.best = Best(metric, settings.stop)
+        self.best = Best(metric, settings.stop, latest=settings.privacy.is_on)
         told = identity.settings_of(settings, stop={"metric": metric.name})
         whole = identity.completed(told, clients.dataset.checksums(), identity.code_of(settings))
         folder = directory.folder
         self.federation = Federation(settings, clients.dataset, clients.train, worker=worker, folder=folder / "kept")
+        self.settings = dataclasses.replace(settings, rounds=self.federation.settings.rounds)
+        self.planned = settings.rounds
         self.checkpoints = Checkpoints(folder / "checkpoint.bin", whole, self.federation)
         self.evaluator = Evaluator(self.federation, clients)
         self.best_position = self.federation.start()
@@ -137,7 +139,7 @@ class _Run:
         for done in self.federation.rounds(position) if not self.best.stopped else ():
             position, number = done.position, done.position.round
             self._count(done)
-            record = account.record(done, self.clients.dataset.classes)
+            record = account.record(done, self.clients.dataset.classes, self.federation.promises)
             last = number == self.settings.rounds
             if number % self.settings.evaluation.every == 0 or last:
                 record = self._scored(record, position)
@@ -203,7 +205,7 @@ class _Run:
             records=self.records,
             facts=self.facts,
             metric=self.best.metric.name,
-            stopped=self.best.stopped or "rounds",
+            stopped=self.best.stopped or ("rounds" if self.settings.rounds == self.planned else "budget"),
             model_file=federation.save_model(folder / "model.keras", final),
         )
         summary = plain.checked(found)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
 from fedmed.data.examples import Task
+from fedmed.engine.promises import PromisesTold
 from fedmed.system import plain
 
 Client: TypeAlias = Annotated[str, "CLIENT", "a client's id"]
@@ -134,6 +135,8 @@ class Summary:
             the null model. `d2` is of the log loss, the squared error or the Poisson deviance; `scaled_brier` of the
             Brier score.
         notes: sentences on how the data were taken.
+        privacy: what is promised to patients or to hospitals; null for nothing.
+        secure: whether the server saw secure sums of updates only.
     """
 
     schema: Literal[1]
@@ -141,7 +144,7 @@ class Summary:
     task: Task
     metric: MetricKey
     rounds: int
-    stopped: Literal["rounds", "target", "patience"]
+    stopped: Literal["rounds", "target", "patience", "budget"]
     seconds: float
     final: ModelResult
     best: ModelResult
@@ -160,6 +163,8 @@ class Summary:
     null: NullScores
     skill: ScoresByClient
     notes: tuple[str, ...]
+    privacy: PromisesTold | None
+    secure: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,15 +188,19 @@ class RoundRecord:
         round: its number.
         learning_rate: of the clients; null at round 0.
         cohort: who was asked to take part.
-        absent: those of the cohort who dropped out.
+        absent: those of the cohort who dropped out; all of it where too few stayed to open a secure sum.
         examples: rows trained on by the clients whose update was used, a row counting once an epoch.
-        train: mean loss, and accuracy or mean squared error, over these, before each step; null without any.
+        train: mean loss, and accuracy or mean squared error, over these, before each step; null without any, and
+            under secure sums.
         refused: those of the cohort whose update was not finite and so not used.
         test: null in rounds that are not scored.
         bytes_down: to the cohort.
         bytes_up: from those of it who were there.
         seconds: of training.
         evaluation_seconds: of scoring.
+        privacy: an epsilon by client that is not exceeded after the round, under "all hospitals" where it is promised
+            to them; who took part is then not told. Null where nothing is promised;
+            an epsilon is null where there is no noise; empty with more than 50 promises.
         memory_mb: resident, of the process and its children.
     """
 
@@ -207,4 +216,5 @@ class RoundRecord:
     bytes_up: int
     seconds: float
     evaluation_seconds: float
+    privacy: Mapping[Client, float | None] | None
     memory_mb: float

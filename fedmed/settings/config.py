@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from fedmed.settings import harmonise as harmonising
+from fedmed.settings import privacy as promises
 from fedmed.settings import registry, toml_file
 from fedmed.settings import study as studies
 from fedmed.settings.overrides import apply_overrides, set_value
 from fedmed.settings.ranges import check_range, setting
+from fedmed.settings.sending import UNCOMPRESSED, Compression
 from fedmed.system import errors
 
 
@@ -89,11 +91,15 @@ class Aggregation:
     """How updates are put together: by their "mean", weighted by "examples" held or "uniform", or by their "median".
 
     The median of each weight counts clients alike and needs all updates in memory. Updates can be clipped by L2 norm.
+    `secure` has clipped updates summed under masks, in whole numbers modulo 2^`secure_bits` (Bonawitz et al. 2017): the
+    server learns their mean, and of each client that it took part, its rows, and whether its update could be used.
     """
 
     rule: Literal["mean", "median"] = "mean"
     weighting: Literal["examples", "uniform"] = "examples"
     clip_norm: float | None = setting(None, above=0.0)
+    secure: bool = False
+    secure_bits: int = setting(32, least=8, most=32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,6 +170,8 @@ class RunConfig:
     algorithm: Algorithm = Algorithm()
     server: Server = Server()
     aggregation: Aggregation = Aggregation()
+    compression: Compression = UNCOMPRESSED
+    privacy: promises.Privacy = promises.NONE
     cohort: Cohort = Cohort()
     evaluation: Evaluation = Evaluation()
     stop: Stop = Stop()
@@ -207,6 +215,7 @@ def parse(tree: Mapping[str, Any]) -> RunConfig:
     if config.cohort.size is not None and config.cohort.fraction is not None:
         raise errors.ConfigError("cohort: give size or fraction, not both")
     harmonising.check(config.data.harmonise)
+    promises.check(config.privacy)
     studies.check(config.study, config.arms)
     for arm in config.arms:
         variant(config, arm)
@@ -215,13 +224,18 @@ def parse(tree: Mapping[str, Any]) -> RunConfig:
 
 def variant(config: RunConfig, arm: studies.Arm) -> RunConfig:
     """Returns the settings of one of a study's arms; ConfigError, with the arm's name, where it changes what is not."""
-    tree = copy.deepcopy({key: value for key, value in to_tree(config).items() if key not in ("study", "arms")})
     try:
-        for path, value in arm.set.items():
-            set_value(tree, path, value, "set")
-        return parse(tree)
+        return changed(config, arm.set)
     except errors.ConfigError as error:
         raise errors.ConfigError(f"arms, {arm.name!r}: {error}") from None
+
+
+def changed(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """Returns the settings, without study and arms, with dotted keys set, or unset by None; raises as `parse`."""
+    tree = copy.deepcopy({key: value for key, value in to_tree(config).items() if key not in ("study", "arms")})
+    for path, value in changes.items():
+        set_value(tree, path, value, "set")
+    return parse(tree)
 
 
 def _section(kind: type, tree: Mapping[str, Any], where: str) -> Any:

@@ -26,6 +26,38 @@ def _table() -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
+class Price:
+    """What a promise to patients costs each hospital, federated and alone.
+
+    Attributes:
+        epsilons: promises, each of which both are trained with; none leaves the section out.
+        set: dotted keys of settings that such training has otherwise, e.g. { "client.learning_rate" = 0.5 }.
+    """
+
+    epsilons: tuple[float, ...] = setting((), above=0.0)
+    set: Mapping[str, Any] = _table()
+
+
+@dataclasses.dataclass(frozen=True)
+class Leakage:
+    """Attacks on the study's own models.
+
+    Attributes:
+        attack: whether there are any.
+        models: shadow federations of the membership attack, each on a random half of everybody's patients.
+        starts: of the search for a row behind an update.
+        rows: whose rows are searched for, at each hospital.
+        canaries: of the audit of a promise.
+    """
+
+    attack: bool = False
+    models: int = setting(32, least=8, most=1024)
+    starts: int = setting(3, least=1)
+    rows: int = setting(1, least=1, most=32)
+    canaries: int = setting(1000, least=100)
+
+
+@dataclasses.dataclass(frozen=True)
 class Study:
     """What a study trains, compares and shows; `fedmed run` takes no notice of it.
 
@@ -57,6 +89,8 @@ class Study:
         recalibration: what the arm "recalibrated" fits at each hospital.
         reference: adds, for a table, boosted trees and a penalised regression of scikit-learn, alone and pooled.
         tune: searches each arm's learning rate on validation patients of its training patients, all arms alike.
+        privacy: what a promise to patients would cost.
+        leakage: attacks on the models.
     """
 
     question: str = ""
@@ -83,6 +117,8 @@ class Study:
     recalibration: Recalibration = "intercept"
     reference: bool = True
     tune: bool = False
+    privacy: Price = Price()
+    leakage: Leakage = Leakage()
 
 
 DEFAULT = Study()
@@ -120,6 +156,12 @@ def check(study: Study, arms: tuple[Arm, ...]) -> None:
     if "recalibrated" in study.arms and "federated" not in study.arms:
         raise errors.ConfigError("study.arms: 'recalibrated' is made of the arm 'federated', which is not among them")
     bits_per_second(study.uplink)
+    if len(set(study.privacy.epsilons)) < len(study.privacy.epsilons):
+        raise errors.ConfigError(
+            f"study.privacy.epsilons: expected distinct numbers, got {list(study.privacy.epsilons)!r}"
+        )
+    if study.leakage.models % 2:
+        raise errors.ConfigError(f"study.leakage.models: expected an even number, got {study.leakage.models}")
     for column, edges in study.bands.items():
         _check_edges(column, edges)
     taken: set[str] = {*KINDS, *REFERENCES}

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from fedmed.engine.runtimes.runtime import Reports
 from fedmed.learning.lane import LaneOutput, Work
-from fedmed.learning.program import FACTS_SPECS, RATE_SPEC, WORK_SPECS, Program, RoundFacts, specs_of
+from fedmed.learning.program import FACTS_SPECS, RATE_SPEC, WORK_SPECS, Program, RoundFacts, constants, specs_of
 from fedmed.learning.values import Nest
 
 
@@ -34,8 +34,8 @@ class LocalRuntime:
         if len(lanes) > len(self._lanes):
             raise ValueError(f"{len(lanes)} lanes of work for {len(self._lanes)} lanes")
         here = tf.nest.map_structure(tf.constant, state)
-        told = RoundFacts(*(tf.constant(fact, tf.float32) for fact in facts))
-        received = self._program.algorithm.broadcast(here)
+        told = constants(facts)
+        received = self._program.broadcast(here, told)
         began = time.perf_counter()
         jobs = [
             self._threads.submit(

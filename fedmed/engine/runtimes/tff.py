@@ -13,7 +13,7 @@ from fedmed.engine.runtimes.context import execution_context
 from fedmed.engine.runtimes.runtime import Reports
 from fedmed.engine.runtimes.worker import Worker
 from fedmed.learning.lane import LaneOutput, Work
-from fedmed.learning.program import FACTS_SPECS, WORK_SPECS, Program, RoundFacts
+from fedmed.learning.program import FACTS_SPECS, WORK_SPECS, Program, RoundFacts, arrays
 from fedmed.learning.values import Nest, Weights
 
 
@@ -42,7 +42,7 @@ def build_process(program: Program, initial: Weights) -> tff.templates.Iterative
 
     @tff.tensorflow.computation(state_type, facts_type)
     def broadcast(state: Nest, facts: RoundFacts) -> tuple[Nest, tf.Tensor]:
-        return program.algorithm.broadcast(state), facts.learning_rate
+        return program.broadcast(state, facts), facts.learning_rate
 
     @tff.tensorflow.computation(broadcast.type_signature.result, work_type)
     def train(received: Any, work: Any) -> tuple[_Sums, Reports]:
@@ -115,7 +115,7 @@ class TffRuntime:
 
     def next(self, state: Nest, facts: RoundFacts, lanes: Sequence[Work]) -> tuple[Nest, list[Reports]]:
         """Runs one round; returns the new state, as NumPy arrays, and each lane's reports."""
-        facts = RoundFacts(*(np.float32(fact) for fact in facts))
+        facts = arrays(facts)
         with self.installed(), _tensorflows_errors():
             after, reports = self.process.next(state, facts, list(lanes))
         told = tf.nest.pack_sequence_as(state, [np.asarray(value) for value in tf.nest.flatten(after)])
