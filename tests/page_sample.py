@@ -12,6 +12,7 @@ LABELS = {
     "leave_one_out": "the other hospitals only",
 }
 WITHHELD = "AUROC: too few events among those tested"
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
 
 
 def estimate(value: float | None, half: float = 0.03, reason: str = WITHHELD) -> dict[str, Any]:
@@ -97,8 +98,62 @@ class _Maker:
             "reproduce": {"config_toml": 'name = "sample"\n', "command": "fedmed study sample.toml", "seeds": [0, 1, 2],
                           "versions": {"fedmed": "0.1.0"}, "checksums": {"x": "0" * 64}, "weights": None},
             "sample_size": self.sample_size(), "explained": self.explained(), "notes": [],
+            "privacy": self.privacy(), "leakage": self.leakage(),
             "recalibration": self.recalibration(), "references": self.references(),
         }  # fmt: skip
+
+    def privacy(self) -> dict[str, Any]:
+        def point(epsilon: float | None) -> dict[str, Any]:
+            def by(make: Any) -> dict[str, Any]:
+                return {name: make(self.value(name, 0.8)) for name in self.names}
+
+            costs = by(lambda value: difference(None if value is None else -0.02)) if epsilon else {}
+            return {
+                "epsilon": epsilon, "federated": by(figure), "local": by(figure),
+                "difference": by(lambda value: difference(None if value is None else 0.01)),
+                "outcome": dict.fromkeys(self.names, "undecided"), "cost_federated": costs, "cost_local": costs,
+            }  # fmt: skip
+
+        told = {
+            "units": 120, "delta": 0.005, "sampling_rate": 0.25, "noise_multiplier": 2.5, "steps": 40, "epsilon": 2.987,
+            "epsilon_rdp": 3.4, "preprocessing_noise": None,
+        }  # fmt: skip
+        promises = {
+            "unit": "patient", "clip_norm": 1.0, "target_epsilon": 3.0, "promises": dict.fromkeys(self.names, told),
+        }  # fmt: skip
+        price = {
+            "metric": "auroc", "points": [point(None), point(8.0), point(1.0)],
+            "sentences": dict.fromkeys(self.names, "undecided at epsilon 8 and at epsilon 1"), "about": "Trained so.",
+            "promises": {"federated at 8": promises, "local at 8": promises},
+        }  # fmt: skip
+        return {"arms": {"federated": promises, "local": promises}, "price": price, "secure": False}
+
+    def leakage(self) -> dict[str, Any]:
+        def exposed(value: float) -> dict[str, Any]:
+            caught = {"0.01": estimate(0.02), "0.001": estimate(None, reason="184 scores, and 1,000 are needed")}
+            return {"patients": 120, "auc": estimate(value), "caught": caught}
+
+        def attack(training: str, control: bool, value: float) -> dict[str, Any]:
+            return {
+                "training": training, "control": control, "models": 16, "all": exposed(value),
+                "hospitals": dict.fromkeys(self.names, exposed(value)), "loss_auc": estimate(0.52),
+            }  # fmt: skip
+
+        scene = {
+            "scene": "one row, one step", "way": "dense layer", "rows": 1, "reason": "", "distance": 0.0, "other": 0.9,
+            "guess": 1.4, "singled_out": 1.0, "psnr": None, "pictures": [],
+        }  # fmt: skip
+        skipped = scene | {"reason": "a layer draws at random", "distance": None, "other": None, "guess": None}
+        seen = scene | {"psnr": 71.0, "pictures": [[PNG], [PNG]], "distance": None, "other": None, "guess": None}
+        audit = {
+            "promise": "epsilon 8", "control": False, "claim": 9.1, "bound": 1.2, "ceiling": 4.1, "canaries": 400,
+            "sentence": "The promise of epsilon 9.10 is not refuted.",
+        }  # fmt: skip
+        return {
+            "membership": [attack("this study", False, 0.55), attack("overfitted", True, 0.7)],
+            "rebuilt": {self.names[0]: [scene, skipped | {"singled_out": None}], self.names[1]: [seen]},
+            "audits": [audit, audit | {"control": True, "claim": 1.0, "bound": 4.0}],
+        }
 
     def recalibration(self) -> dict[str, Any]:
         def one(name: str) -> dict[str, Any]:
@@ -327,7 +382,8 @@ def run(names: Sequence[str] = ("north", "south", "east")) -> tuple[dict[str, An
         {"round": k, "learning_rate": 0.1 if k else None, "cohort": list(names) if k else [], "absent": [],
          "examples": 360 if k else 0, "train": {"loss": 0.3, "accuracy": 0.9} if k else None, "refused": [],
          "test": {"pooled": {**good, "auroc": 0.7 + 0.02 * k}, "clients": shown},
-         "bytes_down": 12000 if k else 0, "bytes_up": 12000 if k else 0, "seconds": 0.1, "evaluation_seconds": 0.1,
+         "bytes_down": 12000 if k else 0, "bytes_up": 12000 if k else 0, "seconds": 0.1,
+         "evaluation_seconds": 0.1, "privacy": None,
          "memory_mb": 500.0}
         for k in range(5)
     ]  # fmt: skip
@@ -341,6 +397,6 @@ def run(names: Sequence[str] = ("north", "south", "east")) -> tuple[dict[str, An
         "data": {"name": "made up", "checksums": {"x": "0" * 64}},
         "versions": {"fedmed": "0.1.0"}, "model_file": "model.keras",
         "null": {**scores({"accuracy": 0.9, "loss": 0.35, "brier": 0.09}), "few": [names[-1]]},
-        "skill": scores({"d2": 0.11, "scaled_brier": 0.2}), "notes": [],
+        "skill": scores({"d2": 0.11, "scaled_brier": 0.2}), "notes": [], "privacy": None, "secure": True,
     }  # fmt: skip
     return summary, records

@@ -97,7 +97,7 @@ def test_three_rounds_of_scaffold_by_hand(runtime: str, worker: Worker) -> None:
     mean = [sum(SIZES[n] * c_i[n][place] for n in SIZES) / sum(SIZES.values()) for place in range(2)]
     assert_close(c, mean)  # the law behind it: c stays the mean of all control variates, whoever took part
     for number, name in enumerate(SIZES):
-        kept = federation._kept.read(number, positions[-1].kept[number])
+        kept = federation._kept.read(number, positions[-1].kept[number]).own
         assert_close(kept, c_i[name])
     federation.close()
 

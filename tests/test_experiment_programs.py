@@ -17,6 +17,10 @@ from experiments.mnist_figures import chosen_rate, interval, next_rate, rounds_t
         ("mnist_benchmark --results=pyproject.toml/x.json", "--results: cannot write in"),
         ("mnist_benchmark --sedes=1", "Did you mean: seeds"),
         ("tuning --problems=digit", "--problems: unknown problem 'digit' (did you mean 'digits'?)"),
+        ("promises --only=hospital", "--only: unknown setting 'hospital'"),
+        ("audits --results=pyproject.toml/x.json", "--results: cannot write in"),
+        ("private_speed --pairs=1", "--pairs=1"),
+        ("inversion --results=pyproject.toml/x", "--results: cannot write in"),
         ("mnist_benchmark --cells=cnn-iid-C0.1-E5-B5", "cnn-iid-C0.1-E5-B50"),
     ],
 )

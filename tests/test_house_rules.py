@@ -12,7 +12,8 @@ ROOT = pathlib.Path(fedmed.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 LONGEST = 300
 FLOORS = (
-    "system", "settings", "data", "statistics", "models", "learning", "engine", "reporting", "runs", "study", "commands"
+    "system", "settings", "privacy", "data", "statistics", "models", "learning", "engine", "attacks",
+    "reporting", "runs", "study", "commands",
 )  # fmt: skip
 """The packages of fedmed from the ground up."""
 SAME_THING = {"calibration", "cohort", "decision", "price", "progress", "study", "subgroups"}

@@ -33,7 +33,7 @@ def ran(tmp_path: pathlib.Path, y: np.ndarray, task: str, **changes: Any) -> dic
 
 
 def test_a_run_tells_the_null_model_and_the_skill_of_each_hospital(tmp_path: pathlib.Path) -> None:
-    y = RNG.poisson(np.exp(1.0 + 0.5 * X[:, 0])).astype(np.float64)
+    y = np.random.default_rng(8).poisson(np.exp(1.0 + 0.5 * X[:, 0])).astype(np.float64)
     summary = ran(tmp_path, y, "count", client={"learning_rate": 0.02})
     assert summary["metric"] == "deviance"
     final, null, told = summary["final"], summary["null"], summary["skill"]
@@ -101,7 +101,7 @@ def test_rows_of_one_patient_are_one_piece_of_evidence() -> None:
     ],
 )
 def test_a_run_says_that_it_diverged_or_was_still_improving(rate: float, said: str | None, tmp_path: Any) -> None:
-    y = (X[:, 0] + 0.7 * RNG.normal(size=len(X)) > 0).astype(np.int64)
+    y = (X[:, 0] + 0.7 * np.random.default_rng(8).normal(size=len(X)) > 0).astype(np.int64)
     summary = ran(tmp_path, y, "binary", rounds=16, client={"learning_rate": rate}, cohort={"size": 3})
     assert [text[: len(said)] for text in summary["warnings"]] == [said] if said else not summary["warnings"]
     if said and said.startswith("Still"):

@@ -20,6 +20,7 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("seeds", None, "How many seeds; default the config's, else 5.", flag_values=values)
     flags.DEFINE_boolean("leave_one_out", False, "Also test at each hospital without it.", flag_values=values)
     flags.DEFINE_boolean("grow", False, "Also: how a small hospital gains as others join.", flag_values=values)
+    flags.DEFINE_boolean("leakage", False, "Also attack the models: who can be recognised.", flag_values=values)
     flags.DEFINE_string(
         "uplink", None, "A hospital's uplink, for the time of sending, e.g. 10Mbit.", flag_values=values
     )
@@ -51,6 +52,8 @@ def _overrides(values: flags.FlagValues) -> list[str]:
         found.append("study.leave_one_out=true")
     if values.grow:
         found.append("study.grow=true")
+    if values.leakage:
+        found.append("study.leakage.attack=true")
     if values.uplink is not None:
         found.append(f'study.uplink="{values.uplink}"')
     return found
@@ -74,7 +77,7 @@ def _command(path: str, values: flags.FlagValues) -> str:
     for override in values.set:
         words += ["--set", override]
     words += ["--seeds", str(values.seeds)] if values.seeds is not None else []
-    words += [f"--{name}" for name in ("leave_one_out", "grow") if values[name].value]
+    words += [f"--{name}" for name in ("leave_one_out", "grow", "leakage") if values[name].value]
     return shlex.join([*words, *(["--uplink", values.uplink] if values.uplink else [])])
 
 

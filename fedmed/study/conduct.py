@@ -8,12 +8,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedmed.data.examples import Task
-from fedmed.engine import attendance, checks, identity
+from fedmed.engine import attendance, checks, identity, soundness
 from fedmed.learning import algorithms
 from fedmed.reporting import fault_lines
 from fedmed.settings import config
 from fedmed.statistics.metrics import METRICS
-from fedmed.study import grow, plan, pool, reference_models, report, results, subgroups
+from fedmed.study import (
+    grow,
+    guarantees,
+    leakage,
+    plan,
+    pool,
+    privacy_price,
+    reference_models,
+    report,
+    results,
+    subgroups,
+)
 from fedmed.study.consortium import Consortium
 from fedmed.study.locking import locked
 from fedmed.study.outcomes import Outcomes, gather
@@ -21,6 +32,7 @@ from fedmed.study.plan import Job, Scenario
 from fedmed.study.progress import JobProgress
 from fedmed.study.results import Result
 from fedmed.study.schema import Findings, Reproduce
+from fedmed.study.schema.promised import StudyPrivacy
 from fedmed.study.schema.tuned import TunedArm
 from fedmed.study.session import Assignment
 from fedmed.study.tuning import arms
@@ -78,6 +90,7 @@ def run(
 def _planned(settings: config.RunConfig) -> tuple[list[_Part], str]:
     """Loads the data and plans the jobs; whatever the user can have wrong is found here, before anything is trained."""
     scenarios = plan.scenarios(settings)
+    soundness.check_study(settings)
     for arm in (arm for scenario in scenarios for arm in scenario.arms):
         checks.check_names(arm.settings)
     main = Consortium(settings)
@@ -93,6 +106,15 @@ def _planned(settings: config.RunConfig) -> tuple[list[_Part], str]:
         hospital, scenario = grow.watched(settings, main), grow.scenario(settings)
         consortium = Consortium(scenario.settings)
         parts.append(_Part(scenario, consortium, grow.jobs(scenario.settings, consortium, hospital, metric)))
+    if settings.study.privacy.epsilons:
+        priced = privacy_price.scenario(settings)
+        for arm in priced.arms:
+            checks.check_names(arm.settings)
+            soundness.check(arm.settings, main.dataset.task, main.dataset.is_table)
+        parts.append(_Part(priced, main, privacy_price.jobs(priced, main, metric, parts[0].jobs)))
+    if settings.study.leakage.attack:
+        attacks = leakage.scenario(settings, main)
+        parts.append(_Part(attacks, main, leakage.jobs(attacks, metric)))
     if len(main.hospitals) < 2:
         raise errors.DataError("study: there is one hospital only, and nothing to federate")
     for part in parts:
@@ -103,7 +125,10 @@ def _planned(settings: config.RunConfig) -> tuple[list[_Part], str]:
                     f"study.arms: leave_one_out tests a model at a hospital that took no part, and one of "
                     f"{arm.settings.algorithm.name} is not whole without what its clients keep at home"
                 )
+            soundness.check(arm.settings, part.consortium.dataset.task, part.consortium.dataset.is_table)
         part.consortium.rows(settings.seed)  # an empty test set is the user's to mend
+        for job in part.jobs:
+            guarantees.promises_of(job, part.consortium)
     return parts, metric
 
 
@@ -117,7 +142,8 @@ def _metric(settings: config.RunConfig, consortium: Consortium) -> str:
 
 
 def _tasks(parts: Sequence[_Part], folder: pathlib.Path) -> list[Assignment]:
-    tasks, known = [], {}
+    tasks: dict[str, Assignment] = {}  # by name: what a promise is compared with may be trained already
+    known = {}
     for part in parts:
         checksums = part.consortium.dataset.checksums()
         for job in part.jobs:
@@ -126,8 +152,9 @@ def _tasks(parts: Sequence[_Part], folder: pathlib.Path) -> list[Assignment]:
             if named not in known:  # reading the sources for each of many jobs would take longer than training some
                 known[named] = identity.code_of(own)
             told = job.identity(checksums, {**known[named], **reference_models.code_of(job)})
-            tasks.append(Assignment(part.scenario.settings, job, results.path_of(folder, job.name), told))
-    return tasks
+            path = results.path_of(folder, job.name)
+            tasks.setdefault(job.name, Assignment(part.scenario.settings, job, path, told))
+    return list(tasks.values())
 
 
 def _train(tasks: Sequence[Assignment], out: pathlib.Path, quiet: bool, here: bool) -> None:
@@ -165,18 +192,37 @@ def _analysed(
             part.scenario.settings, _outcomes(part, found), metric, part.scenario.name, part.scenario.changes
         )
         for part in others
-        if part.scenario.name != grow.NAME
+        if part.scenario.name not in (grow.NAME, privacy_price.NAME, leakage.NAME)
     ]
-    grown = None
+    grown, priced, leaked = None, None, None
+    primary = report.scored(settings, main.consortium, metric)[0]
     for part in others:
+        if part.scenario.name == leakage.NAME:
+            leaked = leakage.findings(part.scenario, part.consortium, part.jobs, found)
+        if part.scenario.name == privacy_price.NAME:
+            told = guarantees.told(part.jobs, part.consortium, settings.seed)
+            priced = privacy_price.price(settings, _outcomes(part, found), primary, report.rules_of(settings), told)
         if part.scenario.name == grow.NAME:
-            primary = report.scored(settings, part.consortium, metric)[0]
             hospital = grow.watched(settings, main.consortium)
             rules = report.rules_of(settings)
-            grown = grow.curve(part.scenario.settings, _outcomes(part, found), hospital, primary, rules)
+            grow_metric = report.scored(settings, part.consortium, metric)[0]
+            grown = grow.curve(part.scenario.settings, _outcomes(part, found), hospital, grow_metric, rules)
     told = _reproduce(settings, main.consortium, command)
     outcomes = _outcomes(main, found)
-    return report.findings(settings, outcomes, metric, reproduce=told, scenarios=scenarios, grow=grown, tuned=tuned)
+    privacy = StudyPrivacy(
+        guarantees.told(main.jobs, main.consortium, settings.seed), priced, settings.aggregation.secure
+    )
+    return report.findings(
+        settings,
+        outcomes,
+        metric,
+        reproduce=told,
+        scenarios=scenarios,
+        grow=grown,
+        tuned=tuned,
+        privacy=privacy,
+        leaked=leaked,
+    )
 
 
 def _outcomes(part: _Part, found: Mapping[str, Result]) -> Outcomes:

@@ -14,6 +14,7 @@ from fedmed.data.faults import Fault
 from fedmed.data.preprocessing import Preprocessing
 from fedmed.data.splits import ClientRows
 from fedmed.settings import config
+from fedmed.settings.privacy import NONE, Privacy
 from fedmed.settings.study import Kind
 from fedmed.system import errors, seeds
 
@@ -86,6 +87,7 @@ class Consortium:
         hospital: str | None = None,
         members: Sequence[str] | None = None,
         share: float = 1.0,
+        privacy: Privacy = NONE,
     ) -> Material:
         """Returns what a model of this kind is trained and tested on.
 
@@ -100,20 +102,37 @@ class Consortium:
             hospital: the one that trains alone or is left out.
             members: the hospitals there are; default all.
             share: of each hospital's training patients that is used.
+            privacy: what the preprocessing must keep to.
         """
         examples, rows = self.dataset.examples, self.rows(seed)
-        trained = {
-            name: examples.take(self._thinned(rows[name].train, seed, share))
-            for name in _training(kind, hospital, members or self.hospitals)
-        }
+        trained = {name: examples.take(own) for name, own in self._training_rows(kind, seed, hospital, members, share)}
         tested = self.tested(seed)
         test = {key: part for key, (_, part) in tested.items()}
         if self.dataset.is_table:
             everyone = {name: examples.take(own.train) for name, own in rows.items()}
-            fitted = self._fitted(trained, everyone, mode)
+            fitted = self._fitted(trained, everyone, (mode, privacy, seed))
             trained = {name: fitted.apply(name, part) for name, part in trained.items()}
             test = {key: fitted.apply(name, part) for key, (name, part) in tested.items()}
         return Material({POOLED: joined(list(trained.values()))} if kind == "pooled" else trained, test)
+
+    def patients_trained(
+        self, kind: Kind, seed: int, hospital: str | None, members: Sequence[str] | None, share: float
+    ) -> dict[str, int]:
+        """Returns how many patients each client has that trains such a model; see `material`."""
+        found = {
+            name: np.unique(self.patient[rows])
+            for name, rows in self._training_rows(kind, seed, hospital, members, share)
+        }
+        if kind == "pooled":
+            found = {POOLED: np.unique(np.concatenate(list(found.values())))}
+        return {name: len(patients) for name, patients in found.items()}
+
+    def _training_rows(
+        self, kind: Kind, seed: int, hospital: str | None, members: Sequence[str] | None, share: float
+    ) -> list[tuple[str, Array]]:
+        rows = self.rows(seed)
+        chosen = _training(kind, hospital, members or self.hospitals)
+        return [(name, self._thinned(rows[name].train, seed, share)) for name in chosen]
 
     def tested(self, seed: int) -> dict[str, tuple[str, Examples]]:
         """Returns the rows that every model is tested on, not preprocessed, each with the hospital they are from."""
@@ -121,13 +140,17 @@ class Consortium:
         return {name: (name, self.dataset.examples.take(own.test)) for name, own in rows.items()}
 
     def _fitted(
-        self, trained: Mapping[str, Examples], everyone: Mapping[str, Examples], mode: tables.Mode
+        self,
+        trained: Mapping[str, Examples],
+        everyone: Mapping[str, Examples],
+        how: tuple[tables.Mode, Privacy, int],
     ) -> Preprocessing:
-        fitted = tables.prepare(trained, self.dataset.features, mode)
+        features, mode = self.dataset.features, how[0]
+        fitted = clients.fitted(*how, trained, features)
         if mode != "by_site":
             return fitted
         others = {
-            name: tables.own_scale(fitted.shared, tables.site_sums(part, self.dataset.features))
+            name: tables.own_scale(fitted.shared, tables.site_sums(part, features))
             for name, part in everyone.items()
             if name not in trained
         }

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from fedmed.data.examples import Dataset
 from fedmed.engine import identity
@@ -100,6 +100,8 @@ class Job:
         share: of everybody's training patients.
         fine_tune_epochs: for a fine-tuned arm.
         metric: recorded after each round.
+        shadow: of a membership attack, which of how many models it is; None for a model of the study.
+        attack: what is tried on a model instead of testing it; "" for none.
     """
 
     name: str
@@ -112,6 +114,8 @@ class Job:
     share: float = 1.0
     fine_tune_epochs: int = 0
     metric: str = ""
+    shadow: tuple[int, int] | None = None
+    attack: Literal["", "rebuilding", "auditing"] = ""
 
     @property
     def training_seed(self) -> int:

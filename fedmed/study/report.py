@@ -46,6 +46,8 @@ from fedmed.study.schema import (
     Scored,
     SeededEstimate,
 )
+from fedmed.study.schema.leaked import Leakage
+from fedmed.study.schema.promised import NOTHING_PROMISED, StudyPrivacy
 from fedmed.study.schema.tuned import TunedArm
 from fedmed.study.suppression import MINIMUM_CELL
 
@@ -80,6 +82,8 @@ def findings(
     scenarios: Sequence[Scenario] = (),
     grow: Grow | None = None,
     tuned: Sequence[TunedArm] = (),
+    privacy: StudyPrivacy = NOTHING_PROMISED,
+    leaked: Leakage | None = None,
 ) -> Findings:
     """Returns all that a study finds; other data and the growing consortium have outcomes of their own."""
     rules, study, consortium = rules_of(settings), settings.study, outcomes.consortium
@@ -142,6 +146,8 @@ def findings(
         explained=explained,
         sample_size=sample_size.sample_size(outcomes, settings.data.preprocessing, counts),
         notes=consortium.dataset.notes,
+        privacy=privacy,
+        leakage=leaked,
     )
 
 

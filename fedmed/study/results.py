@@ -4,7 +4,9 @@ import io
 import json
 import pathlib
 import zipfile
-from typing import NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +29,7 @@ class Result(NamedTuple):
             NaN where it was trained on none; else empty.
         losses: [k] the loss that 0 is best of (see `null_model.LOSS`) over all test rows that the model is for; NaN
             where predictions are not finite.
+        told: of an attack, what it found, as JSON values; else empty.
     """
 
     predictions: list[Array]
@@ -38,6 +41,7 @@ class Result(NamedTuple):
     weight_bytes: int
     inner: tuple[float, ...] = ()
     losses: Array = np.zeros(0)
+    told: Mapping[str, Any] = MappingProxyType({})
 
 
 def path_of(folder: pathlib.Path, name: str) -> pathlib.Path:
@@ -59,6 +63,7 @@ def write(path: pathlib.Path, key: str, result: Result) -> None:
         weight_bytes=np.array(result.weight_bytes),
         inner=np.array(result.inner, np.float64),
         losses=np.asarray(result.losses, np.float64),
+        told=np.frombuffer(json.dumps(dict(result.told)).encode(), np.uint8),
         **{f"p{number:05d}": np.asarray(p, np.float32) for number, p in enumerate(result.predictions)},
     )
     files.write_atomically(path, buffer.getvalue(), files.PRIVATE)
@@ -82,6 +87,7 @@ def read(path: pathlib.Path, key: str) -> Result | None:
                 weight_bytes=int(archive["weight_bytes"]),
                 inner=tuple(archive["inner"].tolist()),
                 losses=archive["losses"],
+                told=json.loads(archive["told"].tobytes()),
             )
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
         return None

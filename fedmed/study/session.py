@@ -71,7 +71,11 @@ class Session:
             results.write(task.path, task.identity.key, found)
             return
         checkpoint = task.path.with_suffix(".checkpoint")
-        if task.job.kind in REFERENCES:
+        if task.job.attack:
+            from fedmed.study import attacking
+
+            found = attacking.attacked(task.job, self._trainer.consortium)
+        elif task.job.kind in REFERENCES:
             found = reference_models.trained(task.job, self._trainer.consortium)
         else:
             found = self._trainer.run(task.job, checkpoint, task.identity)

@@ -12,7 +12,6 @@ from typing import Any, cast
 import numpy as np
 
 from fedmed.data.examples import Array, Examples
-from fedmed.engine import attendance
 from fedmed.engine.checkpoints import Checkpoints, Foreign, Saved, files_of
 from fedmed.engine.evaluation import predict_parts
 from fedmed.engine.federation import Done, Federation, Position
@@ -23,7 +22,9 @@ from fedmed.settings import config
 from fedmed.settings.study import Kind
 from fedmed.statistics import metrics
 from fedmed.statistics.null_model import LOSS
-from fedmed.study.consortium import Consortium
+from fedmed.study import shadows
+from fedmed.study.consortium import Consortium, Material
+from fedmed.study.guarantees import training_settings
 from fedmed.study.plan import Job
 from fedmed.study.results import Result
 
@@ -72,11 +73,8 @@ class Trainer:
         Raises:
             UserError: the model or the algorithm does not fit.
         """
-        mode = job.settings.data.preprocessing
-        seed = job.settings.seed
-        kind = cast(Kind, job.kind)  # reference models are trained elsewhere
-        material = self.consortium.material(kind, seed, mode, job.hospital, members=job.members, share=job.share)
-        settings = _settings(job, len(material.train), len(job.members or self.consortium.hospitals))
+        material = self._material(job)
+        settings = training_settings(job, len(material.train), len(job.members or self.consortium.hospitals))
         folder = None if path is None else _kept_of(path)
         with contextlib.closing(self._federation(settings, material.train, folder)) as federation:
             checkpoints = Checkpoints(path, identity, federation) if path is not None and identity is not None else None
@@ -87,6 +85,14 @@ class Trainer:
             else:
                 found = course.predictions(position)
             return course.result(list(found.values()))
+
+    def _material(self, job: Job) -> Material:
+        if job.shadow is not None:
+            return shadows.material(self.consortium, job)
+        own, kind = job.settings, cast(Kind, job.kind)  # reference models are trained elsewhere
+        return self.consortium.material(
+            kind, own.seed, own.data.preprocessing, job.hospital, job.members, job.share, own.privacy
+        )
 
     def forget(self, path: pathlib.Path) -> None:
         """Removes what a job saved on its way: checkpoints, and what its clients kept."""
@@ -118,6 +124,7 @@ class Trainer:
             client=dataclasses.replace(federation.settings.client, epochs=1, steps=None),
             server=config.Server(),
             aggregation=config.Aggregation(),
+            compression=config.Compression(),
             cohort=config.Cohort(),
         )
         found = {}
@@ -134,23 +141,6 @@ class Trainer:
 def _kept_of(path: pathlib.Path) -> pathlib.Path:
     """Returns the folder for what a job's clients keep, beside its checkpoint."""
     return path.with_suffix(".kept")
-
-
-def _settings(job: Job, clients: int, members: int) -> config.RunConfig:
-    """Returns the settings of a training: a model of one client is trained by it in every round.
-
-    Where a client's steps are fixed, pooled training takes the steps of all the clients that a round would have had,
-    so that it sees as many rows.
-    """
-    runtime = dataclasses.replace(job.settings.runtime, lanes=job.settings.runtime.lanes or 1)
-    settings = dataclasses.replace(job.settings, seed=job.training_seed, runtime=runtime)
-    size = settings.cohort.size
-    cohort = dataclasses.replace(settings.cohort, size=None if size is None else min(size, clients))
-    if job.kind == "pooled" and settings.client.steps is not None:
-        asked = attendance.cohort_size(settings.cohort, max(members, size or 1))
-        together = settings.client.steps * min(members, asked)
-        settings = dataclasses.replace(settings, client=dataclasses.replace(settings.client, steps=together))
-    return dataclasses.replace(settings, cohort=config.Cohort() if clients == 1 else cohort)
 
 
 class _Course:

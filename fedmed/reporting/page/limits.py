@@ -3,45 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from fedmed.reporting.page import words
+from fedmed.reporting.page import protection, words
 from fedmed.reporting.page.blocks import Block, Code, Fold, Items, Section, Table, Text
 from fedmed.reporting.page.view import View
 
-NOT_PRIVATE = (
-    (
-        "What is shown.",
-        "Federated training was simulated on one machine, where all rows were at hand. Within the simulation no row "
-        "left the simulated site it belongs to: sites sent model updates and sums, not rows.",
-    ),
-    (
-        "What is not shown.",
-        "That this protects patients. No differential privacy was used, so no bound on what updates tell can be "
-        "stated. No secure aggregation was used, so the server saw every site's update by itself. No attack was tried.",
-    ),
-    (
-        "Updates can leak.",
-        "From updates or from the trained model, an attacker may infer whether a patient was among the training rows "
-        "(membership inference) or rebuild features of patients (gradient inversion). Small sites, many passes over "
-        "few rows and large models make this easier. A trained model is to be guarded as data derived from patients.",
-    ),
-    (
-        "Who is trusted.",
-        "The server: to follow the protocol and not to look into single updates. Every site: to send honest updates, "
-        "as none was checked for poisoning. Every site, again: to keep to itself what the shared model may tell of "
-        "others. Whoever ran this simulation: with all rows. The network: taken to be encrypted and authenticated.",
-    ),
-    (
-        "Before patients' data are used for real.",
-        "A data protection impact assessment, secure aggregation, a privacy budget that is agreed on, and contracts "
-        "between the sites. This page replaces none of them.",
-    ),
-)
 _PREPROCESSING = {
     "federated": "Besides updates, each site sent how many rows it has, and sums, sums of squares and counts of each "
     "column, from which one common scaling was made.",
     "by_site": "Besides updates, each site sent how many rows it has, and sums and counts of each column, from which "
     "the common layout was made (which categories are kept); each site scales numbers by its own rows.",
     "none": "Besides updates, each site sent how many rows it has.",
+    "bounds": "Besides updates, each site sent how many patients it has. Columns were scaled by public bounds.",
 }
 _SAME = (
     "The same config, data and versions give the same study.json, byte for byte, on the same machine with the same "
@@ -60,19 +32,27 @@ def not_done(view: View) -> Section:
 
 
 def privacy(view: View) -> Section:
-    """Returns the statement of what a simulation shows about privacy."""
-    data = view.study["data"]
-    items = list(NOT_PRIVATE)
-    shared = _PREPROCESSING.get(data.get("preprocessing") or "none")
-    if shared:
-        items.insert(1, ("What crossed.", shared))
+    """Returns what is promised, and what a simulation shows about privacy."""
+    data, arms = view.study["data"], view.study["privacy"]["arms"]
+    told = arms.get("federated") or next(iter(arms.values()), None)
+    what = [("These data.", "They are synthetic: no patient exists whose privacy could be harmed.")] * data["synthetic"]
+    shared = _PREPROCESSING["bounds" if told else data.get("preprocessing") or "none"]
+    what.append(("What crossed.", shared))
     if any(view.kind(arm) == "pooled" for arm in view.arms):
         text = "It puts all rows in one place, on purpose: it is the yardstick, and what federation is to avoid."
-        items.insert(2, ("The pooled arm.", text))
-    if data["synthetic"]:
-        items.insert(0, ("These data.", "They are synthetic: no patient exists whose privacy could be harmed."))
+        what.append(("The pooled arm.", text))
+    if told and view.study["references"]:
+        what.append(("The reference models.", "Nothing was promised for them: they were trained without noise."))
     shown = Text(words.sentence(view.study["design"]["suppression"]), "On this page.")
-    return Section("privacy", "What this shows about privacy, and what it does not", [Items(items), shown])
+    items = protection.items(
+        told,
+        what,
+        secure=view.study["privacy"]["secure"],
+        attacked=bool(view.study["leakage"]),
+        priced=bool(view.study["privacy"]["price"]),
+    )
+    tables = protection.arms_table(arms, {arm: view.label(arm) for arm in view.arms})
+    return Section("privacy", protection.TITLE, [*tables, Items(items), shown])
 
 
 def again(view: View) -> Section:

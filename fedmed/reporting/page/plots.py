@@ -140,7 +140,7 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Frame:
-    """What a line chart's axes show; `limits` may leave either axis to what is drawn."""
+    """What a line chart's axes show; limits may leave either axis to what is drawn, ticks are (place, name)."""
 
     x: str
     y: str
@@ -149,6 +149,7 @@ class Frame:
     whole: bool = False
     square: bool = False
     log: bool = False
+    ticks: tuple[tuple[float, str], ...] = ()
 
 
 def lines_chart(lines: Sequence[Line], frame: Frame, alt: str, width: float = drawing.WIDE) -> str:
@@ -168,7 +169,9 @@ def lines_chart(lines: Sequence[Line], frame: Frame, alt: str, width: float = dr
         if frame.ylim:
             axes.set_ylim(*frame.ylim)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4 if frame.square else 5, steps=_STEPS))
-        if frame.log:
+        if frame.ticks:
+            axes.set_xticks([place for place, _ in frame.ticks], [name for _, name in frame.ticks])
+        elif frame.log:
             _log_axis(axes)
         else:
             axes.xaxis.set_major_locator(MaxNLocator(nbins=4 if frame.square else 5, steps=_STEPS, integer=frame.whole))

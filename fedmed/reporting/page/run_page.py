@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedmed.reporting import tables
-from fedmed.reporting.page import limits, plots, render, words
+from fedmed.reporting.page import limits, plots, protection, render, words
 from fedmed.reporting.page.blocks import Block, Code, Figure, Finding, Items, Key, Page, Panel, Section, Table, Text
 from fedmed.reporting.page.drawing import Look
 from fedmed.reporting.page.plots import Frame, Line
@@ -44,7 +44,7 @@ def page_of(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]], fo
         _learning(summary, records, labels),
         _cost(summary, records),
         Section("not-done", "What was not done", [Items([("", text) for text in _NOT_DONE])]),
-        Section("privacy", "What this shows about privacy, and what it does not", [Items(limits.NOT_PRIVATE)]),
+        protection.section(summary["privacy"], secure=summary["secure"]),
         _again(summary, folder),
     ]
     return Page(

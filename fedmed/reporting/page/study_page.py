@@ -15,12 +15,14 @@ from fedmed.reporting.page import (
     learning,
     limits,
     price,
+    promise_price,
     render,
     subgroups,
     suspected,
     together,
     tripod,
     verdict,
+    what_leaks,
     words,
 )
 from fedmed.reporting.page.blocks import Page, Section
@@ -44,6 +46,8 @@ _SECTIONS: tuple[Callable[[View], Section | None], ...] = (
     growing.external,
     growing.scenarios,
     price.communication,
+    promise_price.section,
+    what_leaks.section,
     price.seeds,
     price.truth,
     limits.not_done,

@@ -12,8 +12,10 @@ from fedmed.study.schema.cohort import Shift, TableOne
 from fedmed.study.schema.compared import Comparison, Grow, Performance, Scenario, SeedSensitivity
 from fedmed.study.schema.drawn import Calibration, Curves, Decision, Subgroups, Transfer, Truth
 from fedmed.study.schema.explained import Explained
+from fedmed.study.schema.leaked import Leakage
 from fedmed.study.schema.needed import SampleSize
 from fedmed.study.schema.price import Communication
+from fedmed.study.schema.promised import StudyPrivacy
 from fedmed.study.schema.risk_spread import RiskSpread
 from fedmed.study.schema.shapes import Arm, Hospital
 
@@ -66,6 +68,8 @@ class Findings:
         explained: the null model, and each arm's skill beyond it.
         sample_size: the rows that a model needs; null but for a table and a binary task.
         notes: sentences on how the data were taken.
+        privacy: what is promised to patients or hospitals, and what a promise costs.
+        leakage: what attacks on the models found; null where none were made.
     """
 
     schema: Literal[1]
@@ -106,3 +110,5 @@ class Findings:
     explained: Explained
     sample_size: SampleSize | None
     notes: tuple[str, ...]
+    privacy: StudyPrivacy
+    leakage: Leakage | None

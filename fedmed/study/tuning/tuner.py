@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fedmed.engine import attendance, checks
+from fedmed.engine import attendance, checks, soundness
 from fedmed.reporting import rates, trials
 from fedmed.settings import config
 from fedmed.statistics import metrics
@@ -51,6 +51,7 @@ def run(
     Raises:
         UserError: a setting, the data or the model cannot be used; or another tuning is writing in `out`.
     """
+    soundness.check_tuning(settings)
     question = _question(settings, grid or {}, seeds)
     validations = Validations()
     validation = validations.of(question.hospitals, question.inner)

@@ -1,0 +1,68 @@
+"""What each model of a study promises to the patients that it is trained on; solved before anything is trained."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import cast
+
+from fedmed.engine import attendance, promises
+from fedmed.engine.promises import Promises, PromisesTold
+from fedmed.settings import config
+from fedmed.settings.privacy import NONE
+from fedmed.settings.study import REFERENCES, Kind
+from fedmed.study import shadows
+from fedmed.study.consortium import Consortium
+from fedmed.study.plan import Job
+
+
+def promises_of(job: Job, consortium: Consortium) -> Promises | None:
+    """Returns what a job's model promises; raises as `promises.made`."""
+    if job.kind in REFERENCES or not job.settings.privacy.is_on:
+        return None
+    seed, kind = job.settings.seed, cast(Kind, job.kind)
+    if job.shadow is not None:
+        units = shadows.patients_trained(consortium, job)
+    else:
+        units = consortium.patients_trained(kind, seed, job.hospital, members=job.members, share=job.share)
+    settings = training_settings(job, len(units), len(job.members or consortium.hospitals))
+    return promises.made(settings, units)
+
+
+def told(jobs: Sequence[Job], consortium: Consortium, seed: int) -> dict[str, PromisesTold]:
+    """Returns, for each arm that promises anything, what it promises at a seed, all hospitals' models together."""
+    found: dict[str, PromisesTold] = {}
+    for job in jobs:
+        made = promises_of(job, consortium) if job.settings.seed == seed else None
+        if made is None:
+            continue
+        own, known = made.told(made.rounds), found.get(job.arm)
+        together = {**(known.promises if known else {}), **own.promises}
+        found[job.arm] = dataclasses.replace(own, promises=together)
+    return found
+
+
+def training_settings(job: Job, clients: int, members: int) -> config.RunConfig:
+    """Returns the settings of a training: a model of one client is trained by it in every round.
+
+    Where a client's steps are fixed, pooled training takes the steps of all the clients that a round would have had,
+    so that it sees as many rows.
+    """
+    runtime = dataclasses.replace(job.settings.runtime, lanes=job.settings.runtime.lanes or 1)
+    settings = dataclasses.replace(job.settings, seed=job.training_seed, runtime=runtime)
+    size = settings.cohort.size
+    cohort = dataclasses.replace(settings.cohort, size=None if size is None else min(size, clients))
+    if job.kind == "pooled" and settings.client.steps is not None:
+        asked = attendance.cohort_size(settings.cohort, max(members, size or 1))
+        together = settings.client.steps * min(members, asked)
+        settings = dataclasses.replace(settings, client=dataclasses.replace(settings.client, steps=together))
+    return _alone(settings) if clients == 1 else dataclasses.replace(settings, cohort=cohort)
+
+
+def _alone(settings: config.RunConfig) -> config.RunConfig:
+    """Returns the settings of a client that trains by itself: it sends nothing, and hospitals are promised nothing."""
+    return dataclasses.replace(
+        settings,
+        cohort=config.Cohort(),
+        compression=config.Compression(),
+        aggregation=dataclasses.replace(settings.aggregation, secure=False),
+        privacy=NONE if settings.privacy.unit == "hospital" else settings.privacy,
+    )

@@ -1,0 +1,85 @@
+"""Attacks on a study's own models: jobs of its pool, and what they found as study.json tells it."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fedmed.attacks import exposure
+from fedmed.attacks.exposure import Exposure
+from fedmed.settings import config
+from fedmed.statistics import Interval
+from fedmed.study import estimates, plan, shadows, suppression
+from fedmed.study.consortium import Consortium
+from fedmed.study.plan import ArmPlan, Job, Scenario
+from fedmed.study.results import Result
+from fedmed.study.schema import Estimate
+from fedmed.study.schema.leaked import Audited, Exposed, Leakage, MembershipFound, Rebuilt
+from fedmed.system import plain
+
+NAME = "leakage"
+
+
+def scenario(settings: config.RunConfig, consortium: Consortium) -> Scenario:
+    """Returns the trainings that are attacked."""
+    return Scenario(NAME, settings, tuple(shadows.arms(settings, consortium.dataset.is_table)), {})
+
+
+def jobs(found: Scenario, metric: str) -> list[Job]:
+    """Returns the shadow models, then the attacks that need TensorFlow."""
+    settings = found.settings
+    own = [
+        Job(
+            plan.job_name(NAME, attack, settings.seed, None),
+            attack,
+            "federated",
+            settings,
+            metric=metric,
+            attack=attack,
+        )
+        for attack in ("rebuilding", "auditing")
+    ]
+    return [*shadows.jobs(settings, found.arms, metric), *own]
+
+
+def findings(found: Scenario, consortium: Consortium, trained: Sequence[Job], results: Mapping[str, Result]) -> Leakage:
+    """Returns what the attacks found."""
+    by_arm = shadows.by_arm(found.arms, [job for job in trained if job.shadow], results)
+    told = {job.attack: results[job.name].told for job in trained if job.attack}
+    seed = found.settings.seed
+    rebuilt = {name: tuple(plain.from_plain(Rebuilt, one) for one in own) for name, own in told["rebuilding"].items()}
+    return Leakage(
+        membership=tuple(_membership(arm, consortium, by_arm[arm.name], seed) for arm in found.arms),
+        rebuilt=rebuilt,
+        audits=tuple(plain.from_plain(Audited, one) for one in told["auditing"].get("audits", ())),
+    )
+
+
+def _membership(arm: ArmPlan, consortium: Consortium, found: Sequence[Result], seed: int) -> MembershipFound:
+    known = shadows.shadows(consortium, found, seed)
+    attack, by_loss = exposure.lira(known), exposure.loss_threshold(known)
+    return MembershipFound(
+        training=arm.name,
+        control=arm.name == shadows.OVERFITTED,
+        models=attack.models,
+        hospitals={one.hospital: _exposed(one) for one in attack.hospitals if one.hospital is not None},
+        all=_exposed(attack.overall),
+        loss_auc=_estimate(by_loss.overall.auc),
+    )
+
+
+def _exposed(one: Exposure) -> Exposed:
+    """Returns an exposure as it is told; of very few patients nothing."""
+    if suppression.is_small(one.patients):
+        none = estimates.estimate(None, suppression.WITHHELD)
+        return Exposed(None, none, {})
+    caught = {f"{own.false_alarms:g}": _estimate(own.share, own.reason) for own in one.caught}
+    return Exposed(one.patients, _estimate(one.auc), caught)
+
+
+def _estimate(interval: Interval | None, reason: str = "") -> Estimate:
+    return estimates.estimate(interval, reason)
+
+
+def kept(told: Any) -> dict[str, Any]:
+    """Returns what an attack found as plain values that a result can keep."""
+    return {name: [dataclasses.asdict(one) for one in own] for name, own in told.items()}

@@ -1,0 +1,141 @@
+"""A study that prices promises and attacks its own models: what its files hold, and what they never hold."""
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+from fedmed.settings import config
+from fedmed.statistics.ranking import auroc
+from fedmed.study import conduct, shadows
+from fedmed.study.consortium import Consortium
+
+SENTINEL = 61.0625
+"""A value of one patient that nobody else has, and no computation comes to by chance."""
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Three hospitals' patients, one of them with a value of its own, and with several rows each."""
+    rng, lines = np.random.default_rng(5), ["site,patient,age,dose,ill"]
+    for number, site in enumerate(("north", "south", "east")):
+        for patient in range(40):
+            for _ in range(1 + patient % 3):
+                age, dose = rng.uniform(20, 90), rng.normal(10, 2)
+                ill = int(age / 20 + rng.normal() > 2.5)
+                lines.append(f"{site},{site}{patient},{age:.3f},{dose + number:.3f},{ill}")
+    site, patient, _, dose, ill = lines[7].split(",")
+    lines[7] = f"{site},{patient},{SENTINEL},{dose},{ill}"
+    path = tmp_path_factory.mktemp("table") / "own.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def settings(table: str, **changes: Any) -> config.RunConfig:
+    args = {"path": table, "site": "site", "group": "patient", "label": "ill"}
+    study = {
+        "seeds": 2,
+        "arms": ["federated", "local"],
+        "reference": False,
+        "draws": 100,
+        "privacy": {"epsilons": [4.0], "set": {"client.learning_rate": 0.5}},
+        "leakage": {"attack": True, "models": 8, "starts": 1, "canaries": 100},
+    }
+    base: dict[str, Any] = {
+        "data": {"name": "table", "args": args},
+        "model": {"name": "logistic_regression"},
+        "client": {"learning_rate": 0.3, "batch_size": 16},
+        "privacy": {"bounds": {"age": [0, 110], "dose": [0, 30]}},
+        "rounds": 3,
+        "study": study,
+    }
+    return tiny.settings(**{**base, **changes})
+
+
+@pytest.fixture(scope="module")
+def studied(table: str, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    out = tmp_path_factory.mktemp("study") / "out"
+    found = conduct.run(settings(table), out, here=True, quiet=True)
+    from fedmed.reporting.page import write_study
+
+    write_study(found, out)
+    return out
+
+
+def told(studied: pathlib.Path) -> dict[str, Any]:
+    return json.loads((studied / "study.json").read_text())
+
+
+def test_federated_and_alone_are_trained_at_the_same_promise(studied: pathlib.Path) -> None:
+    price = told(studied)["privacy"]["price"]
+    assert [point["epsilon"] for point in price["points"]] == [None, 4.0]
+    for point in price["points"]:
+        assert set(point["federated"]) == set(point["local"]) == {"north", "south", "east"}
+    assert price["points"][0]["cost_federated"] == {}
+    assert set(price["sentences"]) == {"north", "south", "east"}
+
+
+def test_what_is_not_promised_is_the_studys_own_training(studied: pathlib.Path) -> None:
+    found = told(studied)
+    price = found["privacy"]["price"]["points"][0]["federated"]["north"]["estimate"]
+    assert price == found["performance"]["federated"]["hospitals"]["north"]["auroc"]["estimate"]
+
+
+def test_each_training_is_attacked_with_a_control(studied: pathlib.Path) -> None:
+    attacks = told(studied)["leakage"]["membership"]
+    names = [(one["training"], one["control"]) for one in attacks]
+    assert names == [("this study", False), ("overfitted", True), ("clipped, no noise", False), ("at epsilon 4", False)]
+    assert {one["models"] for one in attacks} == {8}
+
+
+def test_the_audit_refutes_no_noise_and_not_the_promise(studied: pathlib.Path) -> None:
+    promise, control = told(studied)["leakage"]["audits"]
+    assert promise["bound"] <= promise["claim"]
+    assert control["control"]
+    assert control["bound"] > control["claim"]
+
+
+def test_one_row_is_rebuilt_from_a_bare_update_and_not_from_a_noisy_one(studied: pathlib.Path) -> None:
+    for scenes in told(studied)["leakage"]["rebuilt"].values():
+        by_name = {scene["scene"]: scene for scene in scenes}
+        assert by_name["one row, one step"]["distance"] < 0.01
+        noisy = by_name["one row under clip and noise"]["distance"]
+        assert noisy is None or noisy > 0.1
+
+
+def test_no_patients_value_is_in_any_file_of_the_study(studied: pathlib.Path) -> None:
+    """Neither as text nor as the float32 or float64 that arrays hold it as; the page shows no picture of a table."""
+    forms = [str(SENTINEL).encode(), np.float32(SENTINEL).tobytes(), np.float64(SENTINEL).tobytes()]
+    looked_at = 0
+    for path in studied.rglob("*"):
+        if path.is_file():
+            looked_at += 1
+            content = path.read_bytes()
+            assert not any(form in content for form in forms), path
+    assert looked_at > 5
+    assert all(one["pictures"] == [] for own in told(studied)["leakage"]["rebuilt"].values() for one in own)
+
+
+def test_shadow_models_train_on_whole_patients_and_half_of_them(table: str) -> None:
+    consortium = Consortium(settings(table))
+    inside = shadows.inside(consortium, 8, seed=0)
+    for name, rows in consortium.held.items():
+        patient = consortium.patient[rows]
+        for model in inside[name]:
+            members = set(patient[model].tolist())
+            assert members.isdisjoint(patient[~model].tolist())
+            assert len(members) == 20
+        np.testing.assert_array_equal(inside[name][0::2], ~inside[name][1::2])
+
+
+def test_confidence_is_the_logit_of_what_the_label_was_given() -> None:
+    y, p = np.array([1, 0]), np.array([0.8, 0.8])
+    np.testing.assert_allclose(shadows.confidence("binary", y, p), [np.log(4), -np.log(4)])
+    classes = np.array([[0.1, 0.9], [0.5, 0.5]])
+    np.testing.assert_allclose(shadows.confidence("multiclass", np.array([1, 0]), classes), [np.log(9), 0.0])
+    np.testing.assert_allclose(shadows.confidence("regression", np.array([1.0]), np.array([3.0])), [-4.0])
+    assert np.isfinite(shadows.confidence("binary", y, np.array([0.0, 0.0]))).all()
+    assert auroc(np.array([True, False]), np.array([2.0, 1.0])) == 1.0
