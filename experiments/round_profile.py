@@ -27,6 +27,7 @@ from fedmed.data.store import ClientStore  # noqa: E402
 from fedmed.engine import attendance  # noqa: E402
 from fedmed.engine.evaluation import Evaluator  # noqa: E402
 from fedmed.engine.federation import Federation  # noqa: E402
+from fedmed.engine.masking import IN_THE_CLEAR  # noqa: E402
 from fedmed.learning.lane import Work  # noqa: E402
 from fedmed.learning.tracing import Recording  # noqa: E402
 from fedmed.learning.values import Nest  # noqa: E402
@@ -98,8 +99,18 @@ def traced_client(clients: Clients) -> tuple[ClientStore, Work]:
     few = examples.take(np.arange(min(FLAGS.rows, len(examples))))
     store = ClientStore({name: few})
     paths, ones = np.array([str(store.paths[name])], dtype=object), np.ones(1, np.float32)
-    none = np.array([""], dtype=object)
-    return store, Work(paths, np.array([len(few)], np.int32), np.zeros((1, 2), np.int32), ones, none, none)
+    none, no_masks = np.array([""], dtype=object), np.zeros((1, 0, 3), np.int64)
+    return store, Work(
+        paths,
+        np.array([len(few)], np.int32),
+        np.zeros((1, 2), np.int32),
+        ones,
+        none,
+        none,
+        np.zeros(1, np.float32),
+        no_masks,
+        np.ones(1, np.int32),
+    )
 
 
 def main(argv: Sequence[str]) -> None:
@@ -110,7 +121,7 @@ def main(argv: Sequence[str]) -> None:
     federation = Federation(settings, clients.dataset, clients.train)
     store, work = traced_client(clients)
     program = federation.prepared.program
-    spent = op_seconds(program.lane, program.received, federation.learning_rate(0), work)
+    spent = op_seconds(program.lane, program.received, federation.facts(0, IN_THE_CLEAR).learning_rate, work)
     store.close()
     total = sum(grouped(spent).values())
     print(f"{FLAGS.workload}: {workloads.WHAT[FLAGS.workload]}\n\nInside a client's training, one thread:")
