@@ -102,9 +102,19 @@ def test_without_noise_nothing_is_promised() -> None:
     assert found.told(10).promises["a"].epsilon is None
 
 
-def test_one_patient_alone_cannot_be_promised_anything() -> None:
-    with pytest.raises(errors.ConfigError, match="c has 1"):
-        promises.made(settings(), {**PATIENTS, "c": 1})
+def test_a_few_patients_cannot_be_promised_anything_and_are_not_counted_out_loud() -> None:
+    with pytest.raises(errors.ConfigError, match="c has fewer than 5 patients"):
+        promises.made(settings(), {**PATIENTS, "c": 3})
+
+
+def test_promises_of_little_worth_are_named() -> None:
+    good = of(promises.made(settings({"noise_multiplier": 8.0}), {"a": 200}))
+    assert good.doubts() == ()
+    loose = of(promises.made(settings({"noise_multiplier": 0.5}), {"a": 200, "b": 40})).doubts()
+    assert "Little is promised at a, b: epsilon exceeds 10" in loose[0]
+    assert "may fail at b: delta exceeds 0.01" in loose[1]
+    nothing = of(promises.made(settings({"noise_multiplier": 0.0}), {"a": 200})).doubts()
+    assert nothing == ("No noise is added, so nothing is promised to anybody.",)
 
 
 @pytest.mark.parametrize(

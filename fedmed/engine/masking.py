@@ -63,6 +63,10 @@ def check(settings: config.Aggregation, cohort: int) -> None:
     """Raises a ConfigError where sums of so many clients leave too few bits for a value."""
     if not settings.secure:
         return
+    if cohort < 2:
+        raise errors.ConfigError(
+            "aggregation.secure: the sum of a cohort of one is its update and hides nothing; ask more clients"
+        )
     found = fixed_point.limit(settings.secure_bits, cohort)
     if found < fixed_point.LEAST:
         most = fixed_point.limit(settings.secure_bits, fixed_point.LEAST)

@@ -13,7 +13,9 @@ from fedmed.settings.privacy import Privacy, Unit
 from fedmed.system import errors
 
 EVERYBODY = "all hospitals"
-_MANY = 50
+_MANY, _SHOWN = 50, 5
+_LEAST: Mapping[Unit, int] = {"none": 0, "patient": 5, "hospital": 2}
+_WEAK_EPSILON, _WEAK_DELTA = 10.0, 0.01
 _MARKS = 20  # of longer runs the ledger tells what is spent after each twentieth
 
 
@@ -134,6 +136,25 @@ class Promises:
         found = self.by_client.get(client) or self.by_client.get(EVERYBODY)
         return 0.0 if found is None else found.noise
 
+    def doubts(self) -> tuple[str, ...]:
+        """Returns, in sentences, what makes a promise of little worth although it is kept."""
+        loose = [name for name, own in self.by_client.items() if own.spent(self.rounds) > _WEAK_EPSILON]
+        large = [name for name, own in self.by_client.items() if own.delta > _WEAK_DELTA]
+        found = []
+        if any(own.noise == 0 for own in self.by_client.values()):
+            found.append("No noise is added, so nothing is promised to anybody.")
+        elif loose:
+            found.append(
+                f"Little is promised at {_named(loose)}: epsilon exceeds {_WEAK_EPSILON:g}, at which what leaks may "
+                f"make an attacker {math.exp(_WEAK_EPSILON):,.0f} times as sure."
+            )
+        if large:
+            found.append(
+                f"The promise may fail at {_named(large)}: delta exceeds {_WEAK_DELTA:g}, a chance of 1 in "
+                f"{1 / _WEAK_DELTA:g} that it does not hold. There are too few to promise much to."
+            )
+        return tuple(found)
+
     def fixed_cohort(self) -> float | None:
         """Returns what cohorts of a fixed size would spend; None where patients are promised or all hospitals train."""
         promise = self.by_client.get(EVERYBODY)
@@ -169,6 +190,11 @@ def _told(promise: Promise, done: int) -> PromiseTold:
         epsilon_rdp=_finite(accounting.epsilon_rdp(releases, promise.delta)),
         preprocessing_noise=promise.before[0].noise if promise.before else None,
     )
+
+
+def _named(clients: Sequence[str]) -> str:
+    more = f" and {len(clients) - _SHOWN} more" if len(clients) > _SHOWN else ""
+    return ", ".join(clients[:_SHOWN]) + more
 
 
 def _finite(epsilon: float) -> float | None:
@@ -236,9 +262,11 @@ def _attended(settings: config.RunConfig, clients: Sequence[str], size: int) -> 
 
 def _solved(privacy: Privacy, promise: Promise, client: str, before: tuple[Releases, ...]) -> Promise:
     """Returns the promise with its noise, given what is released before training."""
-    if promise.units < 2:
+    least = _LEAST[privacy.unit]
+    if promise.units < least:
         raise errors.ConfigError(
-            f"privacy: {client} has {promise.units} to promise anything to; a promise needs 2 at the least"
+            f"privacy: {client} has fewer than {least} {privacy.unit}s to promise anything to, and a promise to so few "
+            "is worth nothing; leave it out"
         )
     if privacy.noise_multiplier is not None:
         return dataclasses.replace(promise, noise=privacy.noise_multiplier)

@@ -76,6 +76,8 @@ def number(epsilon: float) -> str:
     """Returns an epsilon rounded up in its last digit, so that what is shown is never less than it is."""
     if epsilon == float("inf"):
         return "none"
+    if 0 < epsilon < 0.001:
+        return "< 0.001"
     digits = 3 if epsilon < 1 else 2
     return f"{-(-epsilon * 10**digits // 1) / 10**digits:.{digits}f}"
 
@@ -95,8 +97,8 @@ def _notes(settings: config.RunConfig, promises: Promises) -> Sequence[str]:
         trust = "The server adds the noise and sees each clipped update before it: it must be trusted."
     public = "how many patients a hospital has" if promises.unit == "patient" else "how many hospitals there are"
     counted = f"Counted by privacy loss distributions (dp-accounting); {public} is public."
-    zero = ["No noise is added, so nothing is promised."] if settings.privacy.noise_multiplier == 0 else []
-    return [who, trust, counted, *zero, *_fixed_cohort(promises)]
+    model = "Whether the model can be trained so is found when it is built: fedmed run refuses one that cannot."
+    return [who, trust, counted, model, *promises.doubts(), *_fixed_cohort(promises)]
 
 
 def _fixed_cohort(promises: Promises) -> list[str]:

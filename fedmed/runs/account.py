@@ -123,6 +123,7 @@ def summary(
         nothing_learned=cautions.nothing_learned(records),
         warnings=(
             *cautions.warnings(settings, data.task, records, stopped, skill.worse_at(clients, p, null)),
+            *(() if federation.promises is None else federation.promises.doubts()),
             *faults.warnings(faults.found(data), settings.data.preprocessing),
         ),
         parameters=size // _FLOAT32,

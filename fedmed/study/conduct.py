@@ -222,6 +222,7 @@ def _analysed(
         tuned=tuned,
         privacy=privacy,
         leaked=leaked,
+        doubts=guarantees.doubts(main.jobs, main.consortium, settings.seed),
     )
 
 

@@ -27,6 +27,13 @@ def promises_of(job: Job, consortium: Consortium) -> Promises | None:
     return promises.made(settings, units)
 
 
+def doubts(jobs: Sequence[Job], consortium: Consortium, seed: int) -> tuple[str, ...]:
+    """Returns what makes promises of the federated model of little worth, at a seed."""
+    own = [job for job in jobs if job.settings.seed == seed and job.arm == "federated"]
+    made = promises_of(own[0], consortium) if own else None
+    return () if made is None else made.doubts()
+
+
 def told(jobs: Sequence[Job], consortium: Consortium, seed: int) -> dict[str, PromisesTold]:
     """Returns, for each arm that promises anything, what it promises at a seed, all hospitals' models together."""
     found: dict[str, PromisesTold] = {}

@@ -84,6 +84,7 @@ def findings(
     tuned: Sequence[TunedArm] = (),
     privacy: StudyPrivacy = NOTHING_PROMISED,
     leaked: Leakage | None = None,
+    doubts: Sequence[str] = (),
 ) -> Findings:
     """Returns all that a study finds; other data and the growing consortium have outcomes of their own."""
     rules, study, consortium = rules_of(settings), settings.study, outcomes.consortium
@@ -123,6 +124,7 @@ def findings(
         refused=trouble.refused(outcomes),
         warnings=(
             *warnings(consortium.faults, settings.data.preprocessing),
+            *doubts,
             *trouble.warnings(outcomes, found[0], explained),
         ),
         table1=table_one.table_one(consortium),

@@ -194,7 +194,7 @@ def _cost(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> S
         ["one model", f"{words.size(summary['weights_bytes'])}, {summary['parameters']:,} parameters"],
         ["sent to clients, all rounds", words.size(traffic["bytes_down"])],
         ["sent by clients, all rounds", words.size(traffic["bytes_up"])],
-        ["clients asked in a round, mean", f"{asked:,g}"],
+        ["clients asked in a round, mean", f"{asked:,g}" if asked else "not told, as who takes part is promised"],
         *([["of them dropped out, mean", f"{absent:,g}"]] if absent else []),
     ]
     return Section("communication", "What it costs", [Table("Communication", ["what", "how much"], rows)])

@@ -12,6 +12,7 @@ from fedmed.reporting.page.view import View
 from fedmed.reporting.page.words import Notes
 
 _GUESSING = 0.5
+_FEW = 5
 _SIDE = 42  # points of a picture
 
 
@@ -28,7 +29,7 @@ def section(view: View) -> Section | None:
         *_rebuilt(found["rebuilt"]),
         *_audits(found["audits"]),
     ]
-    return Section("leakage", "What leaks: attacks on these models", blocks)
+    return Section("leakage", "What leaks: attacks on models trained like these", blocks)
 
 
 def _who(found: Sequence[Mapping[str, Any]]) -> str:
@@ -46,7 +47,8 @@ def _who(found: Sequence[Mapping[str, Any]]) -> str:
     if works["low"] is None or works["low"] <= _GUESSING:
         return (
             f"The control failed: on a model that was made to learn its rows by heart the same attack reaches AUC "
-            f"{words.estimate(works)}, no better than guessing. Nothing follows from what it finds on other models."
+            f"{words.estimate(works)}, which is not shown to be better than guessing. So nothing follows from what it "
+            "finds on other models; more shadow models make it stronger."
         )
     leaks = auc["low"] is not None and auc["low"] > _GUESSING
     verdict = "So the model leaks" if leaks else "Whether this model leaks is open, as its interval includes guessing"
@@ -130,7 +132,7 @@ def _scenes(hospital: str, scenes: Sequence[Mapping[str, Any]]) -> Table:
         elif one["psnr"] is not None:
             rows.append([*begun, one["way"], f"PSNR {one['psnr']:.1f} dB", *[words.NONE] * 3])
         else:
-            share = words.NONE if one["singled_out"] is None else f"{100 * one['singled_out']:.0f} %"
+            share = _singled_out(one)
             distances = [words.number(one[key]) for key in ("distance", "other", "guess")]
             rows.append([*begun, one["way"], *distances, share])
     header = [
@@ -143,6 +145,14 @@ def _scenes(hospital: str, scenes: Sequence[Mapping[str, Any]]) -> Table:
         "singled out",
     ]
     return Table(f"Rows rebuilt from an update of {hospital}", header, rows, notes.listed())
+
+
+def _singled_out(one: Mapping[str, Any]) -> str:
+    """Returns the share of rows that are singled out; of many rows, not when it tells of 1 to 4."""
+    share, rows = one["singled_out"], one["rows"]
+    if share is None:
+        return words.NONE
+    return "few" if rows >= _FEW and 0 < round(share * rows) < _FEW else f"{100 * share:.0f} %"
 
 
 def _pictures(one: Mapping[str, Any]) -> str:
@@ -160,6 +170,12 @@ def _pictures(one: Mapping[str, Any]) -> str:
     return f'<svg class="plot" role="img" aria-label="{escape(alt)}" {size}>{"".join(images)}</svg>'
 
 
+def _finding(one: Mapping[str, Any]) -> str:
+    if one["bound"] > one["claim"]:
+        return "refuted"
+    return "not refuted" if one["claim"] < one["ceiling"] else "could not be refuted"
+
+
 def _audits(audits: Sequence[Mapping[str, Any]]) -> list[Block]:
     if not audits:
         return []
@@ -169,7 +185,7 @@ def _audits(audits: Sequence[Mapping[str, Any]]) -> list[Block]:
             f"{one['claim']:.2f}",
             f"{one['bound']:.2f}",
             f"{one['ceiling']:.2f}",
-            "refuted" if one["bound"] > one["claim"] else "not refuted",
+            _finding(one),
         ]
         for one in audits
     ]
@@ -177,7 +193,8 @@ def _audits(audits: Sequence[Mapping[str, Any]]) -> list[Block]:
         f"One run with {audits[0]['canaries']:,} canaries (Steinke et al. 2023) through the hospitals' own step, at "
         "the rate, noise and number of steps of a hospital: epsilon is at least the bound, at 95 % confidence. A claim "
         "above the ceiling cannot be refuted. That a claim is not refuted does not prove it. The control has its "
-        "noise off. Claims are for the canaries, at delta 1e-5, and so above those that patients were given."
+        "noise off, and claims 1 all the same. Claims are for the canaries, at delta 1e-5, with the noise that "
+        "patients are given; at so small a delta the same noise promises less."
     )
     header = ["promise", "claimed epsilon", "at least", "ceiling", "finding"]
     return [Table("Audit of the promise", header, rows, (("", note),))]
