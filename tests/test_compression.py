@@ -219,7 +219,7 @@ def test_every_algorithm_can_be_compressed_both_ways(name: str) -> None:
     assert max(np.abs(u).max() for u in done.updates) > 0.01
 
 
-@pytest.mark.parametrize("name", ["fedavg", "scaffold"])
+@pytest.mark.parametrize("name", [pytest.param("fedavg", marks=pytest.mark.slow), "scaffold"])
 def test_what_is_remembered_lies_beside_what_an_algorithm_keeps_and_survives_a_stop(
     name: str, tmp_path: pathlib.Path
 ) -> None:
@@ -238,6 +238,7 @@ def test_what_is_remembered_lies_beside_what_an_algorithm_keeps_and_survives_a_s
     again.close()
 
 
+@pytest.mark.slow
 def test_a_federation_with_feedback_gets_the_updates_through() -> None:
     """After rounds of 5 % of the values the weights have moved further along, as what was left out came later."""
     held = tiny.clients()

@@ -37,7 +37,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> str:
 def settings(table: str, **changes: Any) -> config.RunConfig:
     args = {"path": table, "site": "site", "group": "patient", "label": "ill"}
     study = {
-        "seeds": 2,
+        "seeds": 1,
         "arms": ["federated", "local"],
         "reference": False,
         "draws": 100,

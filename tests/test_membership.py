@@ -148,7 +148,7 @@ def test_what_would_answer_another_question_is_refused() -> None:
         Shadows(good.inside[:4], good.score[:4], good.hospital, good.patient)
 
 
-@pytest.mark.parametrize("shift", [0.0, 0.6, 2.0])
+@pytest.mark.parametrize("shift", [0.0, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.6, 2.0))])
 def test_intervals_hold_the_mean_over_models(shift: float) -> None:
     """Over draws of models with the patients held; the jackknife is known to be too wide where little is found."""
     found = [lira(drawn(12, 60, shift, seed, levels=1.0)).overall.auc for seed in range(100)]

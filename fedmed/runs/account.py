@@ -9,6 +9,8 @@ import numpy as np
 
 from fedmed.data import faults
 from fedmed.data.clients import Clients
+from fedmed.engine import attendance
+from fedmed.learning import fixed_point
 from fedmed.runs import cautions, skill
 from fedmed.runs.directory import checksum
 from fedmed.runs.summary import ClientResult, ModelResult, RoundRecord, RunData, Summary, Traffic
@@ -138,7 +140,17 @@ def summary(
         notes=data.notes,
         privacy=None if federation.promises is None else federation.promises.told(last.round),
         secure=settings.aggregation.secure,
+        secure_error=_rounding(settings, len(clients.train), size // _FLOAT32),
     )
+
+
+def _rounding(settings: config.RunConfig, clients: int, values: int) -> float | None:
+    """Returns by how much the rounding of secure sums moves their mean at most, as a share of the clip."""
+    own = settings.aggregation
+    if not own.secure or own.clip_norm is None:
+        return None
+    cohort = attendance.cohort_size(settings.cohort, clients)
+    return fixed_point.resolution(own.secure_bits, cohort, own.clip_norm, values).worst / own.clip_norm
 
 
 _FLOAT32 = 4  # bytes

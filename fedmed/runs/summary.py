@@ -137,6 +137,7 @@ class Summary:
         notes: sentences on how the data were taken.
         privacy: what is promised to patients or to hospitals; null for nothing.
         secure: whether the server saw secure sums of updates only.
+        secure_error: by how much rounding moves their mean at most, as a share of the clip; null without them.
     """
 
     schema: Literal[1]
@@ -165,6 +166,7 @@ class Summary:
     notes: tuple[str, ...]
     privacy: PromisesTold | None
     secure: bool
+    secure_error: float | None
 
 
 @dataclasses.dataclass(frozen=True)

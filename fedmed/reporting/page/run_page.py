@@ -44,7 +44,7 @@ def page_of(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]], fo
         _learning(summary, records, labels),
         _cost(summary, records),
         Section("not-done", "What was not done", [Items([("", text) for text in _NOT_DONE])]),
-        protection.section(summary["privacy"], secure=summary["secure"]),
+        protection.section(summary["privacy"], what=_rounding(summary), secure=summary["secure"]),
         _again(summary, folder),
     ]
     return Page(
@@ -198,6 +198,13 @@ def _cost(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> S
         *([["of them dropped out, mean", f"{absent:,g}"]] if absent else []),
     ]
     return Section("communication", "What it costs", [Table("Communication", ["what", "how much"], rows)])
+
+
+def _rounding(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if summary["secure_error"] is None:
+        return []
+    said = f"It moves the mean of the updates by at most {summary['secure_error']:.2g} of the clip, in L2 norm."
+    return [("The rounding of secure sums.", said)]
 
 
 def _mean_of(records: Sequence[Mapping[str, Any]], key: str) -> float:
