@@ -8,6 +8,7 @@ from fedmed.reporting.budget_table import number
 from fedmed.reporting.page import words
 from fedmed.reporting.page.blocks import Block, Fold, Items, Section, Table
 
+_SHORT = 6  # rows of a table that is open
 TITLE = "What this shows about privacy, and what it does not"
 
 _SHOWN = (
@@ -181,6 +182,8 @@ def section(told: Mapping[str, Any] | None, what: Sequence[tuple[str, str]] = ()
 
 
 def arms_table(arms: Mapping[str, Mapping[str, Any]], label: Mapping[str, str]) -> list[Block]:
-    """Returns the promises of several arms, the first in full, the others folded."""
+    """Returns the promises of several arms, the first in full unless it is long, the others folded."""
     tables = [table(told, f"What is promised: {label.get(arm, arm)}") for arm, told in arms.items()]
+    if tables and len(tables[0].rows) > _SHORT:
+        return [Fold("What is promised, hospital by hospital", tables)]
     return [*tables[:1], *([Fold("Promises of the other arms", tables[1:])] if tables[1:] else [])]
