@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from fedmed import cli
-from fedmed.reporting import budget_table
+from fedmed.reporting import budget_table, tables
 
 CONFIG = "configs/heart_disease_four_hospitals.toml"
 PROMISE = ["--set", "privacy.unit=patient", "--set", "privacy.noise_multiplier=4"]
@@ -44,3 +44,14 @@ def test_tensorflow_is_not_imported() -> None:
 
 def test_epsilon_is_rounded_up() -> None:
     assert [budget_table.number(x) for x in (0.1231, 2.001, 3.0, float("inf"))] == ["0.124", "2.01", "3.00", "none"]
+
+
+def test_a_run_tells_what_it_promises_rounded_up() -> None:
+    told = {
+        "unit": "patient",
+        "promises": {"a": {"epsilon": 2.991, "delta": 0.003}, "b": {"epsilon": 1, "delta": 0.02}},
+    }
+    assert "patients of each hospital" in tables.promised(told)
+    assert tables.promised(told).endswith("epsilon at most 3, delta at most 0.02.")
+    quiet = {"unit": "hospital", "promises": {"all hospitals": {"epsilon": None, "delta": 0.02}}}
+    assert "nothing is promised" in tables.promised(quiet)

@@ -1,5 +1,6 @@
 """The table at the end of a run: how good the model is for each client, and why a number is missing."""
 
+import math
 import shutil
 import sys
 import unicodedata
@@ -116,6 +117,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     final, best, clients = summary["final"], summary["best"], summary["final"]["clients"]
     lines = [*(f"Warning. {text}" for text in summary["warnings"]), f"Scored on {summary['test']}."]
     lines += [f"Note. {printable(text)}." for text in summary["notes"]]
+    lines += [promised(summary["privacy"])] if summary.get("privacy") else []
     lines.append(
         f"{SKILLS[summary['task']][0].label}: the share that the model explains of the loss of predicting "
         f"{LABEL[summary['task']]} of the client's own training rows; 1 is perfect, 0 no better, below 0 worse."
@@ -135,6 +137,18 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     if refused:
         lines.append(f"Not averaged, since the update was not finite: {_listed(refused)}.")
     return lines
+
+
+def promised(privacy: Mapping[str, Any]) -> str:
+    """Returns what a run promises, in a sentence: the largest epsilon, rounded up, and the largest delta."""
+    promises = privacy["promises"].values()
+    epsilons, to = [own["epsilon"] for own in promises], "each hospital"
+    if any(epsilon is None for epsilon in epsilons):
+        return "No noise was added, so nothing is promised to anybody."
+    if privacy["unit"] == "patient":
+        to = "the patients of each hospital"
+    epsilon, delta = math.ceil(100 * max(epsilons)) / 100, max(own["delta"] for own in promises)
+    return f"Promised to {to}: differential privacy with epsilon at most {epsilon:g}, delta at most {delta:.2g}."
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -67,7 +67,8 @@ def _summary(summary: Mapping[str, Any], labels: Mapping[str, str]) -> str:
     text = f"After round {final['round']}{why}, {labels[name]} over all test rows is {shown}"
     if best["round"] != final["round"] and best["pooled"].get(name) is not None:
         text += f"; it was best after round {best['round']} ({words.number(best['pooled'][name])})"
-    return f"{text}. Scored on {summary['test']}."
+    promise = f" {tables.promised(summary['privacy'])}" if summary["privacy"] else ""
+    return f"{text}. Scored on {summary['test']}.{promise}"
 
 
 def _findings(summary: Mapping[str, Any], labels: Mapping[str, str]) -> list[Finding]:
