@@ -47,7 +47,7 @@ def settings(table: str, **changes: Any) -> config.RunConfig:
     base: dict[str, Any] = {
         "data": {"name": "table", "args": args},
         "model": {"name": "logistic_regression"},
-        "client": {"learning_rate": 0.3, "batch_size": 16},
+        "client": {"learning_rate": 0.3, "batch_size": "full"},
         "privacy": {"bounds": {"age": [0, 110], "dose": [0, 30]}},
         "rounds": 3,
         "study": study,
