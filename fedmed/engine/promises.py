@@ -280,3 +280,11 @@ def _affordable(promise: Promise, target: float, rounds: int) -> int:
     steps = accounting.max_steps(promise.rate, promise.noise, target, promise.delta, promise.before)
     fits = steps // max(1, promise.steps)
     return rounds if fits >= len(promise.attended) else promise.attended[fits]
+
+
+def in_words(epsilons: Sequence[float | None]) -> str:
+    """Returns promises by their epsilons, None being no promise: "without a promise and at epsilon 8 and 1"."""
+    told = [f"{epsilon:g}" for epsilon in epsilons if epsilon is not None]
+    listed = " and ".join(part for part in (", ".join(told[:-1]), *told[-1:]) if part)
+    parts = [*(["without a promise"] if None in epsilons else []), *([f"at epsilon {listed}"] if told else [])]
+    return " and ".join(parts)

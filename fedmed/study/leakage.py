@@ -1,8 +1,6 @@
 """Attacks on a study's own models: jobs of its pool, and what they found as study.json tells it."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from fedmed.attacks import exposure
 from fedmed.attacks.exposure import Exposure
@@ -78,8 +76,3 @@ def _exposed(one: Exposure) -> Exposed:
 
 def _estimate(interval: Interval | None, reason: str = "") -> Estimate:
     return estimates.estimate(interval, reason)
-
-
-def kept(told: Any) -> dict[str, Any]:
-    """Returns what an attack found as plain values that a result can keep."""
-    return {name: [dataclasses.asdict(one) for one in own] for name, own in told.items()}

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedmed.engine.promises import PromisesTold
+from fedmed.engine.promises import PromisesTold, in_words
 from fedmed.settings import config
 from fedmed.settings.privacy import NONE
 from fedmed.settings.study import Kind
@@ -150,7 +150,7 @@ def sentence(hospital: str, points: Sequence[PricePoint]) -> str:
         by.setdefault(point.outcome[hospital], []).append(point.epsilon)
     if set(by) == {"too few events"}:
         return "too few events to tell at any promise"
-    said = [f"{_WORDS[outcome]} {_places(by[outcome])}" for outcome in _WORDS if outcome in by]
+    said = [f"{_WORDS[outcome]} {in_words(by[outcome])}" for outcome in _WORDS if outcome in by]
     return "; ".join(said)
 
 
@@ -160,11 +160,3 @@ _WORDS: dict[Outcome, str] = {
     "no worse": "joining is shown to be no worse",
     "undecided": "undecided",
 }
-
-
-def _places(epsilons: Sequence[float | None]) -> str:
-    """Returns promises in words: "without a promise and at epsilon 8 and 1"."""
-    told = [f"{epsilon:g}" for epsilon in epsilons if epsilon is not None]
-    listed = told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}" if told else ""
-    parts = [*(["without a promise"] if None in epsilons else []), *([f"at epsilon {listed}"] if told else [])]
-    return " and ".join(parts)

@@ -10,6 +10,7 @@ import io
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+import tensorflow as tf
 
 from fedmed.attacks import observation, reconstruction
 from fedmed.attacks.descent import Search
@@ -20,6 +21,7 @@ from fedmed.attacks.reconstruction import Way
 from fedmed.data.examples import Array, Examples
 from fedmed.engine.federation import Federation
 from fedmed.engine.programs import sample_of, spec_of
+from fedmed.learning.learner import scaled
 from fedmed.learning.objective import objective
 from fedmed.models import building
 from fedmed.settings import config
@@ -66,13 +68,8 @@ def rebuilt(job: Job, consortium: Consortium) -> dict[str, list[Rebuilt]]:
 
 
 def _others(train: Mapping[str, Examples], name: str, rng: np.random.Generator) -> Array:
-    rows = np.concatenate([pixels(np.asarray(part.x)) for other, part in train.items() if other != name])
+    rows = np.concatenate([_rows(part)[0] for other, part in train.items() if other != name])
     return rows[rng.choice(len(rows), min(len(rows), _OTHERS), replace=False)]
-
-
-def pixels(x: Array) -> Array:
-    """Returns rows as a model sees them: float32, pixels in [0, 1]."""
-    return x.astype(np.float32) / 255.0 if x.dtype == np.uint8 else x.astype(np.float32)
 
 
 def _scenes(
@@ -116,7 +113,8 @@ def _drawn(part: Examples, rows: int, rng: np.random.Generator) -> Examples:
 
 
 def _rows(part: Examples) -> tuple[Array, Array]:
-    return pixels(np.asarray(part.x)), part.y
+    """Returns rows as the model sees them, float32, and their labels."""
+    return np.asarray(scaled(tf.constant(np.asarray(part.x))), np.float32), part.y
 
 
 def _update(

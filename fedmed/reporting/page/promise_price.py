@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedmed.engine.promises import in_words
 from fedmed.reporting.page import plots, protection, words
 from fedmed.reporting.page.blocks import Cell, Figure, Fold, Items, Panel, Section, Table, Text
 from fedmed.reporting.page.plots import Frame, Line
@@ -52,7 +53,7 @@ def _summary(points: Sequence[Mapping[str, Any]]) -> str:
     said: dict[str, list[float | None]] = {}
     for point in points:
         said.setdefault(_found(list(point["outcome"].values())), []).append(point["epsilon"])
-    parts = [f"{_places(epsilons)} joining {told}" for told, epsilons in said.items()]
+    parts = [f"{in_words(epsilons)} joining {told}" for told, epsilons in said.items()]
     return words.sentence(f"Of {words.plural(len(points[0]['outcome']), 'hospital')}: {'; '.join(parts)}")
 
 
@@ -60,13 +61,6 @@ def _found(outcomes: Sequence[str]) -> str:
     pays, harms = outcomes.count("gains"), outcomes.count("harmed")
     shown = [f"pays at {pays}" if pays else "", f"harms {harms}" if harms else ""]
     return " and ".join(part for part in shown if part) or "is not shown to pay or to harm anywhere"
-
-
-def _places(epsilons: Sequence[float | None]) -> str:
-    """Returns promises in words: "without a promise and at epsilon 8 and 1"."""
-    told = [f"{epsilon:g}" for epsilon in epsilons if epsilon is not None]
-    parts = ["without a promise"] if None in epsilons else []
-    return " and ".join([*parts, *([f"at epsilon {words.listed(told)}"] if told else [])])
 
 
 def _panel(view: View, points: Sequence[Mapping[str, Any]], hospital: str, label: str, width: float) -> str:
