@@ -8,12 +8,11 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-import psutil
 from absl import flags
 
 from fedmed.commands import version
 from fedmed.commands.command import Command
-from fedmed.system import quiet
+from fedmed.system import machine, quiet
 
 _INSTALL = "install with: pip install uv && uv sync"
 _NEEDED = {
@@ -61,21 +60,10 @@ def _cores() -> Iterator[Finding]:
 
 
 def _memory() -> Iterator[Finding]:
-    memory = psutil.virtual_memory()
-    limit, used = _container()
-    total, free = min(limit, memory.total), min(limit - used, memory.available)
+    total, free = machine.memory()
     enough = free >= _LEAST_MEMORY
     advice = "" if enough else "close what else runs; a run takes 1 to 2 GB"
     yield Finding("ok" if enough else "note", "memory", f"{free / 1e9:.1f} of {total / 1e9:.1f} GB free", advice)
-
-
-def _container() -> tuple[float, float]:
-    """Returns the memory that a container may use and what it uses, in bytes; without a limit, infinity and 0."""
-    try:
-        limit, used = (pathlib.Path("/sys/fs/cgroup", name).read_text() for name in ("memory.max", "memory.current"))
-        return float(limit), float(used)  # "max", no limit, is no number
-    except (OSError, ValueError):
-        return float("inf"), 0.0
 
 
 def _disk() -> Iterator[Finding]:

@@ -1,101 +1,114 @@
-"""How payloads become one aggregate: four functions with the meaning of `tff.federated_aggregate`'s arguments."""
+"""The registry of rules of aggregation. TensorFlow is not imported until one is made for a run."""
 
+from __future__ import annotations
+
+import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
-import tensorflow as tf
+from fedmed.learning import rule_limits
+from fedmed.settings import registry
+from fedmed.settings.config import Aggregation
+from fedmed.settings.registry import Registry
+from fedmed.system import errors
 
-from fedmed.learning.algorithm import Training
-from fedmed.learning.values import Nest, Payload
+if TYPE_CHECKING:
+    from fedmed.learning.aggregator import Aggregator
+    from fedmed.learning.algorithm import Training
 
-
-class Aggregator(NamedTuple):
-    """A rule of aggregation; an accumulator is any nest of tensors.
-
-    Attributes:
-        zero: zeros in the structure of a payload -> the accumulator of no client.
-        accumulate: (accumulator, payload, share []) -> the accumulator with one more client.
-        merge: two accumulators -> one for the clients of both.
-        report: the accumulator of at least one client -> the aggregate, in the structure of a payload.
-
-    Under secure sums masked words stand for payload and aggregate; see `fedmed.learning.secure_sums`.
-    """
-
-    zero: Callable[[Payload], Nest]
-    accumulate: Callable[[Nest, Nest, tf.Tensor], Nest]
-    merge: Callable[[Nest, Nest], Nest]
-    report: Callable[[Nest], Nest]
+aggregators: Registry[Callable[..., Aggregator]] = Registry("rule of aggregation")
 
 
-class _Sum(NamedTuple):
-    """A weighted sum and the sum of its weights."""
-
-    total: Payload
-    share: tf.Tensor
-
-
-def weighted_mean() -> Aggregator:
-    """Returns the mean weighted by shares; one payload is alive at a time."""
-    return Aggregator(
-        zero=lambda like: _Sum(tf.nest.map_structure(tf.zeros_like, like), tf.constant(0.0)),
-        accumulate=lambda sums, payload, share: _Sum(
-            tf.nest.map_structure(lambda t, u: t + share * u, sums.total, payload), sums.share + share
-        ),
-        merge=lambda a, b: tf.nest.map_structure(tf.add, a, b),
-        report=lambda sums: tf.nest.map_structure(lambda t: t / sums.share, sums.total),
-    )
+def checked(asked: Aggregation) -> Callable[[], Aggregator]:
+    """Returns what makes the rule that the settings ask for; ConfigError for a wrong name or argument."""
+    factory = aggregators.get(asked.rule, "aggregation.rule")
+    args = registry.checked_args(factory, asked.args, "aggregation.args")
+    rule_limits.check_args(asked.rule, args)
+    return functools.partial(factory, **args)
 
 
-def total() -> Aggregator:
-    """Returns the sum, in which clients count alike; that of no client is zero."""
-
-    def added(sums: Nest, payload: Payload) -> Nest:
-        return tf.nest.map_structure(tf.add, sums, payload)
-
-    return Aggregator(
-        zero=lambda like: tf.nest.map_structure(tf.zeros_like, like),
-        accumulate=lambda sums, payload, share: added(sums, payload),
-        merge=added,
-        report=lambda sums: sums,
-    )
-
-
-def median() -> Aggregator:
-    """Returns the median of each coordinate, clients counting alike (Yin et al. 2018, Definition 1).
-
-    It needs every payload at once: memory grows with the cohort.
-    """
-    return gathering(lambda all_: tf.nest.map_structure(_middle, all_))
-
-
-def _middle(values: tf.Tensor) -> tf.Tensor:
-    """Returns the median of [k, ...] over k: the middle value, or the mean of the two in the middle."""
-    ordered, count = tf.sort(values, axis=0), tf.shape(values)[0]
-    return (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
-
-
-def gathering(report: Callable[[Payload], Payload]) -> Aggregator:
-    """Returns a rule that sees every payload: `report` gets them stacked, each tensor [k, ...], and gives one."""
-    return Aggregator(
-        zero=lambda like: tf.nest.map_structure(_none_yet, like),
-        accumulate=lambda all_, payload, share: tf.nest.map_structure(
-            lambda stacked, one: tf.concat([stacked, one[tf.newaxis]], axis=0), all_, payload
-        ),
-        merge=lambda a, b: tf.nest.map_structure(lambda x, y: tf.concat([x, y], axis=0), a, b),
-        report=report,
-    )
-
-
-def _none_yet(like: tf.Tensor) -> tf.Tensor:
-    """Returns [0, ...]; its first size is left open in a graph, where a loop makes it grow."""
-    empty = tf.zeros_like(like)[tf.newaxis][:0]
-    return tf.compat.v1.placeholder_with_default(empty, [None, *like.shape])
-
-
-RULES: dict[str, Callable[[], Aggregator]] = {"mean": weighted_mean, "median": median}
-"""By their names in the settings."""
+def check_cohort(asked: Aggregation, cohort: int) -> None:
+    """Raises a ConfigError where a round's clients are too few for what the rule is to withstand."""
+    args = checked(asked).keywords  # pyright: ignore[reportFunctionMemberAccess]
+    rule_limits.check_cohort(asked.rule, args, cohort)
 
 
 def aggregator_of(training: Training) -> Aggregator:
-    """Returns the aggregator that the settings ask for; what hospitals are promised needs the sum."""
-    return total() if training.privacy.unit == "hospital" else RULES[training.aggregation.rule]()
+    """Returns the aggregator that the settings ask for; what hospitals are promised needs the sum.
+
+    Raises:
+        AlgorithmError: a rule of the user's own is no Aggregator.
+    """
+    from fedmed.learning import aggregator, means
+
+    if training.privacy.unit == "hospital":
+        return means.total()
+    made = checked(training.aggregation)()
+    if not isinstance(made, aggregator.Aggregator):
+        kind = type(made).__name__
+        raise errors.AlgorithmError(f"aggregation.rule: expected a fedmed.learning.Aggregator, got {kind}")
+    return made
+
+
+@aggregators.register("mean")
+def mean() -> Aggregator:
+    """The mean, weighted by shares; it withstands nobody (McMahan et al. 2017)."""
+    from fedmed.learning import means
+
+    return means.weighted_mean()
+
+
+@aggregators.register("median")
+def median() -> Aggregator:
+    """The median of each weight, clients counting alike (Yin et al. 2018, Definition 1)."""
+    from fedmed.learning import coordinates
+
+    return coordinates.median()
+
+
+@aggregators.register("trimmed_mean")
+def trimmed_mean(*, share: float) -> Aggregator:
+    """The mean of each weight without a share of the clients at each end (Yin et al. 2018, Definition 2)."""
+    from fedmed.learning import coordinates
+
+    return coordinates.trimmed_mean(share)
+
+
+@aggregators.register("krum")
+def krum(*, corrupted: int | float) -> Aggregator:
+    """The one update that has the nearest neighbours (Blanchard et al. 2017)."""
+    from fedmed.learning import krum
+
+    return krum.krum(corrupted)
+
+
+@aggregators.register("multi_krum")
+def multi_krum(*, corrupted: int | float) -> Aggregator:
+    """The mean of the updates that have the nearest neighbours (Blanchard et al. 2017)."""
+    from fedmed.learning import krum
+
+    return krum.multi_krum(corrupted)
+
+
+@aggregators.register("geometric_median")
+def geometric_median(*, iterations: int = 50, smoothing: float = 1e-6) -> Aggregator:
+    """The point of least summed distances to the updates, weighted by shares (RFA: Pillutla et al. 2022)."""
+    from fedmed.learning import geometric_median
+
+    return geometric_median.geometric_median(iterations, smoothing)
+
+
+@aggregators.register("centred_clipping")
+def centred_clipping(*, radius: float | None = None, times: float = 2.0, iterations: int = 1) -> Aggregator:
+    """The last aggregate and the mean of clipped ways from it, weighted by shares (Karimireddy et al. 2021)."""
+    from fedmed.learning import centred_clipping
+
+    return centred_clipping.centred_clipping(radius, times, iterations)
+
+
+@aggregators.register("clipped_mean")
+def clipped_mean(*, times: float = 2.0) -> Aggregator:
+    """The mean, weighted by shares, of updates clipped to a multiple of their median norm."""
+    from fedmed.learning import clipped_mean
+
+    return clipped_mean.clipped_mean(times)

@@ -60,6 +60,30 @@ def versions() -> dict[str, str]:
     return {**packages(), "platform": platform.platform()}
 
 
+class Memory(NamedTuple):
+    """A machine's memory, or what its container leaves of it, in bytes.
+
+    Attributes:
+        total: all of it.
+        free: what programs may still take.
+    """
+
+    total: float
+    free: float
+
+
+def memory(cgroup: pathlib.Path = pathlib.Path("/sys/fs/cgroup")) -> Memory:
+    """Returns the memory that there is; what is only kept of files, and given up when needed, counts as free."""
+    found = psutil.virtual_memory()
+    try:
+        limit, used = (float((cgroup / name).read_text()) for name in ("memory.max", "memory.current"))
+        told = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())
+        used -= float(told["inactive_file"])
+    except (OSError, ValueError, KeyError):  # there is no limit, which is written as "max"
+        return Memory(found.total, found.available)
+    return Memory(min(limit, found.total), min(limit - used, found.available))
+
+
 def memory_mb() -> float:
     """Returns the resident memory of this process and its children, in MB."""
     me = psutil.Process()
