@@ -66,11 +66,16 @@ class Learner:
         Returns:
             Gradients in the order of `trainable`, and sums [loss, hits] over the batch, float32 [2].
         """
+        total, sums = self.loss(x, y, seed)
+        return self.gradients_of(total), sums
+
+    def loss(self, x: Inputs, y: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns what `gradients` takes the gradient of, [] float32, and its sums; see there."""
         row_losses, hits = self.row_losses(x, y, seed)
         loss = tf.reduce_mean(row_losses)
         penalties = self._model.losses
         total = tf.add_n([loss, *penalties]) if penalties else loss
-        return self.gradients_of(total), tf.stack([tf.reduce_sum(row_losses), tf.reduce_sum(hits)])
+        return total, tf.stack([tf.reduce_sum(row_losses), tf.reduce_sum(hits)])
 
     def row_losses(self, x: Inputs, y: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Returns each row's loss in training, regularisation left out, and whether it is hit, both float32 [b].

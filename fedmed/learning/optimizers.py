@@ -1,11 +1,28 @@
-"""Optimizers of local training: fused TensorFlow kernels on variables, with a state that starts anew at each client."""
+"""Optimizers of local training: fused TensorFlow kernels on variables.
+
+Their moments start anew at each client, or go on from given ones.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from fedmed.learning.values import Tensor
 from fedmed.settings import config
+
+
+class Moments(NamedTuple):
+    """What an optimizer remembers of the gradients so far.
+
+    Attributes:
+        slots: float32 tensors like the variables: velocities (momentum), or all first and then all second moments
+            (Adam); [] for SGD.
+        steps: [] float32, how many steps they are made of; a mean over clients need not be whole.
+    """
+
+    slots: list[Tensor]
+    steps: Tensor
 
 
 class Optimizer(NamedTuple):
@@ -13,11 +30,36 @@ class Optimizer(NamedTuple):
 
     Attributes:
         reset: forgets all moments; called when a client begins.
-        apply: (gradients, learning rate [], step [] int32 from 0) changes the variables in place.
+        apply: (gradients, learning rate [], step [] from 0) changes the variables in place.
+        slots: the variables that hold its moments, in the order of `Moments.slots`.
     """
 
     reset: Callable[[], None]
     apply: Callable[[Sequence[tf.Tensor], tf.Tensor, tf.Tensor], None]
+    slots: Sequence[tf.Variable] = ()
+
+    def begin(self, moments: Moments | None) -> None:
+        """Remembers the moments, or nothing for None."""
+        if moments is None:
+            self.reset()
+            return
+        for slot, value in zip(self.slots, moments.slots, strict=True):
+            slot.assign(value, read_value=False)
+
+    def ended(self, moments: Moments | None, steps: tf.Tensor) -> Moments | None:
+        """Returns the moments after `steps` [] int32 more than those it began with; None where it began anew."""
+        return None if moments is None else Moments([s.read_value() for s in self.slots], counted(moments, steps))
+
+
+def counted(moments: Moments | None, number: tf.Tensor) -> tf.Tensor:
+    """Returns a step's number [] int32 since the client began, with the steps before added (float32) if it goes on."""
+    return number if moments is None else moments.steps + tf.cast(number, tf.float32)
+
+
+def no_moments(settings: config.Client, variables: Sequence[Tensor]) -> Moments:
+    """Returns the moments before the first step; of variables only the shapes count."""
+    copies = {"sgd": 0, "momentum": 1, "adam": 2}[settings.optimizer]
+    return Moments([tf.zeros_like(v) for v in [*variables] * copies], tf.constant(0.0))
 
 
 def optimizer(settings: config.Client, variables: Sequence[tf.Variable]) -> Optimizer:
@@ -55,7 +97,7 @@ def _momentum(variables: Sequence[tf.Variable], momentum: float) -> Optimizer:
                 var=variable.handle, accum=slot.handle, lr=rate, grad=gradient, momentum=momentum
             )
 
-    return Optimizer(lambda: _clear(slots), apply)
+    return Optimizer(lambda: _clear(slots), apply, slots)
 
 
 def _adam(variables: Sequence[tf.Variable]) -> Optimizer:
@@ -69,4 +111,4 @@ def _adam(variables: Sequence[tf.Variable]) -> Optimizer:
                 beta1_power=tf.pow(0.9, count), beta2_power=tf.pow(0.999, count),
                 beta1=0.9, beta2=0.999, epsilon=1e-7, grad=gradient)  # fmt: skip
 
-    return Optimizer(lambda: (_clear(first), _clear(second))[0], apply)
+    return Optimizer(lambda: (_clear(first), _clear(second))[0], apply, [*first, *second])

@@ -64,7 +64,7 @@ def _client(training: Training, learner: Learner) -> ClientStep:
             del variables
             return [g - own + mean for g, own, mean in zip(gradients, c_i, c, strict=True)]
 
-        y, sums, steps = train(x, rows, turn, corrected)
+        y, sums, steps, _ = train(x, rows, turn, corrected)
         way = tf.cast(tf.maximum(steps, 1), tf.float32) * turn.learning_rate  # K eta_l
         next_c_i = [
             own - mean + (start - end) / way

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import tensorflow as tf
 
 from fedmed.learning.algorithm import Rows
+from fedmed.learning.optimizers import Moments
 from fedmed.learning.values import Turn, Weights
 
 Correction = Callable[[Sequence[tf.Tensor], Sequence[tf.Variable]], Sequence[tf.Tensor]]
@@ -13,11 +14,19 @@ Correction = Callable[[Sequence[tf.Tensor], Sequence[tf.Variable]], Sequence[tf.
 
 
 class Trained(NamedTuple):
-    """What local training leaves: the weights, METRICS summed over the rows as they were met, steps taken [] int32."""
+    """What local training leaves.
+
+    Attributes:
+        weights: trained.
+        sums: METRICS, over the rows as they were met.
+        steps: [] int32, that were taken.
+        moments: of the optimizer; None where it began anew.
+    """
 
     weights: Weights
     sums: Mapping[str, tf.Tensor]
     steps: tf.Tensor
+    moments: Moments | None = None
 
 
 def uncorrected(gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]) -> Sequence[tf.Tensor]:
@@ -27,6 +36,16 @@ def uncorrected(gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]
 
 
 class LocalTraining(Protocol):
-    """Trains from given weights: (start, rows, turn, correction of the gradients) -> Trained."""
+    """Trains from given weights: (start, rows, turn, correction of the gradients, moments to go on from) -> Trained.
 
-    def __call__(self, start: Weights, rows: Rows, turn: Turn, correct: Correction = uncorrected) -> Trained: ...
+    Without moments the optimizer starts anew.
+    """
+
+    def __call__(
+        self,
+        start: Weights,
+        rows: Rows,
+        turn: Turn,
+        correct: Correction = uncorrected,
+        moments: Moments | None = None,
+    ) -> Trained: ...
