@@ -1,8 +1,8 @@
 """From the settings to what each client holds: data set, partition, split and preprocessing, in that order."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,6 +22,10 @@ from fedmed.system import errors, seeds
 _DEFAULT_FRACTION = 0.25
 
 
+ChangedRows: TypeAlias = Callable[[str, Callable[[Examples], Examples]], Examples]
+"""(client, change) -> its training rows, as a model gets them, after the change."""
+
+
 class Clients(NamedTuple):
     """What each client holds, ready for a model. It never holds a data set's hidden truth in x.
 
@@ -32,6 +36,8 @@ class Clients(NamedTuple):
         shared_test: the data set's own test rows, preprocessed, or None.
         rows: each client's row numbers in dataset.examples; `test` is empty where `shared_test` is given.
         preprocessing: what was done to a table, else None.
+        changed: what a client's training rows are, preprocessed, after a change to them as they are held; None where
+            `train` is what they hold.
     """
 
     dataset: Dataset
@@ -40,6 +46,7 @@ class Clients(NamedTuple):
     shared_test: Examples | None
     rows: dict[str, ClientRows]
     preprocessing: Preprocessing | None
+    changed: ChangedRows | None = None
 
 
 def prepare(config: RunConfig) -> Clients:
@@ -64,7 +71,13 @@ def prepare(config: RunConfig) -> Clients:
         None if dataset.test is None else scaled.apply(None, dataset.test),
         rows,
         scaled,
+        as_preprocessed(scaled, train),
     )
+
+
+def as_preprocessed(scaled: Preprocessing, train: Mapping[str, Examples]) -> ChangedRows:
+    """Returns what changed rows become: they are scaled as the rows would be that are not changed."""
+    return lambda client, change: scaled.apply(client, change(train[client]))
 
 
 def fitted(

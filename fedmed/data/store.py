@@ -75,6 +75,11 @@ class ClientStore:
         for client, examples in clients.items():
             self._write(self.paths[client], examples)
 
+    def add(self, client: str, examples: Examples) -> None:
+        """Writes another file, under a name of its own, in the same layout."""
+        self.paths[client] = self.folder / f"{len(self.paths):06d}.bin"
+        self._write(self.paths[client], examples)
+
     def _write(self, path: pathlib.Path, examples: Examples) -> None:
         if self._patients:
             examples = examples.take(np.argsort(patient_numbers(examples), kind="stable"))

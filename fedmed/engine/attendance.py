@@ -31,11 +31,6 @@ def cohort(seed: int, round_: int, clients: Sequence[str], size: int, *, poisson
     return [clients[int(i)] for i in sorted(picked)]
 
 
-def drops_out(seed: int, round_: int, client: int, chance: float) -> bool:
-    """Tells whether a client, by its number, drops out of a round that it was asked to take part in."""
-    return chance > 0 and bool(seeds.generator(seed, "drop_out", round_, client).random() < chance)
-
-
 def with_lanes(settings: config.RunConfig, begun: int = 0) -> config.RunConfig:
     """Fixes what was left to the machine (the number of lanes), so that the same config repeats the same bits.
 

@@ -5,8 +5,8 @@ import importlib.util
 from fedmed import models
 from fedmed.data.clients import Clients, prepare
 from fedmed.data.store import patient_counts
-from fedmed.engine import attendance, masking, promises, soundness
-from fedmed.learning import algorithms, combinations
+from fedmed.engine import attendance, fates, masking, promises, scenarios, soundness
+from fedmed.learning import aggregators, algorithms, combinations
 from fedmed.settings import plugins, registry
 from fedmed.settings.config import RunConfig
 from fedmed.statistics.metrics import METRICS
@@ -22,12 +22,17 @@ def check(settings: RunConfig) -> Clients:
     check_names(settings)
     clients = prepare(settings)
     soundness.check(settings, clients.dataset.task, clients.dataset.is_table)
-    masking.check(settings.aggregation, attendance.cohort_size(settings.cohort, len(clients.train)))
+    cohort = attendance.cohort_size(settings.cohort, len(clients.train))
+    masking.check(settings.aggregation, cohort)
+    aggregators.check_cohort(settings.aggregation, cohort)
     task = clients.dataset.task
+    algorithms.check_task(settings.algorithm.name, task)
     names = [metric.name for metric in METRICS[task]]
     if settings.stop.metric is not None and settings.stop.metric not in names:
         raise errors.ConfigError(errors.unknown("stop.metric", f"metric of a {task} task", settings.stop.metric, names))
-    promises.made(settings, patient_counts(clients.train))
+    patients = patient_counts(clients.train)
+    fates.check(settings, clients.dataset, patients)
+    promises.made(settings, patients)
     return clients
 
 
@@ -36,6 +41,8 @@ def check_names(settings: RunConfig) -> None:
     plugins.load(settings.plugins)
     algorithms.checked(settings.algorithm.name, settings.algorithm.args)
     algorithms.check_settings(settings)
+    scenarios.effects(settings)
+    aggregators.checked(settings.aggregation)
     combinations.check(settings)
     _check_model(settings)
 

@@ -24,11 +24,20 @@ class Predicted(NamedTuple):
     clients: Mapping[str, Array]
 
 
-def predict_parts(federation: Federation, position: Position, parts: Mapping[str, Examples]) -> dict[str, Array]:
-    """Returns the predictions for each client's rows; who took no part is predicted by the global model."""
+def predict_parts(
+    federation: Federation, position: Position, parts: Mapping[str, Examples], owner: str | None = None
+) -> dict[str, Array]:
+    """Returns the predictions for each client's rows; who took no part is predicted by the global model.
+
+    Args:
+        federation: that was trained.
+        position: where it stands.
+        parts: rows by client.
+        owner: the client by whose weights all of them are predicted; None for each by its own.
+    """
     if federation.is_personal:
         return {
-            client: federation.predict(federation.own_weights(position, client), rows.x)
+            client: federation.predict(federation.own_weights(position, owner or client), rows.x)
             for client, rows in parts.items()
         }
     together = joined(list(parts.values()))

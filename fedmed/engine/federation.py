@@ -3,19 +3,22 @@
 import pathlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
 
 from fedmed.data import label_scale
+from fedmed.data.clients import ChangedRows
 from fedmed.data.examples import Array, Dataset, Examples, Inputs, Task
 from fedmed.data.label_scale import LabelScale
 from fedmed.data.store import ClientStore
 from fedmed.engine.kept import KeptFiles
 from fedmed.engine.masking import RoundMasks
+from fedmed.engine.position import Done, Position, Sums
 from fedmed.engine.programs import PROGRAMS, Beginnings, Programs
-from fedmed.engine.roster import Files, Roster
+from fedmed.engine.roster import Attending, Files, Roster
+from fedmed.learning import lateness, remembering
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.lane import Work
 from fedmed.learning.learner import moving_variables
@@ -25,47 +28,6 @@ from fedmed.models import refusals, saving
 from fedmed.settings import config
 
 Lanes: TypeAlias = list[list[int]]
-Sums: TypeAlias = Mapping[str, Array]
-
-
-class Position(NamedTuple):
-    """Where a federation stands: all that its next round depends on.
-
-    Attributes:
-        round: rounds done.
-        state: the server's state, NumPy arrays.
-        kept: clients that keep something, by number, to the round after which they kept it.
-    """
-
-    round: int
-    state: Nest
-    kept: Mapping[int, int]
-
-
-class Done(NamedTuple):
-    """A finished round.
-
-    Attributes:
-        position: after it.
-        learning_rate: of the clients.
-        cohort: who was asked to take part.
-        absent: those of them who dropped out; under secure sums all of them, where too few stayed to open the sum.
-        refused: those of them whose update was not finite and was not used.
-        sums: what the clients report by name, [senders] in the cohort's order without the absent.
-        bytes_down: sent to the cohort.
-        bytes_up: sent by those who were there.
-        seconds: that it took.
-    """
-
-    position: Position
-    learning_rate: float
-    cohort: tuple[str, ...]
-    absent: tuple[str, ...]
-    refused: tuple[str, ...]
-    sums: Sums
-    bytes_down: int
-    bytes_up: int
-    seconds: float
 
 
 class Federation:
@@ -92,6 +54,9 @@ class Federation:
         folder: pathlib.Path | None = None,
         programs: Programs = PROGRAMS,
         beginnings: Beginnings | None = None,
+        changed: ChangedRows | None = None,
+        initial: Weights | None = None,
+        label: LabelScale | None = None,
     ) -> None:
         """Builds and checks the model and writes the clients' files.
 
@@ -103,18 +68,27 @@ class Federation:
             folder: where clients' kept files live on; None for as long as the federation.
             programs: a cache of recorded programs.
             beginnings: of models that were built before by the same code; None builds it anew.
+            changed: (client, change) -> its rows, as the model gets them, after a change to them as they are held; None
+                where these are the same.
+            initial: weights before the first round; None for those that the seed gives.
+            label: the scale that an amount is learned on; None for that of these clients' rows.
 
         Raises:
             UserError: the model or the algorithm does not fit.
         """
         self._roster = Roster(settings, train)
+        self._row_changes = self._roster.row_changes(dataset)
+        self._changed: ChangedRows = changed or (lambda client, change: change(train[client]))
         self.promises, self.settings, self.clients = self._roster.promises, self._roster.settings, self._roster.clients
         self.task: Task = dataset.task
-        self.prepared, self.initial = programs.prepare(
+        self.prepared, seeded = programs.prepare(
             settings, dataset.task, dataset.classes, train, worker=worker, beginnings=beginnings
         )
-        self.label = self._label_scale(train)
+        self.initial = seeded if initial is None else initial
+        self.label = self._label_scale(train) if label is None else label
         learned = {client: self.label.standardised(rows) for client, rows in train.items()}
+        program = self.prepared.program
+        self._bytes = program.bytes_down, program.bytes_up
         # Files come last, so that nothing is left behind when the above fails.
         self._store = ClientStore(learned, patients=settings.privacy.unit == "patient")
         self._kept = KeptFiles(folder, _numpy(self.prepared.program.first_held(self.initial)))
@@ -148,11 +122,11 @@ class Federation:
         """
         began = time.perf_counter()
         asked = self.cohort(position.round) if cohort is None else tuple(cohort)
-        there, masks = self.attending(position.round, asked)
-        absent = tuple(client for client in asked if client not in set(there))
+        attending = self.attending(position.round, asked)
+        there, fates = attending.there, attending.fates
         state, sums, sent = position.state, {}, np.zeros(0)
         if there or self.settings.privacy.unit == "hospital":
-            state, sums, sent = self._trained(position, there, masks)
+            state, sums, sent = self._trained(position, attending)
         used = sums["accepted"] > 0 if there else ()
         refused = tuple(client for client, ok in zip(there, used, strict=True) if not ok)
         kept = dict.fromkeys(self._roster.numbers_of([c for c in there if c not in refused]), position.round + 1)
@@ -160,53 +134,72 @@ class Federation:
             position=Position(position.round + 1, state, {**position.kept, **kept} if self._kept.wanted else {}),
             learning_rate=self._roster.learning_rate(position.round),
             cohort=asked,
-            absent=absent,
+            absent={client: fates[client].absent for client in asked if fates[client].absent},
+            late={client: fates[client].late for client in there if fates[client].late},
+            partial={client: fates[client].work for client in there if fates[client].work < 1},
             refused=refused,
             sums=sums,
             bytes_down=len(asked) * self.prepared.program.bytes_down,
             bytes_up=int(sent.sum()),
             seconds=time.perf_counter() - began,
+            clock_seconds=attending.seconds,
         )
         return self._without_who(done) if self.settings.privacy.unit == "hospital" else done
 
     def _without_who(self, done: Done) -> Done:
         """Returns the round without who took part and what that would follow from: the promise counts it as secret."""
         sent = round(self._roster.expected * self.prepared.program.bytes_down)
-        return done._replace(cohort=(), absent=(), refused=(), sums={}, bytes_down=sent, bytes_up=sent)
+        return done._replace(
+            cohort=(), absent={}, late={}, partial={}, refused=(), sums={}, bytes_down=sent, bytes_up=sent
+        )
 
     def cohort(self, round_: int) -> tuple[str, ...]:
         """Returns who is asked to take part in a round."""
         return self._roster.cohort(round_)
 
-    def attending(self, round_: int, asked: Sequence[str]) -> tuple[list[str], RoundMasks]:
-        """Returns who stays in a round, and the masks of its sum; nobody, if too few stay to open it."""
-        return self._roster.attending(round_, asked)
+    def attending(self, round_: int, asked: Sequence[str]) -> Attending:
+        """Returns who of those asked takes part in a round, and how."""
+        return self._roster.attending(round_, asked, *self._bytes)
 
     def facts(self, round_: int, masks: RoundMasks) -> RoundFacts:
         """Returns what the server knows of a round beside its state."""
         return self._roster.facts(round_, masks)
 
-    def work(self, position: Position, clients: Sequence[str], masks: RoundMasks) -> tuple[Lanes, list[Work]]:
-        """Returns each lane's places among the clients, and its work."""
+    def work(self, position: Position, attending: Attending) -> tuple[Lanes, list[Work]]:
+        """Returns each lane's places among the clients who attend, and its work."""
         self._kept.open()
+        clients = attending.there
         lanes = self._roster.lanes(clients)
-        return lanes, [self._work(position, [clients[place] for place in lane], masks) for lane in lanes]
+        return lanes, [self._work(position, [clients[place] for place in lane], attending) for lane in lanes]
 
-    def _work(self, position: Position, lane: Sequence[str], masks: RoundMasks) -> Work:
-        numbers, paths = self._roster.numbers_of(lane), [str(self._store.paths[client]) for client in lane]
+    def _work(self, position: Position, lane: Sequence[str], attending: Attending) -> Work:
+        numbers = self._roster.numbers_of(lane)
+        paths = [str(self._rows_of(client, attending.fates[client].rows)) for client in lane]
         kept = [self._kept.path(number, position.kept.get(number)) for number in numbers]
         keep = [self._kept.path(number, position.round + 1) for number in numbers]
-        return self._roster.work(position.round, lane, Files(paths, kept, keep), masks)
+        return self._roster.work(position.round, lane, Files(paths, kept, keep), attending)
+
+    def _rows_of(self, client: str, changes: tuple[int, ...]) -> pathlib.Path:
+        """Returns the file of a client's rows, or of what a scenario makes of them, written when it is first asked."""
+        if not changes:
+            return self._store.paths[client]
+        name = f"{client}, {changes}"
+        if name not in self._store.paths:
+            (number,) = self._roster.numbers_of([client])
+            changed = self._changed(client, self._row_changes(number, changes))
+            self._store.add(name, self.label.standardised(changed))
+        return self._store.paths[name]
 
     def kept_path(self, client: int, round_: int) -> str:
         """Returns the file of what a client, by its number, kept after a round; "" where clients keep nothing."""
         return self._kept.path(client, round_)
 
-    def _trained(self, position: Position, clients: Sequence[str], masks: RoundMasks) -> tuple[Nest, Sums, Array]:
+    def _trained(self, position: Position, attending: Attending) -> tuple[Nest, Sums, Array]:
         """Returns the next state, the clients' sums, and the bytes that each of them sent."""
-        lanes, work = self.work(position, clients, masks)
+        lanes, work = self.work(position, attending)
+        clients, facts = attending.there, self.facts(position.round, attending.masks)
         with refusals.in_one_line("training"):
-            state, reports = self.prepared.runtime.next(position.state, self.facts(position.round, masks), work)
+            state, reports = self.prepared.runtime.next(position.state, facts, work)
         names = self.prepared.program.way.report_names
         sums, sent = np.empty((len(clients), len(names)), np.float32), np.empty(len(clients), np.int64)
         for lane, report in zip(lanes, reports, strict=True):
@@ -216,9 +209,21 @@ class Federation:
             told |= {name: told[name] * np.float32(self.label.scale**2) for name in ("loss", "hits") if name in told}
         return state, told, sent
 
+    def bare_state(self, position: Position) -> Nest:
+        """Returns the algorithm's own state, without what is kept around it for late clients or a rule's memory."""
+        state = position.state
+        while isinstance(state, lateness.State | remembering.State):
+            state = state.own
+        return state
+
     def weights(self, position: Position) -> Weights:
         """Returns the global model's weights, NumPy arrays."""
         return _numpy(self.prepared.program.algorithm.weights(position.state))
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The weight of each client's update in a mean, by id."""
+        return self._roster.shares
 
     @property
     def weights_bytes(self) -> int:
@@ -229,6 +234,12 @@ class Federation:
     def is_personal(self) -> bool:
         """Whether clients have weights of their own at evaluation."""
         return self.prepared.program.algorithm.personal is not None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether clients send an update of all weights; else the global model lacks what stays with them."""
+        sent = self.prepared.program.way.payload.update
+        return [len(part) for part in sent] == [len(part) for part in self.initial]
 
     def own_weights(self, position: Position, client: str) -> Weights:
         """Returns the weights that a client uses; the global model's where it has none of its own."""

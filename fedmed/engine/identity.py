@@ -71,7 +71,7 @@ def code_of(settings: config.RunConfig) -> dict[str, str]:
     found = sources.of(settings)
     for table, factory in registered.factories(settings).items():
         if factory.__module__ == "__main__":
-            found[f"{table} {getattr(settings, table).name!r}"] = _source(factory)
+            found[f"{table} {registered.name_in(settings, table)!r}"] = _source(factory)
         elif factory.__module__.partition(".")[0] != "fedmed":
             found |= sources.digests([factory.__module__])
     return found

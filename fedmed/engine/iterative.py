@@ -60,13 +60,13 @@ class IterativeFederation:
             if written:
                 kept[number] = max(written)
         asked = federation.cohort(round_)
-        there, masks = federation.attending(round_, asked)
-        _, lanes = federation.work(Position(round_, (), kept), there, masks)
-        present = set(there)
+        attending = federation.attending(round_, asked)
+        _, lanes = federation.work(Position(round_, (), kept), attending)
+        present = set(attending.there)
         for number, client in enumerate(federation.clients):
             if client in present:
                 self._tried.setdefault(number, []).append(round_ + 1)
-        return arrays(federation.facts(round_, masks)), lanes
+        return arrays(federation.facts(round_, attending.masks)), lanes
 
     def weights(self, state: Nest) -> Weights:
         """Returns the global model's weights, NumPy arrays."""

@@ -12,9 +12,10 @@ import tensorflow as tf
 
 from fedmed.data.examples import Examples, Task
 from fedmed.data.store import layout
+from fedmed.engine import attendance, fates, room
 from fedmed.engine.runtimes.local import LocalRuntime
 from fedmed.engine.runtimes.runtime import Runtime
-from fedmed.learning import algorithms
+from fedmed.learning import aggregators, algorithms
 from fedmed.learning.algorithm import Algorithm, Training
 from fedmed.learning.clipped_sums import Way, way_for
 from fedmed.learning.learner import Learner, anatomy, fixed_variables, scaled
@@ -27,7 +28,7 @@ from fedmed.models.spec import KerasModel, models
 from fedmed.settings import config, plugins
 from fedmed.system import errors, machine, seeds
 
-_MOST = 8  # programs that are kept; each holds a few copies of its weights
+_MOST = 8
 _MOST_BEGINNINGS = 16
 _SAMPLE_ROWS = 64
 _TRIED_ROWS = 8
@@ -69,9 +70,14 @@ model.
 
 
 class Programs:
-    """A cache of what is prepared, the least recently used given up first."""
+    """A cache of what is prepared, the least recently used given up first.
 
-    def __init__(self) -> None:
+    Args:
+        most: how many are kept; each holds a few copies of its weights.
+    """
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
         self._prepared: collections.OrderedDict[tuple[Any, ...], Prepared] = collections.OrderedDict()
 
     def prepare(
@@ -95,14 +101,30 @@ class Programs:
             beginnings: where weights are found and left; None builds the model anew.
 
         Raises:
-            ConfigError: the model or algorithm is unknown, or an argument of it is wrong.
+            ConfigError: the model, algorithm or rule of aggregation is unknown, or an argument of it is wrong; the
+                cohort is too small for the rule, or its updates for the memory.
             ModelError: the model cannot be built or does not fit the data.
             AlgorithmError: an algorithm of the user's own fails, or its functions do not fit each other.
         """
+        prepared, initial = self._found(settings, task, classes, next(iter(train.values())), worker, beginnings)
+        cohort = attendance.cohort_size(settings.cohort, len(train))
+        aggregators.check_cohort(settings.aggregation, cohort)
+        room.check(settings.aggregation, prepared.program.way, cohort)
+        return prepared, initial
+
+    def _found(
+        self,
+        settings: config.RunConfig,
+        task: Task,
+        classes: int,
+        first: Examples,
+        worker: Any,
+        beginnings: Beginnings | None,
+    ) -> tuple[Prepared, Weights]:
+        """Returns what was prepared before, or is now."""
         one_thread_an_operation()
-        first = next(iter(train.values()))
         spec = spec_of(first, task, classes)
-        start = (_made_by(settings), repr(config.to_tree(settings)["model"]), repr(spec), settings.seed)
+        start = (_made_by(settings)[0], repr(config.to_tree(settings)["model"]), repr(spec), settings.seed)
         known = None if beginnings is None else beginnings.get(start)
         if known is not None and (key := _key(settings, spec, first, known, worker)) in self._prepared:
             self._prepared.move_to_end(key)
@@ -113,7 +135,7 @@ class Programs:
         known = Beginning(model_weights(model), _fixed(model))
         key = _key(settings, spec, first, known, worker)
         prepared = self._prepared.get(key) or _prepare(settings, spec, sample, model, first, worker)
-        _keep(self._prepared, key, prepared, _MOST)
+        _keep(self._prepared, key, prepared, self._most)
         if beginnings is not None:
             _keep(beginnings, start, known, _MOST_BEGINNINGS)
         return prepared, known.weights
@@ -144,7 +166,9 @@ def _prepare(
         settings.compression,
         settings.privacy,
         _clipping(settings, learner, first),
+        fates.trouble(settings),
     )
+    algorithms.check_task(settings.algorithm.name, spec.task)
     with refusals.in_one_line("being made", calls=True, of="algorithm"):
         algorithm = algorithms.checked(settings.algorithm.name, settings.algorithm.args)(training)
     if not isinstance(algorithm, Algorithm):
@@ -213,15 +237,17 @@ def _told(settings: config.RunConfig) -> str:
     }
     parts["client"] = {k: v for k, v in parts["client"].items() if k not in ("learning_rate", "learning_rate_decay")}
     parts["batch_size"] = settings.evaluation.batch_size
+    parts["trouble"] = fates.trouble(settings)
     parts["privacy"] = {"unit": settings.privacy.unit, "clip_norm": settings.privacy.clip_norm}
     return json.dumps(parts, sort_keys=True, default=str)
 
 
-def _made_by(settings: config.RunConfig) -> tuple[Any, Any]:
+def _made_by(settings: config.RunConfig) -> tuple[Any, ...]:
     """Returns the very functions behind the names, which a notebook may have defined anew."""
     name = settings.model.name
     model = building.imported(name) if plugins.is_dotted(name) else models.get(name)
-    return model, algorithms.algorithms.get(settings.algorithm.name)
+    rule = aggregators.aggregators.get(settings.aggregation.rule, "aggregation.rule")
+    return model, algorithms.algorithms.get(settings.algorithm.name), rule
 
 
 def _fixed(model: KerasModel) -> str:

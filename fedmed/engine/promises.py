@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from fedmed.engine import attendance
+from fedmed.engine.fates import Fates
 from fedmed.privacy import accounting, shares
 from fedmed.privacy.accounting import Releases
 from fedmed.settings import config
@@ -238,7 +239,7 @@ def _asked(settings: config.RunConfig, units: Mapping[str, int]) -> dict[str, Pr
         count = len(clients)
         delta = privacy.delta or accounting.default_delta(count)
         return {EVERYBODY: Promise(count, delta, size / count, 0.0, 1, range(settings.rounds))}
-    attended = _attended(settings, clients, size)
+    attended = _attended(settings, units, size)
     found = {}
     for client, count in units.items():
         batch = settings.client.batch_size
@@ -249,13 +250,18 @@ def _asked(settings: config.RunConfig, units: Mapping[str, int]) -> dict[str, Pr
     return found
 
 
-def _attended(settings: config.RunConfig, clients: Sequence[str], size: int) -> dict[str, list[int]]:
-    """Returns the rounds in which each client trains; cohorts and drop-outs are drawn by seed and round alone."""
+def _attended(settings: config.RunConfig, units: Mapping[str, int], size: int) -> dict[str, list[int]]:
+    """Returns the rounds in which each client trains; cohorts and absences are drawn by seed and round alone.
+
+    Who misses a deadline has trained all the same, and counts.
+    """
+    clients = list(units)
     found: dict[str, list[int]] = {client: [] for client in clients}
-    numbers, chance = {client: number for number, client in enumerate(clients)}, settings.cohort.drop_out
+    numbers = {client: number for number, client in enumerate(clients)}
+    fates = Fates(settings, units)
     for round_ in range(settings.rounds):
         for client in attendance.cohort(settings.seed, round_, clients, size):
-            if not attendance.drops_out(settings.seed, round_, numbers[client], chance):
+            if not fates.of(round_, numbers[client]).absent:
                 found[client].append(round_)
     return found
 

@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedmed.data.examples import Examples
+from fedmed.data.examples import Dataset, Examples
 from fedmed.data.store import patient_counts
-from fedmed.engine import attendance, masking, promises, soundness
+from fedmed.engine import attendance, masking, promises, soundness, virtual_time
+from fedmed.engine.fates import Fate, Fates, RowChanges
 from fedmed.engine.masking import RoundMasks
 from fedmed.engine.promises import Promises
+from fedmed.engine.virtual_time import Load
 from fedmed.learning import combinations
 from fedmed.learning.lane import Work
 from fedmed.learning.program import RoundFacts
@@ -25,6 +27,26 @@ class Files(NamedTuple):
     rows: Sequence[str]
     kept: Sequence[str]
     keep: Sequence[str]
+
+
+class Attending(NamedTuple):
+    """Who attends a round.
+
+    Attributes:
+        there: those who take part, in the order of those asked.
+        masks: of its sum.
+        fates: of all who were asked.
+        seconds: that the round takes on the virtual clock.
+    """
+
+    there: list[str]
+    masks: RoundMasks
+    fates: Mapping[str, Fate]
+    seconds: float
+
+
+TOO_FEW_STAYED = "too few stayed to open the sum"
+"""Why the others are absent from a round under secure sums."""
 
 
 class Roster:
@@ -52,6 +74,7 @@ class Roster:
         self.expected = attendance.cohort_size(settings.cohort, len(self.clients))
         masking.check(settings.aggregation, self.expected)
         self._numbers = {client: number for number, client in enumerate(self.clients)}
+        self._fates = Fates(settings, units)
         self._rows = np.array([len(rows) for rows in train.values()], np.int32)
         self._shares = self._rows.astype(np.float32)
         if settings.privacy.unit == "patient":  # a patient counts once, however many rows it has
@@ -60,6 +83,11 @@ class Roster:
             self._shares = np.ones_like(self._shares)
         if settings.aggregation.secure:  # in a mean only their ratios count, and a word has room for values up to 1
             self._shares /= self._shares.max()
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The weight of each client's update in a mean, by id."""
+        return dict(zip(self.clients, self._shares.tolist(), strict=True))
 
     def numbers_of(self, clients: Sequence[str]) -> list[int]:
         """Returns the clients' numbers."""
@@ -70,12 +98,28 @@ class Roster:
         poisson = self.settings.privacy.unit == "hospital"
         return tuple(attendance.cohort(self.settings.seed, round_, self.clients, self.expected, poisson=poisson))
 
-    def attending(self, round_: int, asked: Sequence[str]) -> tuple[list[str], RoundMasks]:
-        """Returns who stays in a round, and the masks of its sum; nobody, if too few stay to open it."""
-        seed, chance, numbers = self.settings.seed, self.settings.cohort.drop_out, self._numbers
-        there = [name for name in asked if not attendance.drops_out(seed, round_, numbers[name], chance)]
+    def attending(self, round_: int, asked: Sequence[str], bytes_down: int, bytes_up: int) -> Attending:
+        """Returns who of those asked stays in a round; nobody, if too few stay to open a secure sum.
+
+        Args:
+            round_: counted from 0.
+            asked: ids.
+            bytes_down: to each of them.
+            bytes_up: from each of them.
+        """
+        drawn = {client: self._fates.of(round_, self._numbers[client]) for client in asked}
+        loads = {client: Load(bytes_down, self._rows_trained_on(client), bytes_up) for client in asked}
+        fates, seconds = virtual_time.with_deadline(self.settings.clock, loads, drawn)
+        there = [client for client in asked if not fates[client].absent]
         masks = masking.of_round(self.settings, round_, self.numbers_of(asked), self.numbers_of(there))
-        return ([], masking.IN_THE_CLEAR) if masks is None else (there, masks)
+        if masks is None:
+            gone = {name: fate._replace(absent=fate.absent or TOO_FEW_STAYED) for name, fate in fates.items()}
+            return Attending([], masking.IN_THE_CLEAR, gone, seconds)
+        return Attending(there, masks, fates, seconds)
+
+    def row_changes(self, dataset: Dataset) -> RowChanges:
+        """Returns how the scenario changes clients' training rows."""
+        return self._fates.row_changes(dataset)
 
     def learning_rate(self, round_: int) -> float:
         """Returns the clients' learning rate in a round."""
@@ -98,9 +142,10 @@ class Roster:
         """Returns each lane's places among the clients; one lane without any where there are none."""
         return attendance.lanes([self._rows_met(client) for client in clients], self.settings.runtime.lanes) or [[]]
 
-    def work(self, round_: int, lane: Sequence[str], files: Files, masks: RoundMasks) -> Work:
+    def work(self, round_: int, lane: Sequence[str], files: Files, attending: Attending) -> Work:
         """Returns the work of a lane's clients in a round."""
-        numbers, seed = self.numbers_of(lane), self.settings.seed
+        numbers, seed, masks = self.numbers_of(lane), self.settings.seed, attending.masks
+        fates = [attending.fates[client] for client in lane]
         return Work(
             paths=np.array(files.rows, dtype=object),
             rows=self._rows[numbers],
@@ -111,13 +156,23 @@ class Roster:
             noise=np.array([self._noise(client) for client in lane], np.float32),
             masks=_stacked([masks.of(number) for number in numbers]),
             limits=np.full(len(numbers), masks.limit, np.int32),
+            work=np.array([fate.work for fate in fates], np.float32),
+            late=np.array([fate.late for fate in fates], np.int32),
+            factor=np.array([fate.factor for fate in fates], np.float32),
         )
 
     def _noise(self, client: str) -> float:
         return 0.0 if self.promises is None else self.promises.noise(client)
 
+    def _rows_trained_on(self, client: str) -> int:
+        """Returns how many rows a client trains on in a round, one counting once an epoch."""
+        local, rows = self.settings.client, int(self._rows[self._numbers[client]])
+        if local.steps is None:
+            return local.epochs * rows
+        return local.steps * (rows if local.batch_size == "full" else min(local.batch_size, rows))
+
     def _rows_met(self, client: str) -> int:
-        """Returns about how many rows a client trains on in a round."""
+        """Returns what a client's round costs, by which clients are dealt to lanes: rows, each batch a whole one."""
         local, rows = self.settings.client, int(self._rows[self._numbers[client]])
         batch = rows if local.batch_size == "full" else local.batch_size
         return (local.steps or local.epochs * -(-rows // max(1, batch))) * batch

@@ -4,7 +4,7 @@ from fedmed.data.examples import Task
 from fedmed.settings.config import RunConfig
 from fedmed.system import errors
 
-_TRAINED_PRIVATELY = ("fedavg", "fedprox", "scaffold", "fednova")
+_TRAINED_PRIVATELY = ("fedavg", "fedprox", "scaffold", "fednova", "feddyn", "fedavg_moments")
 """Whose clients touch rows through `learning.local_training` alone, so that all they send is made of noisy steps."""
 
 _SENDS_AN_UPDATE_ALONE = ("fedavg", "fedprox")
@@ -71,6 +71,11 @@ def check_study(settings: RunConfig) -> None:
         raise errors.ConfigError(
             "study.tune: looks at validation patients many times without noise, which privacy.unit does not cover; "
             "give false"
+        )
+    if study.compare:
+        raise errors.ConfigError(
+            "study.compare: tunes each algorithm on validation patients without noise, which privacy.unit does not "
+            "cover; compare without [privacy]"
         )
     for kind in study.arms:
         if kind == "fine_tuned":

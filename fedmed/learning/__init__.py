@@ -14,7 +14,7 @@ _PUBLIC = {
     "METRICS": "algorithm",
     "Rows": "algorithm",
     "Training": "algorithm",
-    "Aggregator": "aggregators",
+    "Aggregator": "aggregator",
     "Counts": "values",
     "Learner": "learner",
     "Payload": "values",

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.learner import Anatomy, Inputs, Learner
-from fedmed.learning.values import Counts, Nest, Payload, Turn, Weights
+from fedmed.learning.values import NO_TROUBLE, Counts, Nest, Payload, Trouble, Turn, Weights
 from fedmed.settings import config
 from fedmed.settings.privacy import NONE, Privacy
 
@@ -93,7 +93,9 @@ class Training(NamedTuple):
         aggregation: how updates are put together.
         anatomy: the model's variables.
         privacy: what is promised.
+        compression: how what is sent is written.
         clipping: how patients' clipped gradients are summed, where something is promised to them.
+        trouble: what of a scenario computations are made for.
     """
 
     client: config.Client
@@ -103,3 +105,4 @@ class Training(NamedTuple):
     compression: config.Compression = config.Compression()
     privacy: Privacy = NONE
     clipping: Literal["fast", "loop"] = "loop"
+    trouble: Trouble = NO_TROUBLE

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
+from fedmed.data.examples import Task
 from fedmed.settings import registry
 from fedmed.settings.config import RunConfig
 from fedmed.settings.registry import Registry
@@ -36,12 +37,39 @@ def check_settings(settings: RunConfig) -> None:
     if name in _MEAN_ONLY and settings.aggregation.rule != "mean":
         rule = settings.aggregation.rule
         raise errors.ConfigError(f"aggregation.rule: {name} needs 'mean' of all that its clients send, got {rule!r}")
+    server = settings.server
+    if name in _MAKES_THE_NEXT_WEIGHTS and (server.optimizer, server.learning_rate) != ("average", 1.0):
+        raise errors.ConfigError(
+            f"server.optimizer: {name} makes the next weights by itself and needs 'average' at learning_rate 1, got "
+            f"{server.optimizer!r} at {server.learning_rate:g}"
+        )
 
 
-_LOCAL_OPTIMIZERS = {"scaffold": ("sgd",), "fednova": ("sgd", "momentum")}
-_MEAN_ONLY = ("scaffold", "fednova")
-NOT_FOR_STRANGERS = ("fedbn",)
-"""Those whose global model is not whole, as a part of it stays with the clients."""
+def check_task(name: str, task: Task) -> None:
+    """Raises a ConfigError for a task that one of fedmed's own algorithms is not defined for."""
+    if name == "qffl" and task == "count":
+        raise errors.ConfigError(
+            "algorithm.name: qffl takes powers of clients' losses, and the loss of counts can be below 0; got a task "
+            "'count'"
+        )
+
+
+_LOCAL_OPTIMIZERS = {
+    "scaffold": ("sgd",),
+    "fednova": ("sgd", "momentum"),
+    "mimelite": ("sgd",),
+    "fedavg_moments": ("momentum", "adam"),
+    "qffl": ("sgd",),
+}
+_MEAN_ONLY = ("scaffold", "fednova", "feddyn", "mimelite", "fedavg_moments", "qffl")
+_MAKES_THE_NEXT_WEIGHTS = ("feddyn", "mimelite")
+_PERSONAL = ("fedbn", "fedper", "fedrep", "ditto", "apfl")
+
+
+def is_personal(name: str) -> bool:
+    """Tells whether an algorithm leaves a part of the model to each client; one that is not fedmed's own may."""
+    own = name in algorithms and not algorithms.get(name).__module__.startswith("fedmed.")
+    return own or name in _PERSONAL
 
 
 @algorithms.register("fedavg")
@@ -84,3 +112,87 @@ def fedbn(training: Training) -> Algorithm:
     from fedmed.learning import fedbn
 
     return fedbn.fedbn(training)
+
+
+@algorithms.register("feddyn")
+def feddyn(training: Training, *, alpha: float) -> Algorithm:
+    """Local losses bent, with strength alpha, until their least is that of all clients' (Acar et al. 2021)."""
+    if alpha <= 0:
+        raise errors.ConfigError(f"algorithm.args.alpha: expected a number > 0, got {alpha}")
+    from fedmed.learning import feddyn
+
+    return feddyn.feddyn(training, alpha)
+
+
+@algorithms.register("mimelite")
+def mimelite(
+    training: Training, *, base: Literal["momentum", "adam"] = "momentum", beta: float = 0.9, beta_2: float = 0.999
+) -> Algorithm:
+    """Local steps by one optimizer's state, which the server keeps (MimeLite, Karimireddy et al. 2020)."""
+    for name, value in (("beta", beta), ("beta_2", beta_2)):
+        if not 0 <= value < 1:
+            raise errors.ConfigError(f"algorithm.args.{name}: expected a number >= 0 and < 1, got {value}")
+    from fedmed.learning import mimelite
+
+    return mimelite.mimelite(training, mimelite.base_of(base, beta, beta_2))
+
+
+@algorithms.register("fedavg_moments")
+def fedavg_moments(training: Training) -> Algorithm:
+    """FedAvg whose clients' momentum or Adam goes on from the mean of all clients' moments (Yu, Jin & Yang 2019)."""
+    from fedmed.learning import fedavg_moments
+
+    return fedavg_moments.fedavg_moments(training)
+
+
+@algorithms.register("qffl")
+def qffl(training: Training, *, q: float) -> Algorithm:
+    """FedAvg that weighs a client by its loss to the power q, so that losses become alike (Li et al. 2020, q-FFL)."""
+    if q < 0:
+        raise errors.ConfigError(f"algorithm.args.q: expected a number >= 0, got {q}")
+    from fedmed.learning import qffl
+
+    return qffl.qffl(training, q)
+
+
+@algorithms.register("fedper")
+def fedper(training: Training, *, home: Sequence[str] | None = None) -> Algorithm:
+    """FedAvg whose clients keep the layers `home`, by default the last, to themselves (Arivazhagan et al. 2019)."""
+    from fedmed.learning import fedper
+
+    return fedper.fedper(training, home)
+
+
+@algorithms.register("fedrep")
+def fedrep(training: Training, *, home: Sequence[str] | None = None, head_epochs: int | None = None) -> Algorithm:
+    """Clients first fit the layers `home` of their own, then move the shared rest (Collins et al. 2021)."""
+    _check_epochs("head_epochs", head_epochs)
+    from fedmed.learning import fedrep
+
+    return fedrep.fedrep(training, home, head_epochs)
+
+
+@algorithms.register("ditto")
+def ditto(training: Training, *, strength: float, personal_epochs: int | None = None) -> Algorithm:
+    """FedAvg, and at each client a model of its own, pulled towards the global one with `strength` (Li et al. 2021)."""
+    if strength < 0:
+        raise errors.ConfigError(f"algorithm.args.strength: expected a number >= 0, got {strength}")
+    _check_epochs("personal_epochs", personal_epochs)
+    from fedmed.learning import ditto
+
+    return ditto.ditto(training, strength, personal_epochs)
+
+
+@algorithms.register("apfl")
+def apfl(training: Training, *, alpha: float = 0.5, adaptive: bool = False) -> Algorithm:
+    """FedAvg, and at each client a mix of the global model with a share `alpha` of its own (Deng et al. 2020)."""
+    if not 0 <= alpha <= 1:
+        raise errors.ConfigError(f"algorithm.args.alpha: expected a number from 0 to 1, got {alpha}")
+    from fedmed.learning import apfl
+
+    return apfl.apfl(training, alpha, adaptive)
+
+
+def _check_epochs(name: str, epochs: int | None) -> None:
+    if epochs is not None and epochs < 1:
+        raise errors.ConfigError(f"algorithm.args.{name}: expected a whole number >= 1, got {epochs}")

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from fedmed.learning.values import Tensor
 from fedmed.settings import config
 
 
@@ -24,14 +25,18 @@ class Plan(NamedTuple):
     total: tf.Tensor
 
     @classmethod
-    def of(cls, settings: config.Client, rows: tf.Tensor) -> "Plan":
+    def of(cls, settings: config.Client, rows: tf.Tensor, work: Tensor = 1.0) -> "Plan":
         """Plans `steps` batches when they are fixed, else `epochs` passes over the rows; none where there are no rows.
 
+        Of `work` below 1 only that share of the batches is taken, at least one; it is `Turn.work`.
         An empty batch must not be: its loss is no number, and oneDNN's kernel of a max-pool's gradient aborts on it.
         """
         batch = tf.maximum(rows, 1) if settings.batch_size == "full" else tf.constant(settings.batch_size, tf.int32)
         per_epoch = (rows + batch - 1) // batch
         total = settings.steps * tf.sign(rows) if settings.steps else settings.epochs * per_epoch
+        if not isinstance(work, float) or work != 1.0:
+            part = tf.cast(tf.round(work * tf.cast(total, tf.float32)), tf.int32)
+            total = tf.minimum(total, tf.maximum(part, 1))
         return cls(rows, batch, per_epoch, total)
 
 

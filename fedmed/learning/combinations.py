@@ -7,6 +7,7 @@ from fedmed.system import errors
 def check(settings: RunConfig) -> None:
     """Raises a ConfigError, in one line, for settings of which one undoes another."""
     _check_compression(settings)
+    _check_whole(settings)
     if settings.aggregation.secure:
         _check_secure(settings)
 
@@ -16,6 +17,25 @@ def _check_compression(settings: RunConfig) -> None:
     if asked.down == "quantise" and asked.up != "quantise" and asked.bits != 8:
         raise errors.ConfigError(
             f"compression.bits: is of what clients send, by up = 'quantise', got {asked.bits}; the server sends 8 bits"
+        )
+
+
+def _check_whole(settings: RunConfig) -> None:
+    """Refuses what changes updates on their way, for algorithms in which that would undo what they are."""
+    name, asked = settings.algorithm.name, settings.aggregation
+    changed = {
+        "aggregation.secure": asked.secure,
+        "aggregation.clip_norm": asked.clip_norm is not None,
+        "compression.up": settings.compression.up != "none",
+    }
+    if name == "feddyn" and (given := [key for key, on in changed.items() if on]):
+        raise errors.ConfigError(
+            f"{given[0]}: changes updates on their way, and feddyn needs clients and server to add up the same; leave "
+            "it out"
+        )
+    if name == "qffl" and not asked.secure and asked.clip_norm is not None:
+        raise errors.ConfigError(
+            "aggregation.clip_norm: qffl weighs updates by their clients' losses, which clipping undoes; leave it out"
         )
 
 
@@ -39,4 +59,4 @@ def _check_secure(settings: RunConfig) -> None:
         )
 
 
-_SEND_MORE = ("scaffold", "fednova")
+_SEND_MORE = ("scaffold", "fednova", "mimelite", "fedavg_moments", "qffl")

@@ -12,12 +12,12 @@ import tensorflow as tf
 from fedmed.data.store import PATIENT, Field
 from fedmed.learning import contract, keeping, secure_sums, steps
 from fedmed.learning import weights as weight_ops
-from fedmed.learning.aggregators import Aggregator
+from fedmed.learning.aggregator import Aggregator
 from fedmed.learning.algorithm import Algorithm, ClientOutput, ClientStep, Rows
 from fedmed.learning.keeping import Held
 from fedmed.learning.secure_sums import Masks, Secure
 from fedmed.learning.steps import Step
-from fedmed.learning.values import Nest, Payload, Tensor, Turn
+from fedmed.learning.values import NO_TROUBLE, Nest, Payload, Tensor, Trouble, Turn
 from fedmed.system import errors
 
 OWN_SUMS = ("update_norm", "accepted")
@@ -37,6 +37,9 @@ class Work(NamedTuple):
         noise: [k] float32, the noise multiplier of what is promised to its patients; not read where nothing is.
         masks: [k, m, 3] int64, what it adds under secure sums, else m is 0; see `secure_sums.Masks`.
         limits: [k] int32, the size of its largest value there, else 1.
+        work: [k] float32, the share of its local steps that it takes; not read where all take all.
+        late: [k] int32, how many updates old what it received is; not read where none is late.
+        factor: [k] float32, what its update is multiplied by; not read where none is spoilt.
     """
 
     paths: Tensor
@@ -48,6 +51,9 @@ class Work(NamedTuple):
     noise: Tensor
     masks: Tensor
     limits: Tensor
+    work: Tensor
+    late: Tensor
+    factor: Tensor
 
 
 class LaneOutput(NamedTuple):
@@ -81,6 +87,7 @@ class Way(NamedTuple):
         memory: zeros in the structure of what a client remembers of its way; see `steps.memory_of`.
         down: from what the server broadcasts to what a client receives.
         secure: how sums are masked; None for sums in the clear.
+        trouble: what of a scenario the lane is made for.
     """
 
     algorithm: Algorithm
@@ -92,6 +99,7 @@ class Way(NamedTuple):
     memory: Nest
     down: Step
     secure: Secure | None
+    trouble: Trouble = NO_TROUBLE
 
     @property
     def report_names(self) -> tuple[str, ...]:
@@ -124,10 +132,12 @@ def run_lane(way: Way, step: ClientStep, received: Nest, learning_rate: tf.Tenso
         i: tf.Tensor, sums: Nest, counted: tf.Tensor, reports: tf.TensorArray, sizes: tf.TensorArray
     ) -> tuple[tf.Tensor, Nest, tf.Tensor, tf.TensorArray, tf.TensorArray]:
         rows = read_rows(work.paths[i], work.rows[i], way.layout)
-        turn = Turn(work.seeds[i], learning_rate, work.noise[i])
+        share_of_work = work.work[i] if way.trouble.partial else 1.0
+        turn = Turn(work.seeds[i], learning_rate, work.noise[i], share_of_work, work.late[i])
         held = keeping.read(work.kept[i], Held(way.kept, way.memory))
         output = step(received, held.own, rows, turn)
         _check(way, output)
+        output = _spoilt(output, work.factor[i]) if way.trouble.spoils else output
         report = checked(way.algorithm.sums, output)
         accepted, share = report[-1] > 0, work.shares[i]
         arrived = steps.travel(way.steps, output.payload, turn.seed, held.memory)
@@ -143,7 +153,13 @@ def run_lane(way: Way, step: ClientStep, received: Nest, learning_rate: tf.Tenso
 
     zero = (tf.constant(0), way.aggregator.zero(way.payload), tf.zeros([2]), reports, sizes)
     _, sums, counted, reports, sizes = tf.while_loop(lambda i, *_: i < count, one_client, zero, parallel_iterations=1)
-    return LaneOutput(sums, counted[0], counted[1], reports.stack(), sizes.stack())
+    return LaneOutput(way.aggregator.packed(sums, way.payload), counted[0], counted[1], reports.stack(), sizes.stack())
+
+
+def _spoilt(output: ClientOutput, factor: tf.Tensor) -> ClientOutput:
+    """Returns the output with its whole update multiplied; what else the algorithm sends stays."""
+    update = weight_ops.map_weights(lambda u: factor * u, output.payload.update)
+    return output._replace(payload=output.payload._replace(update=update))
 
 
 def _added(way: Way, sums: Nest, payload: Payload, share: tf.Tensor, accepted: tf.Tensor) -> Nest:

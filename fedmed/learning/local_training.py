@@ -8,7 +8,7 @@ from fedmed.learning.trained import LocalTraining
 
 
 def local_training(training: Training, learner: Learner) -> LocalTraining:
-    """Returns local training bound to a learner's variables; the optimizer starts anew each time."""
+    """Returns local training bound to a learner's variables."""
     if training.privacy.unit == "patient":
         return private_training(training, learner, training.clipping)
     return plain_training(training.client, learner)

@@ -14,6 +14,7 @@ from fedmed.learning import batches, gaussian, optimizers
 from fedmed.learning.algorithm import METRICS, Rows, Training
 from fedmed.learning.clipped_sums import PatientRows, Way, clipped_sums
 from fedmed.learning.learner import Learner
+from fedmed.learning.optimizers import Moments
 from fedmed.learning.trained import Correction, LocalTraining, Trained, uncorrected
 from fedmed.learning.values import Turn, Weights
 
@@ -30,7 +31,9 @@ def private_training(training: Training, learner: Learner, way: Way) -> LocalTra
     """
     optimizer, clip = optimizers.optimizer(training.client, learner.trainable), tf.constant(training.privacy.clip_norm)
 
-    def step(rows: Rows, plan: batches.Plan, turn: Turn, correct: Correction, number: tf.Tensor) -> None:
+    def step(
+        rows: Rows, plan: batches.Plan, turn: Turn, correct: Correction, moments: Moments | None, number: tf.Tensor
+    ) -> None:
         seed = functools.partial(_folded, tf.random.experimental.stateless_fold_in(turn.seed, number))
         expected = tf.cast(tf.minimum(plan.batch, plan.rows), tf.float32)
         drawn = poisson(rows, plan.rows, expected, seed(_DRAW))
@@ -38,16 +41,23 @@ def private_training(training: Training, learner: Learner, way: Way) -> LocalTra
         gradients = gaussian.noised(summed.sums, turn.noise * clip, expected, seed(_NOISE))
         if learner.is_penalised:
             gradients = [g + p for g, p in zip(gradients, learner.penalty_gradients(), strict=True)]
-        optimizer.apply(correct(gradients, learner.trainable), turn.learning_rate, number)
+        steps = optimizers.counted(moments, number)
+        optimizer.apply(correct(gradients, learner.trainable), turn.learning_rate, steps)
 
-    def train(start: Weights, rows: Rows, turn: Turn, correct: Correction = uncorrected) -> Trained:
+    def train(
+        start: Weights,
+        rows: Rows,
+        turn: Turn,
+        correct: Correction = uncorrected,
+        moments: Moments | None = None,
+    ) -> Trained:
         learner.assign(start)
-        optimizer.reset()
-        plan = batches.Plan.of(training.client, patients_of(rows))
-        done = _for_each(plan.total, functools.partial(step, rows, plan, turn, correct))
+        optimizer.begin(moments)
+        plan = batches.Plan.of(training.client, patients_of(rows), turn.work)
+        done = _for_each(plan.total, functools.partial(step, rows, plan, turn, correct, moments))
         with tf.control_dependencies([done]):
-            trained = learner.weights()
-        return Trained(trained, dict.fromkeys(METRICS, tf.constant(0.0)), plan.total)
+            trained, ended = learner.weights(), optimizer.ended(moments, plan.total)
+        return Trained(trained, dict.fromkeys(METRICS, tf.constant(0.0)), plan.total, ended)
 
     return train
 

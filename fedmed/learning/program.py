@@ -9,12 +9,14 @@ import numpy as np
 import tensorflow as tf
 
 from fedmed.data.store import Field
-from fedmed.learning import aggregators, compression, contract, max_pool, noising, secure_sums, steps, tracing
+from fedmed.learning import aggregators, compression, contract, lateness, max_pool, noising, secure_sums, steps, tracing
 from fedmed.learning import weights as weight_ops
+from fedmed.learning.aggregator import Aggregator
 from fedmed.learning.algorithm import Algorithm, Training
 from fedmed.learning.keeping import Held
 from fedmed.learning.lane import LaneOutput, Way, Work, run_lane
 from fedmed.learning.learner import Learner, moving_variables
+from fedmed.learning.remembering import remembering
 from fedmed.learning.secure_sums import Masks
 from fedmed.learning.tracing import Recording
 from fedmed.learning.values import Counts, Nest, Payload, Tensor, Weights
@@ -123,8 +125,16 @@ class Program:
 
     @property
     def bytes_down(self) -> int:
-        """The size of what is sent to a client in a round."""
-        return weight_ops.byte_count(self.received)
+        """The size of what is sent to a client in a round: of what late clients may start from, one."""
+        return weight_ops.byte_count(self.received) // (1 + self.way.trouble.late)
+
+    @functools.cached_property
+    def bytes_up(self) -> int:
+        """The size of what a client sends in a round, as an update of zeros has it; masks left out."""
+        zeros, memory = (tf.nest.map_structure(tf.constant, part) for part in (self.way.payload, self.way.memory))
+        if self.way.secure is not None:
+            return int(secure_sums.size(self.way.secure, Masks(tf.zeros([0, 3], tf.int64), tf.constant(1))))
+        return int(steps.travel(self.way.steps, zeros, tf.constant([0, 0]), memory).sent)
 
 
 WORK_SPECS = Work(
@@ -137,6 +147,9 @@ WORK_SPECS = Work(
     noise=tf.TensorSpec([None], tf.float32),
     masks=tf.TensorSpec([None, None, 3], tf.int64),
     limits=tf.TensorSpec([None], tf.int32),
+    work=tf.TensorSpec([None], tf.float32),
+    late=tf.TensorSpec([None], tf.int32),
+    factor=tf.TensorSpec([None], tf.float32),
 )
 RATE_SPEC = tf.TensorSpec([], tf.float32)
 _SEED_SPEC = tf.TensorSpec([2], tf.int32)
@@ -169,10 +182,14 @@ def recorded(
         ModelError: the model's own code fails, or it uses a resource that cannot be copied.
         AlgorithmError: the algorithm's functions fail, or do not fit each other.
     """
+    if training.trouble.late:
+        algorithm = lateness.delayed(algorithm, training.trouble.late)
     with refusals.in_one_line("what it does before the first round", calls=True, of="algorithm"):
+        aggregator = aggregators.aggregator_of(training)
+        algorithm = remembering(algorithm, aggregator)
         start = weight_ops.map_weights(tf.constant, initial)
         state = algorithm.init(start)
-        way = _way(training, algorithm, layout, start, algorithm.broadcast(state))
+        way = _way(training, algorithm, aggregator, layout, start, algorithm.broadcast(state))
         received = _numpy(way.down.encode(algorithm.broadcast(state), tf.constant([0, 0])))
         own = [] if algorithm.personal is None else [("personal(state, kept)", algorithm.personal(state, way.kept))]
         for what, weights in (("weights(state)", algorithm.weights(state)), *own):
@@ -183,22 +200,29 @@ def recorded(
     return Program(way, recording, _numpy(state), received, training.privacy)
 
 
-def _way(training: Training, algorithm: Algorithm, layout: Sequence[Field], start: Weights, received: Nest) -> Way:
+def _way(
+    training: Training,
+    algorithm: Algorithm,
+    aggregator: Aggregator,
+    layout: Sequence[Field],
+    start: Weights,
+    received: Nest,
+) -> Way:
     """Returns what lanes do; `received` is what clients would receive of the state before the first round."""
     payload = _numpy(algorithm.payload(start))
     on_the_way = (*steps.steps_of(training), *compression.steps_up(training.compression, payload))
     secure = secure_sums.secure_of(training.aggregation, payload)
-    in_the_clear = aggregators.aggregator_of(training)
     return Way(
         algorithm=algorithm,
         steps=on_the_way,
-        aggregator=in_the_clear if secure is None else secure_sums.word_sum(secure),
+        aggregator=aggregator if secure is None else secure_sums.word_sum(secure),
         layout=layout,
         payload=payload,
         kept=_numpy(algorithm.kept(start)),
         memory=_numpy(steps.memory_of(on_the_way, payload)),
         down=compression.step_down(training.compression, received),
         secure=secure,
+        trouble=training.trouble,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from fedmed.learning import weights as weight_ops
-from fedmed.learning.aggregators import Aggregator
+from fedmed.learning.aggregator import Aggregator
 from fedmed.learning.values import Payload, Tensor, Weights
 from fedmed.settings import config
 from fedmed.system import errors

@@ -40,11 +40,32 @@ class Turn(NamedTuple):
         seed: [2] int32, of its shuffling and dropout in this round.
         learning_rate: [] float32, the round's.
         noise: [] float32, the noise multiplier of what is promised to its patients; 0 where nothing is.
+        work: [] float32, the share of its local steps that it takes; a plain 1.0 where all clients take all.
+        late: [] int32, how many updates old what it received is; read where a scenario has clients late.
     """
 
     seed: Tensor
     learning_rate: Tensor
     noise: Tensor = 0.0
+    work: Tensor = 1.0
+    late: Tensor = 0
+
+
+class Trouble(NamedTuple):
+    """What of a scenario the computations of a round must be made for; by default nothing.
+
+    Attributes:
+        late: the most updates that what a client received can be old.
+        partial: whether clients may take a share of their local steps only.
+        spoils: whether updates may be multiplied by a factor before they are sent.
+    """
+
+    late: int = 0
+    partial: bool = False
+    spoils: bool = False
+
+
+NO_TROUBLE = Trouble()
 
 
 class Counts(NamedTuple):

@@ -9,12 +9,15 @@ import numpy as np
 
 from fedmed.data import faults
 from fedmed.data.clients import Clients
-from fedmed.engine import attendance
+from fedmed.engine import attendance, contributions
+from fedmed.engine.contributions import Attendance, Contribution
 from fedmed.learning import fixed_point
 from fedmed.runs import cautions, skill
 from fedmed.runs.directory import checksum
-from fedmed.runs.summary import ClientResult, ModelResult, RoundRecord, RunData, Summary, Traffic
+from fedmed.runs.summary import ClientResult, ModelResult, RoundRecord, RunData, Scores, Summary, Traffic
 from fedmed.settings import config
+from fedmed.statistics.metrics import METRICS
+from fedmed.statistics.worst_served import WorstServed, worst_served
 from fedmed.system import machine
 
 if TYPE_CHECKING:
@@ -26,8 +29,9 @@ if TYPE_CHECKING:
 def untrained() -> RoundRecord:
     """Returns the record of round 0."""
     return RoundRecord(
-        round=0, learning_rate=None, cohort=(), absent=(), examples=0, train=None, refused=(), test=None,
-        bytes_down=0, bytes_up=0, seconds=0.0, evaluation_seconds=0.0, privacy=None, memory_mb=machine.memory_mb(),
+        round=0, learning_rate=None, cohort=(), absent={}, late={}, partial={}, examples=0, train=None, refused=(),
+        test=None, bytes_down=0, bytes_up=0, seconds=0.0, clock_seconds=0.0, evaluation_seconds=0.0, privacy=None,
+        memory_mb=machine.memory_mb(),
     )  # fmt: skip
 
 
@@ -45,6 +49,8 @@ def record(done: Done, classes: int, promises: Promises | None) -> RoundRecord:
         learning_rate=done.learning_rate,
         cohort=done.cohort,
         absent=done.absent,
+        late=done.late,
+        partial=done.partial,
         examples=examples,
         train=train,
         refused=done.refused,
@@ -52,6 +58,7 @@ def record(done: Done, classes: int, promises: Promises | None) -> RoundRecord:
         bytes_down=done.bytes_down,
         bytes_up=done.bytes_up,
         seconds=done.seconds,
+        clock_seconds=done.clock_seconds,
         evaluation_seconds=0.0,
         privacy=None if promises is None else promises.ledger(done.position.round),
         memory_mb=machine.memory_mb(),
@@ -72,7 +79,23 @@ def result(
         )
         for client in federation.clients
     }
-    return ModelResult(position.round, evaluator.pooled(p), by_client)
+    return ModelResult(position.round, evaluator.pooled(p), over_clients(clients, scores), by_client)
+
+
+def over_clients(clients: Clients, scores: Mapping[str, Scores]) -> dict[str, WorstServed]:
+    """Returns each metric over the clients that have it; of few rows of its own a client's figure is little but noise.
+
+    Args:
+        clients: with their rows.
+        scores: of each client that was scored.
+    """
+    own = {client: len(clients.test[client]) if client in clients.test else 0 for client in clients.train}
+    told = {client: {} if 0 < rows < _FEWEST_ROWS else scores.get(client, {}) for client, rows in own.items()}
+    by_metric = {
+        metric.name: worst_served({client: of.get(metric.name) for client, of in told.items()}, metric.better)
+        for metric in METRICS[clients.dataset.task]
+    }
+    return {name: found for name, found in by_metric.items() if found is not None}
 
 
 def summary(
@@ -105,26 +128,31 @@ def summary(
         model_file: the Keras model's.
     """
     data, size = clients.dataset, federation.weights_bytes
+    told = contributions_of(federation, records)
     p, null = evaluator.predictions(last), skill.null_predicted(clients)
     final = result(last, p, federation, clients, evaluator)
     return Summary(
         schema=1,
         name=settings.name,
+        missed=contributions.shortfalls(told, federation.shares),
         task=data.task,
         metric=metric,
         rounds=last.round,
         stopped=stopped,
         seconds=facts["seconds"],
+        clock_hours=sum(record["clock_seconds"] for record in records) / 3600,
         final=final,
         best=final
         if best.round == last.round
         else result(best, evaluator.predictions(best), federation, clients, evaluator),
         test=evaluator.how,
         traffic=Traffic(*(sum(record[way] for record in records) for way in ("bytes_down", "bytes_up"))),
+        contributions=told,
         refused=dict(facts["refused"]),
         nothing_learned=cautions.nothing_learned(records),
         warnings=(
             *cautions.warnings(settings, data.task, records, stopped, skill.worse_at(clients, p, null)),
+            *_unsaved(federation, evaluator),
             *(() if federation.promises is None else federation.promises.doubts()),
             *faults.warnings(faults.found(data), settings.data.preprocessing),
         ),
@@ -137,11 +165,29 @@ def summary(
         model_file=model_file,
         null=skill.null_scores(clients, evaluator, null),
         skill=skill.skills(evaluator, p, null),
-        notes=data.notes,
+        notes=(*data.notes, *((cautions.OWN_MODELS,) if federation.is_personal and federation.is_whole else ())),
         privacy=None if federation.promises is None else federation.promises.told(last.round),
         secure=settings.aggregation.secure,
         secure_error=_rounding(settings, len(clients.train), size // _FLOAT32),
     )
+
+
+def contributions_of(federation: Federation, records: Sequence[Mapping[str, Any]]) -> dict[str, Contribution]:
+    """Returns what each client contributed; {} where hospitals are promised that who took part is not told."""
+    if federation.settings.privacy.unit == "hospital":
+        return {}
+    rounds = [
+        Attendance(*(record[name] for name in ("cohort", "absent", "late", "partial", "refused")))
+        for record in records
+        if record["round"]
+    ]
+    return contributions.of(rounds, federation.shares)
+
+
+def _unsaved(federation: Federation, evaluator: Evaluator) -> tuple[str, ...]:
+    """Returns the warning that the saved weights are not whole, where clients keep a part of them."""
+    lacks = federation.is_personal and not federation.is_whole
+    return (cautions.not_whole(evaluator.has_own_rows),) if lacks else ()
 
 
 def _rounding(settings: config.RunConfig, clients: int, values: int) -> float | None:
@@ -154,3 +200,4 @@ def _rounding(settings: config.RunConfig, clients: int, values: int) -> float | 
 
 
 _FLOAT32 = 4  # bytes
+_FEWEST_ROWS = 5  # as on the page, which withholds the figures of fewer

@@ -15,6 +15,22 @@ _NAMED = 5
 ELSEWHERE = "labels may be at another level there than elsewhere, which a model of its own or fine-tuned can learn"
 
 
+OWN_MODELS = (
+    "each client is scored with a model of its own, made of what it keeps in kept/; weights.npz and model.keras are "
+    "the global model"
+)
+_NOT_WHOLE = (
+    "weights.npz and model.keras are not a whole model: the weights that the algorithm leaves to each client are there "
+    "as they were before training, and trained in kept/ only; {scored}."
+)
+
+
+def not_whole(own_rows: bool) -> str:
+    """Returns the warning of a global model that lacks what clients keep; `own_rows` are what clients are tested on."""
+    pooled = "the scores over all test rows are of that model, those of the clients of their own"
+    return _NOT_WHOLE.format(scored="scores are of the clients' own models" if own_rows else pooled)
+
+
 def nothing_learned(records: Sequence[Mapping[str, Any]]) -> bool:
     """Returns whether there were rounds, and not one update could be used: none was finite, or nobody was there.
 
@@ -46,7 +62,7 @@ def warnings(
         worse: the clients at which the model is worse than the null model, and whether it is over all test rows.
     """
     if nothing_learned(records) and not _senders(records):
-        return ("Nothing was learned: no client was there in any round; see cohort.drop_out.",)
+        return ("Nothing was learned: no client was there in any round; see the scenario.",)
     if nothing_learned(records):
         return (f"Nothing was learned: no update of any client was finite; {_SMALLER}.",)
     rounds, losses = _curve(task, records)

@@ -164,7 +164,8 @@ class _Run:
         p = evaluator.predictions(position)
         pooled = evaluator.pooled(p)
         every = evaluator.has_own_rows and len(self.federation.clients) <= _CLIENTS_IN_EVERY_ROUND
-        test = RoundTest(pooled, evaluator.clients(p) if every else None)
+        scores = evaluator.clients(p) if every else None
+        test = RoundTest(pooled, None if scores is None else account.over_clients(self.clients, scores), scores)
         if self.best.improves(record.round, pooled[self.best.metric.name]):
             self.best_position = position
         return dataclasses.replace(record, test=test, evaluation_seconds=time.perf_counter() - began)

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias
 
 from fedmed.data.examples import Task
+from fedmed.engine.contributions import Contribution
 from fedmed.engine.promises import PromisesTold
+from fedmed.statistics.worst_served import WorstServed
 from fedmed.system import plain
 
 Client: TypeAlias = Annotated[str, "CLIENT", "a client's id"]
@@ -41,11 +43,14 @@ class ModelResult:
     Attributes:
         round: 0 is before training.
         pooled: over all test rows.
+        over_clients: each metric's mean over clients, the worst client and the worst decile. A client with 1 to 4 test
+            rows of its own counts as without a figure; a metric that no client has is left out.
         clients: each of them.
     """
 
     round: int
     pooled: Scores
+    over_clients: Mapping[MetricKey, WorstServed]
     clients: Mapping[Client, ClientResult]
 
 
@@ -107,21 +112,24 @@ class Summary:
     Attributes:
         schema: of this page.
         name: of the config.
+        missed: who was meant to contribute and did not, or much less, in sentences; the heaviest first.
         task: what kind of label.
         metric: that decides the best round and when to stop.
         rounds: that were done.
         stopped: by what: all rounds done, the target reached, or no more improvement.
         seconds: of the rounds, scoring left out.
+        clock_hours: that the rounds would take among hospitals, by the virtual clock.
         final: after the last round.
         best: after the round with the best `metric`; chosen on test rows, so it is optimistic.
         test: where test rows come from, in words.
         traffic: what was sent.
+        contributions: what each client was meant to contribute and did; empty where who took part is not told.
         refused: how many updates of a client were not used since they were not finite; clients without one are left
             out.
         nothing_learned: whether no update of any client could be used, so that the model is the untrained one.
         warnings: sentences on what makes these figures worthless or doubtful: no update could be used, training
-            diverged or was still improving at its end, or the model is worse than before training or than the null
-            model.
+            diverged or was still improving at its end, the model is worse than before training or than the null model,
+            or the saved one lacks what clients keep to themselves.
         parameters: numbers in the model that training changes.
         weights_bytes: of these, float32.
         weights_sha256: of the final weights' float32 bytes, in order.
@@ -134,7 +142,7 @@ class Summary:
         skill: of the final model: the share of the null model's loss that it explains. 1 is perfect, 0 no better than
             the null model. `d2` is of the log loss, the squared error or the Poisson deviance; `scaled_brier` of the
             Brier score.
-        notes: sentences on how the data were taken.
+        notes: sentences on how the data were taken, and on whose model is scored where clients have their own.
         privacy: what is promised to patients or to hospitals; null for nothing.
         secure: whether the server saw secure sums of updates only.
         secure_error: by how much rounding moves their mean at most, as a share of the clip; null without them.
@@ -142,15 +150,18 @@ class Summary:
 
     schema: Literal[1]
     name: str
+    missed: tuple[str, ...]
     task: Task
     metric: MetricKey
     rounds: int
     stopped: Literal["rounds", "target", "patience", "budget"]
     seconds: float
+    clock_hours: float
     final: ModelResult
     best: ModelResult
     test: str
     traffic: Traffic
+    contributions: Mapping[Client, Contribution]
     refused: Mapping[Client, int]
     nothing_learned: bool
     warnings: tuple[str, ...]
@@ -175,10 +186,12 @@ class RoundTest:
 
     Attributes:
         pooled: over all test rows.
+        over_clients: as in summary.json; null where `clients` is.
         clients: on each client's own test rows; null with many clients or a shared test set.
     """
 
     pooled: Scores
+    over_clients: Mapping[MetricKey, WorstServed] | None
     clients: Mapping[Client, Scores] | None
 
 
@@ -190,7 +203,9 @@ class RoundRecord:
         round: its number.
         learning_rate: of the clients; null at round 0.
         cohort: who was asked to take part.
-        absent: those of the cohort who dropped out; all of it where too few stayed to open a secure sum.
+        absent: those of the cohort who took no part, to why; all of it where too few stayed to open a secure sum.
+        late: those whose update was computed on older weights, to how many updates old these were.
+        partial: those who took a part of their local steps only, to what share.
         examples: rows trained on by the clients whose update was used, a row counting once an epoch.
         train: mean loss, and accuracy or mean squared error, over these, before each step; null without any, and
             under secure sums.
@@ -199,6 +214,7 @@ class RoundRecord:
         bytes_down: to the cohort.
         bytes_up: from those of it who were there.
         seconds: of training.
+        clock_seconds: that the round would take among hospitals, by the virtual clock.
         evaluation_seconds: of scoring.
         privacy: an epsilon by client that is not exceeded after the round, under "all hospitals" where it is promised
             to them; who took part is then not told. Null where nothing is promised;
@@ -209,7 +225,9 @@ class RoundRecord:
     round: int
     learning_rate: float | None
     cohort: tuple[Client, ...]
-    absent: tuple[Client, ...]
+    absent: Mapping[Client, str]
+    late: Mapping[Client, int]
+    partial: Mapping[Client, float]
     examples: int
     train: Mapping[MetricKey, float] | None
     refused: tuple[Client, ...]
@@ -217,6 +235,7 @@ class RoundRecord:
     bytes_down: int
     bytes_up: int
     seconds: float
+    clock_seconds: float
     evaluation_seconds: float
     privacy: Mapping[Client, float | None] | None
     memory_mb: float

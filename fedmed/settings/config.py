@@ -8,9 +8,10 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from fedmed.settings import clock as clocks
 from fedmed.settings import harmonise as harmonising
+from fedmed.settings import mishaps, registry, toml_file
 from fedmed.settings import privacy as promises
-from fedmed.settings import registry, toml_file
 from fedmed.settings import study as studies
 from fedmed.settings.overrides import apply_overrides, set_value
 from fedmed.settings.ranges import check_range, setting
@@ -88,14 +89,16 @@ class Server:
 
 @dataclasses.dataclass(frozen=True)
 class Aggregation:
-    """How updates are put together: by their "mean", weighted by "examples" held or "uniform", or by their "median".
+    """How updates become one: a registered rule ("mean", "median", ...) and its arguments.
 
-    The median of each weight counts clients alike and needs all updates in memory. Updates can be clipped by L2 norm.
+    `weighting` says what a client's share is: the "examples" it holds, or 1 ("uniform"); some rules count clients alike
+    all the same. Updates can be clipped by L2 norm before.
     `secure` has clipped updates summed under masks, in whole numbers modulo 2^`secure_bits` (Bonawitz et al. 2017): the
     server learns their mean, and of each client that it took part, its rows, and whether its update could be used.
     """
 
-    rule: Literal["mean", "median"] = "mean"
+    rule: str = "mean"
+    args: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     weighting: Literal["examples", "uniform"] = "examples"
     clip_norm: float | None = setting(None, above=0.0)
     secure: bool = False
@@ -104,14 +107,10 @@ class Aggregation:
 
 @dataclasses.dataclass(frozen=True)
 class Cohort:
-    """How many clients take part in a round: a number, or a fraction of all (rounded, at least one); default all.
-
-    `drop_out` is the chance that one of them drops out of a round after it has received the weights.
-    """
+    """How many clients take part in a round: a number, or a fraction of all (rounded, at least one); default all."""
 
     size: int | None = setting(None, least=1)
     fraction: float | None = setting(None, above=0.0, most=1.0)
-    drop_out: float = setting(0.0, least=0.0, most=1.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +172,8 @@ class RunConfig:
     compression: Compression = UNCOMPRESSED
     privacy: promises.Privacy = promises.NONE
     cohort: Cohort = Cohort()
+    scenario: tuple[mishaps.Mishap, ...] = ()
+    clock: clocks.Clock = clocks.DEFAULT
     evaluation: Evaluation = Evaluation()
     stop: Stop = Stop()
     checkpoint: Checkpoint = Checkpoint()
@@ -216,6 +217,8 @@ def parse(tree: Mapping[str, Any]) -> RunConfig:
         raise errors.ConfigError("cohort: give size or fraction, not both")
     harmonising.check(config.data.harmonise)
     promises.check(config.privacy)
+    mishaps.check(config.scenario)
+    clocks.check(config.clock)
     studies.check(config.study, config.arms)
     for arm in config.arms:
         variant(config, arm)

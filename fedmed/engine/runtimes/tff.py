@@ -31,7 +31,7 @@ def build_process(program: Program, initial: Weights) -> tff.templates.Iterative
     `next` takes the server's state, the round's facts, and one Work a lane; a lane is a TFF client that holds several
     federated clients. It returns the state and each lane's reports, a list in lane order.
     """
-    aggregator = program.way.aggregator
+    aggregator, like = program.way.aggregator, program.way.payload
 
     @tff.tensorflow.computation
     def initial_state() -> Nest:
@@ -53,7 +53,7 @@ def build_process(program: Program, initial: Weights) -> tff.templates.Iterative
 
     @tff.tensorflow.computation
     def no_client() -> _Sums:
-        return _Sums(aggregator.zero(program.way.payload), tf.constant(0.0), tf.constant(0.0))
+        return _Sums(aggregator.packed(aggregator.zero(like), like), tf.constant(0.0), tf.constant(0.0))
 
     @tff.tensorflow.computation(sums_type, sums_type)
     def merge(a: _Sums, b: _Sums) -> _Sums:

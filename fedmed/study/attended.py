@@ -1,0 +1,29 @@
+"""Who was meant to contribute to a study's federated models, and who did: over all seeds together."""
+
+from collections.abc import Mapping
+
+from fedmed.engine import contributions
+from fedmed.engine.contributions import Contribution
+from fedmed.study.outcomes import Outcomes
+from fedmed.study.plan import label
+from fedmed.system import plain
+
+
+def contributed(outcomes: Outcomes) -> dict[str, dict[str, Contribution]]:
+    """Returns of each arm with a scenario or a deadline each hospital's contribution, over all seeds."""
+    found: dict[str, list[Mapping[str, Contribution]]] = {}
+    for (arm, _, hospital), result in outcomes.results.items():
+        if result.contributions and hospital is None:
+            told = {name: plain.from_plain(Contribution, own) for name, own in result.contributions.items()}
+            found.setdefault(arm, []).append(told)
+    return {arm: contributions.summed(parts) for arm, parts in found.items()}
+
+
+def missed(outcomes: Outcomes, found: Mapping[str, Mapping[str, Contribution]]) -> tuple[str, ...]:
+    """Returns in sentences who was meant to contribute and did not; of the first arm of which there is anything."""
+    for arm, own in found.items():
+        planned = {name: contribution.planned_share for name, contribution in own.items()}
+        said = contributions.shortfalls(own, planned, len(outcomes.seeds))
+        if said:
+            return tuple(f"In the arm “{label(outcomes.arm(arm))}”: {text}" for text in said)
+    return ()
