@@ -10,6 +10,7 @@ from fedmed.statistics.calibration import (
 )
 from fedmed.statistics.comparison import (
     difference_interval,
+    mean_interval,
     metric_interval,
     paired_difference,
     scaled_interval,
@@ -54,6 +55,7 @@ from fedmed.statistics.verdicts import (
     p_value,
     verdicts,
 )
+from fedmed.statistics.worst_served import WorstServed, worst_served
 
 __all__ = [
     "ENOUGH_SEEDS",
@@ -81,6 +83,7 @@ __all__ = [
     "Subgroup",
     "Truth",
     "Verdict",
+    "WorstServed",
     "against_truth",
     "arm_spread",
     "auroc",
@@ -103,6 +106,7 @@ __all__ = [
     "holm",
     "informative_patients",
     "label_shift",
+    "mean_interval",
     "metric",
     "metric_interval",
     "net_benefit",
@@ -127,5 +131,6 @@ __all__ = [
     "undefined",
     "verdicts",
     "wilson",
+    "worst_served",
     "worst_subgroup",
 ]

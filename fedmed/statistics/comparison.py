@@ -135,6 +135,44 @@ def standard_error(spread: Spread, informative: int) -> tuple[float, float] | No
     return float(np.sqrt(total)), total**2 / doubt if doubt > 0 else float("inf")
 
 
+def mean_interval(
+    spreads: Sequence[Spread], informative: Sequence[int], level: float, scale: Scale | None = None
+) -> Interval | None:
+    """Returns the interval of the plain mean over hospitals of a statistic or of a difference.
+
+    As `difference_interval`, for the mean over these very hospitals. Hospitals have no patient in common, so their
+    variances over patients add up, each as uncertain as its own informative patients leave it (Satterthwaite 1946);
+    the seeds' part is that of the mean, as hospitals share each seed's models.
+
+    Args:
+        spreads: of each hospital, at the same seeds.
+        informative: patients of each.
+        level: of the interval.
+        scale: on which it is made and from which it is brought back; None for a difference.
+
+    Returns:
+        The interval, or None without hospitals or seeds, or where a hospital has fewer than 2 informative patients.
+    """
+    if not spreads or min(informative) < 2 or not len(spreads[0].values):
+        return None
+    k, values = len(spreads), np.mean([spread.values for spread in spreads], axis=0)
+    parts = np.array([s.variance * m / (m - 1) for s, m in zip(spreads, informative, strict=True)]) / k**2
+    between = float(values.var(ddof=1)) if len(values) > 1 else 0.0
+    within = sum(spread.within for spread in spreads) / k**2
+    total = float(parts.sum()) + max(0.0, between - within) / len(values)
+    doubt = float((parts**2 / (np.array(informative) - 1)).sum()) + (between / len(values)) ** 2 / max(
+        1, len(values) - 1
+    )
+    df = total**2 / doubt if doubt > 0 else float("inf")
+    method = f"plain mean of hospitals, {_words(spreads[0])}, Student's t"
+    x, error = float(values.mean()), float(np.sqrt(total))
+    if scale is None or (scale is LOGIT and not 0 < x < 1) or (scale is LOG and x <= 0):
+        return student(x, error, df, level, method)
+    inner = student(scale.to(x), error * scale.slope(x), df, level, "")
+    low, high = scale.back(inner.low), scale.back(inner.high)
+    return Interval(x, low, high, level, f"{method}{scale.words}", error, df)
+
+
 def _words(spread: Spread) -> str:
     return f"patients{f' and {len(spread.values)} seeds' if len(spread.values) > 1 else ''}"
 

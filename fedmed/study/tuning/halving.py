@@ -17,7 +17,26 @@ STEPS_AN_ORDER = 3
 
 _KEPT = 3  # one of so many goes on
 _LEAST_ROUNDS = 2
-_FIRST, _GROWN, _MOST = 4, 2, 18  # steps to either side: at first, at a time, and at most
+_GROWN, _MOST = 2, 18  # steps to either side: at a time, and at most
+
+
+class Effort(NamedTuple):
+    """How much a search tries.
+
+    Attributes:
+        steps: to either side of the config's rate, at first.
+        parts: candidates are compared after a part of all rounds, 1 / each of these, the last of which chooses.
+        beside: whether the best must also beat its neighbours after as many rounds.
+    """
+
+    steps: int
+    parts: tuple[int, ...]
+    beside: bool
+
+
+FULL = Effort(4, (9, 3, 1), beside=True)
+SHORT = Effort(2, (8, 2), beside=False)
+"""For many algorithms at many seeds: it costs a third of the full search, and chooses after half of the rounds."""
 
 
 class Candidate(NamedTuple):
@@ -38,10 +57,10 @@ Losses: TypeAlias = Mapping[Trial, float]
 """The loss of each trial that was made; infinite for one that diverged."""
 
 
-def budgets(rounds: int) -> tuple[int, ...]:
-    """Returns after how many rounds candidates are scored, the last after all of them."""
+def budgets(rounds: int, effort: Effort = FULL) -> tuple[int, ...]:
+    """Returns after how many rounds candidates are scored; of a full search the last is after all of them."""
     least = min(rounds, _LEAST_ROUNDS)
-    return tuple(sorted({max(least, math.ceil(rounds / _KEPT**power)) for power in range(3)}))
+    return tuple(sorted({max(least, math.ceil(rounds / part)) for part in effort.parts}))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,17 +70,19 @@ class Halving:
     Attributes:
         combinations: how many there are.
         budgets: rounds, increasing.
+        effort: how much is tried.
     """
 
     combinations: int
     budgets: tuple[int, ...]
+    effort: Effort = FULL
 
     def next(self, known: Losses) -> list[Trial]:
         """Returns the trials that are to be made next, none when the search is over."""
         return self._first(known) or self._halved(known) or self._last(known)
 
     def chosen(self, known: Losses) -> Candidate | None:
-        """Returns the best candidate of all rounds, the smaller rate where two are equal; None where all diverged."""
+        """Returns the best after the last budget, the smaller rate where two are equal; None where all diverged."""
         return _best([c for c in _candidates(known) if math.isfinite(known.get(Trial(c, self.budgets[-1]), math.inf))],
                      self.budgets[-1], known)  # fmt: skip
 
@@ -73,7 +94,7 @@ class Halving:
         """Returns what is missing of the few rounds of all candidates."""
         found = []
         for combination in range(self.combinations):
-            low, high = -_FIRST, _FIRST
+            low, high = -self.effort.steps, self.effort.steps
             while True:
                 grid = [Candidate(combination, step) for step in range(low, high + 1)]
                 missing = [trial for c in grid if (trial := Trial(c, self.budgets[0])) not in known]
@@ -98,6 +119,8 @@ class Halving:
     def _last(self, known: Losses) -> list[Trial]:
         """Returns neighbours of the best, or where all that went on diverged, the best of those that did not."""
         best = self.chosen(known)
+        if best is not None and not self.effort.beside:
+            return []
         if best is not None:
             return [trial for way in (-1, 1) for trial in self._beside(best, way, known)]
         left = [c for c in _candidates(known) if not _diverged(c, known)]

@@ -22,7 +22,7 @@ from fedmed.study.results import Result
 from fedmed.study.session import Assignment, Course
 from fedmed.study.tuning import halving
 from fedmed.study.tuning.grid import Combination
-from fedmed.study.tuning.halving import Candidate, Halving, Trial
+from fedmed.study.tuning.halving import FULL, Candidate, Effort, Halving, Trial
 from fedmed.study.validation import Inner, Validation, Validations
 from fedmed.system import errors
 
@@ -42,6 +42,7 @@ class Question:
         inner: which rows validate.
         jobs: one a seed, as the model is trained in the end, but for what is searched.
         combinations: of other settings; those of the first job, unchanged, where nothing but the rate is searched.
+        effort: how much is tried.
     """
 
     name: str
@@ -49,11 +50,13 @@ class Question:
     inner: Inner
     jobs: tuple[Job, ...]
     combinations: tuple[Combination, ...]
+    effort: Effort = FULL
 
     @property
     def halving(self) -> Halving:
         """The rule of the search."""
-        return Halving(len(self.combinations), halving.budgets(self.jobs[0].settings.rounds))
+        rounds = halving.budgets(self.jobs[0].settings.rounds, self.effort)
+        return Halving(len(self.combinations), rounds, self.effort)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +84,14 @@ class Answer:
     def chosen(self) -> Candidate | None:
         """The best candidate; None where all have diverged."""
         return self.question.halving.chosen(self.losses)
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds were trained; a candidate of more rounds has gone on from its fewer ones."""
+        most: dict[Candidate, int] = {}
+        for trial in self.scores:
+            most[trial.candidate] = max(trial.rounds, most.get(trial.candidate, 0))
+        return sum(most.values())
 
     def settings(self, candidate: Candidate) -> config.RunConfig:
         """Returns the settings of a candidate."""
@@ -213,7 +224,8 @@ def _of_course(told: Identity) -> Identity:
 def runner(jobs: int, lanes: int, log: pathlib.Path, *, here: bool) -> Iterator[Runner]:
     """Gives a function that trains assignments, in this process or in several that are started when first needed."""
     if here:
-        yield pool.Here().run
+        with pool.Here() as trainer:
+            yield trainer.run
         return
     with contextlib.ExitStack() as stack:
         opened: list[pool.Pool] = []

@@ -1,0 +1,35 @@
+"""Whether an algorithm is for a model: known once the model is built, so tried before anything is trained."""
+
+import dataclasses
+
+import numpy as np
+
+from fedmed.engine.programs import PROGRAMS
+from fedmed.settings import config
+from fedmed.study.consortium import Consortium
+from fedmed.study.guarantees import training_settings
+from fedmed.study.plan import Job
+from fedmed.study.results import Result
+from fedmed.system import errors
+
+UNFIT = "unfit"
+
+
+def tried(job: Job, consortium: Consortium) -> Result:
+    """Makes a job's algorithm for its model and trains nothing; the result tells, under UNFIT, why it is not for it.
+
+    Raises:
+        ModelError: the model itself cannot be used.
+        AlgorithmError: an algorithm of the user's own fails.
+    """
+    own = job.settings
+    train = consortium.material("federated", own.seed, own.data.preprocessing, privacy=own.privacy).train
+    settings = training_settings(job, list(train), len(consortium.hospitals))
+    settings = dataclasses.replace(settings, runtime=config.Runtime("local", settings.runtime.lanes))
+    dataset, why = consortium.dataset, ""
+    try:
+        PROGRAMS.prepare(settings, dataset.task, dataset.classes, train)
+    except errors.ConfigError as error:
+        why = str(error).removeprefix("algorithm.name: ")
+    nothing = np.zeros(0)
+    return Result([], nothing, nothing, nothing, {}, 0.0, 0, told={UNFIT: why} if why else {})
