@@ -39,6 +39,7 @@ _LAZY = {
     "Spec": "fedmed.models",
     "StudyResult": "fedmed.reporting.display",
     "TuningResult": "fedmed.reporting.display",
+    "aggregators": "fedmed.learning.aggregators",
     "algorithms": "fedmed.learning.algorithms",
     "datasets": "fedmed.data.registries",
     "from_client_data": "fedmed.data.client_data",
@@ -46,6 +47,7 @@ _LAZY = {
     "models": "fedmed.models",
     "partitions": "fedmed.data.registries",
     "prepare": "fedmed.data.clients",
+    "scenarios": "fedmed.engine.scenarios",
 }
 
 __all__ = [  # pyright: ignore[reportUnsupportedDunderAll]

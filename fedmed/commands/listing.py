@@ -11,16 +11,28 @@ from fedmed.commands.command import Command, UsageError
 from fedmed.settings import plugins, registry
 from fedmed.system import errors
 
-KINDS = {"data": "data sets", "partitions": "partitions", "models": "models", "algorithms": "algorithms"}
-_SECTIONS = {"data": "data", "partitions": "partition", "models": "model", "algorithms": "algorithm"}
+KINDS = {
+    "data": "data sets", "partitions": "partitions", "models": "models", "algorithms": "algorithms",
+    "aggregators": "rules of aggregation", "scenarios": "scenarios",
+}  # fmt: skip
+_SECTIONS = {
+    "data": "data", "partitions": "partition", "models": "model", "algorithms": "algorithm",
+    "aggregators": "aggregation",
+}  # fmt: skip
 
 
 def lines(kind: str) -> list[str]:
     """Returns the listing of one kind: names, first lines of docstrings, and a line an argument."""
-    from fedmed.engine.registered import REGISTRIES  # takes a while, and help needs none of it
+    from fedmed.engine.registered import REGISTRIES, key_of  # takes a while, and help needs none of it
 
-    found = REGISTRIES[_SECTIONS[kind]]
-    listed = [f"{KINDS[kind]}: [{_SECTIONS[kind]}] name = ..., arguments in [{_SECTIONS[kind]}.args]"]
+    if kind == "scenarios":  # a config has a list of them
+        from fedmed.engine.scenarios import scenarios
+
+        found, listed = scenarios, [f"{KINDS[kind]}: [[scenario]] name = ..., arguments in args = {{ ... }}"]
+    else:
+        section = _SECTIONS[kind]
+        found = REGISTRIES[section]
+        listed = [f"{KINDS[kind]}: [{section}] {key_of(section)} = ..., arguments in [{section}.args]"]
     for name in found.names():
         factory = found.get(name)
         listed += ["", f"  {name}", f"      {(inspect.getdoc(factory) or '').partition(chr(10))[0]}"]
@@ -67,4 +79,4 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
     return 0
 
 
-COMMAND = Command("list", "[KIND]", "Data sets, partitions, models and algorithms, with arguments.", _define, _execute)
+COMMAND = Command("list", "[KIND]", "What a config may name, with arguments: data sets, models, ...", _define, _execute)

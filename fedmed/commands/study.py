@@ -1,6 +1,7 @@
 """`fedmed study CONFIG`: is federation worth it, and for whom; the verdict for each hospital, and a page."""
 
 import contextlib
+import json
 import pathlib
 import shlex
 import sys
@@ -21,6 +22,15 @@ def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_boolean("leave_one_out", False, "Also test at each hospital without it.", flag_values=values)
     flags.DEFINE_boolean("grow", False, "Also: how a small hospital gains as others join.", flag_values=values)
     flags.DEFINE_boolean("leakage", False, "Also attack the models: who can be recognised.", flag_values=values)
+    flags.DEFINE_list(
+        "compare",
+        None,
+        "Also compare algorithms, each tuned alike, with the first of them: fedavg,fedprox,scaffold,fedadam,...",
+        flag_values=values,
+    )
+    flags.DEFINE_boolean(
+        "stress", False, "Also train under what goes wrong, by several rules of aggregation.", flag_values=values
+    )
     flags.DEFINE_string(
         "uplink", None, "A hospital's uplink, for the time of sending, e.g. 10Mbit.", flag_values=values
     )
@@ -54,8 +64,12 @@ def _overrides(values: flags.FlagValues) -> list[str]:
         found.append("study.grow=true")
     if values.leakage:
         found.append("study.leakage.attack=true")
+    if values.stress:
+        found.append("study.stress.run=true")
+    if values.compare:
+        found.append(f"study.compare={json.dumps([name.strip() for name in values.compare])}")
     if values.uplink is not None:
-        found.append(f'study.uplink="{values.uplink}"')
+        found.append(f'clock.uplink="{values.uplink}"')
     return found
 
 
@@ -77,7 +91,8 @@ def _command(path: str, values: flags.FlagValues) -> str:
     for override in values.set:
         words += ["--set", override]
     words += ["--seeds", str(values.seeds)] if values.seeds is not None else []
-    words += [f"--{name}" for name in ("leave_one_out", "grow", "leakage") if values[name].value]
+    words += [f"--{name}" for name in ("leave_one_out", "grow", "leakage", "stress") if values[name].value]
+    words += [f"--compare={','.join(name.strip() for name in values.compare)}"] if values.compare else []
     return shlex.join([*words, *(["--uplink", values.uplink] if values.uplink else [])])
 
 

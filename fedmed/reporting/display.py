@@ -93,7 +93,39 @@ def verdicts(study: Mapping[str, Any]) -> list[str]:
         summary,
         *([""] if rows else []),
         *(f"{hospital}: {sentence}" for hospital, sentence in rows),
+        *_compared(study),
+        *_stressed(study),
     ]
+
+
+def _compared(study: Mapping[str, Any]) -> list[str]:
+    """Returns what comparing algorithms has shown, in lines of text; none where nothing was compared."""
+    found = study.get("contest")
+    if not found:
+        return []
+    told = [f"{arm}: {own['sentence']}" for arm, own in found["arms"].items() if own["sentence"]]
+    left = [f"{arm}: left out; {why}" for arm, why in found["left_out"].items()]
+    return ["", tables.printable(found["summary"]), "", *map(tables.printable, [*told, *left])]
+
+
+def _stressed(study: Mapping[str, Any]) -> list[str]:
+    """Returns what trouble does, a line a scenario: the mean by the first rule, and the words by all."""
+    found = study.get("stress")
+    if not found:
+        return []
+    told = []
+    for row in found["scenarios"].values():
+        told.append(f"{row['label']}: {', '.join(_cell(rule, own) for rule, own in row['rules'].items())}")
+    left = [f"{name}: not here; {why}" for name, why in found["left_out"].items()]
+    return ["", tables.printable(found["summary"]), "", *map(tables.printable, [*told, *left])]
+
+
+def _cell(rule: str, own: Mapping[str, Any]) -> str:
+    mean, told = own["mean"]["estimate"], own["difference"]
+    if mean is None:
+        return f"{rule} {'diverged' if own['diverged'] else 'no figure'}"
+    word = f" {told['word']}" if told and told["word"] in ("better", "worse") else ""
+    return f"{rule} {mean:.3f}{word}"
 
 
 def _said(study: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]]]:

@@ -24,16 +24,18 @@ _WIDTH = 100
 _LONGEST_NAME = 28
 _NAMED = 3
 _NEEDED = 4  # name, training rows, test rows and the primary metric stay however narrow the terminal
+_OVER = {"mean": "mean over clients", "value": "worst client", "worst_decile": "worst decile"}
 _QUANTILES = (("lowest", 0), ("10 %", 10), ("median", 50), ("90 %", 90), ("highest", 100))
 
 
 class Column(NamedTuple):
-    """One column: its header, a number (or None) for each client, one for all, and how to write a number."""
+    """One column: its header, a number (or None) for each client, one for all, how to write one, and over clients."""
 
     header: str
     clients: Sequence[float | None]
     pooled: float | None
     write: Callable[[float | None], str]
+    over: Mapping[str, Any] | None = None
 
 
 def final_table(summary: Mapping[str, Any], width: int | None = None) -> list[str]:
@@ -46,18 +48,25 @@ def final_table(summary: Mapping[str, Any], width: int | None = None) -> list[st
     """
     if width is None:
         width = shutil.get_terminal_size((_WIDTH, 24)).columns if sys.stdout.isatty() else _WIDTH
-    return [title(summary), "", *_fitted(cells(summary), width), "", *notes(summary)]
+    missed = [f"Not as planned: {printable(text)}" for text in summary["missed"]]
+    return [title(summary), *missed, "", *_fitted(cells(summary), width), "", *notes(summary)]
 
 
 def cells(summary: Mapping[str, Any]) -> list[list[str]]:
-    """Returns the table by columns: each a header, a cell for each client or quantile, and one for all."""
+    """Returns the table by columns: each a header, a cell for each client or quantile, for all, and over clients."""
     clients = [printable(client) for client in summary["final"]["clients"]]
     many = len(clients) > MOST_CLIENTS
     names = [name for name, _ in _QUANTILES] if many else [_cut(client) for client in clients]
-    columns = [["client", *names, "all, pooled"]]
-    for column in _columns(summary):
+    told = _columns(summary)
+    over = {
+        key: name for key, name in _OVER.items() if any((column.over or {}).get(key) is not None for column in told)
+    }
+    columns = [["client", *names, "all, pooled", *over.values()]]
+    for column in told:
         values = _quantiles(column.clients) if many else column.clients
-        columns.append([column.header, *map(column.write, values), column.write(column.pooled)])
+        of = column.over or {}
+        figures = [column.write(of[key]) if of.get(key) is not None else "" for key in over]
+        columns.append([column.header, *map(column.write, values), column.write(column.pooled), *figures])
     return columns
 
 
@@ -69,7 +78,7 @@ def _columns(summary: Mapping[str, Any]) -> list[Column]:
 
     def of(outcome: Mapping[str, Any], name: str, header: str) -> Column:
         values = [own.get(name) for own in outcome["clients"].values()]
-        return Column(header, values, outcome["pooled"].get(name), _number)
+        return Column(header, values, outcome["pooled"].get(name), _number, _over(outcome, name))
 
     def rows(name: str, header: str, write: Callable[[float | None], str]) -> Column:
         counts = [own[name] for own in final["clients"].values()]
@@ -84,6 +93,29 @@ def _columns(summary: Mapping[str, Any]) -> list[Column]:
         *_knowing_nothing(summary),
         *(of(final, name, label) for name, label in labels.items() if name != primary),
     ]
+
+
+def _over(outcome: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    """Returns a metric's figures over clients; None where fewer than two have it."""
+    over = outcome["over_clients"].get(name)
+    return over if over and over["clients"] > 1 else None
+
+
+def worst(summary: Mapping[str, Any], label: str) -> str:
+    """Returns whom the final model serves worst and how that is to be read, in sentences; "" where two have no figure.
+
+    Args:
+        summary: the run's summary.
+        label: of its metric.
+    """
+    over = _over(summary["final"], summary["metric"])
+    if over is None:
+        return ""
+    without = f" {over['without']} without a figure, or with 1 to 4 test rows, are left out." if over["without"] else ""
+    return (
+        f"Worst client in {label}: {printable(over['worst'])}; another column may have another. The worst of several "
+        f"figures looks worse than it is, since chance has a part in it.{without}"
+    )
 
 
 def _knowing_nothing(summary: Mapping[str, Any]) -> list[Column]:
@@ -124,6 +156,8 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     )
     if len(clients) > MOST_CLIENTS:
         lines.append(f"Over {len(clients)} clients, each column by itself; summary.json has every client's numbers.")
+    labels = {metric.name: metric.label for metric in METRICS[summary["task"]]}
+    lines += list(filter(None, [worst(summary, labels[summary["metric"]])]))
     if best["round"] != final["round"]:
         lines.append(f"Best over all test rows: round {best['round']}.")
     reasons: dict[str, list[str]] = {}

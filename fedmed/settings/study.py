@@ -58,6 +58,29 @@ class Leakage:
 
 
 @dataclasses.dataclass(frozen=True)
+class Stress:
+    """The federated arm under trouble: standard scenarios, each with several rules of aggregation.
+
+    The default rules ask nothing of the number of hospitals, so that they serve three as well as twenty, and differ in
+    what they count: the mean goes by sizes and bounds nobody, the median bounds whoever is among fewer than half of the
+    hospitals and goes by heads, and the clipped mean bounds how far each can pull and goes by sizes. A geometric median
+    goes by sizes too, but where one hospital has more than half of all rows, as of three one often has, it is that
+    hospital's update.
+
+    Attributes:
+        run: whether it is done.
+        rules: of aggregation; the first, as planned, is what all else is set against.
+        scenarios: names of standard ones; all when left out. "as_planned" is always there.
+        seeds: of the study's, as many at most; each trains a model for each scenario and rule.
+    """
+
+    run: bool = False
+    rules: tuple[str, ...] = ("mean", "median", "clipped_mean")
+    scenarios: tuple[str, ...] = ()
+    seeds: int = setting(3, least=1)
+
+
+@dataclasses.dataclass(frozen=True)
 class Study:
     """What a study trains, compares and shows; `fedmed run` takes no notice of it.
 
@@ -76,12 +99,12 @@ class Study:
         thresholds: of the decision curve; chosen by the prevalence when empty.
         subgroups: columns; default those with the word sex, gender, male, female or age in their name.
         bands: edges that cut a column of numbers into bands, e.g. { age_years = [45, 65] }.
-        fine_tune_epochs: passes over a hospital's own rows after federated training.
+        fine_tune_epochs: passes over a hospital's own rows after federated training, by a fine-tuned model and by the
+            part of its own of a hospital that took no part.
         level: of the intervals.
         minimum_events: informative patients below which a hospital gets no figure.
         draws: bootstrap samples.
         target: value of the primary metric whose price is reported; default what pooled training nearly reaches.
-        uplink: of a hospital, for the time that sending takes.
         grow: adds the learning curve over the consortium.
         grow_hospital: the hospital that is watched; default the smallest.
         grow_hospitals: sizes of the consortium, the watched hospital included.
@@ -89,6 +112,8 @@ class Study:
         recalibration: what the arm "recalibrated" fits at each hospital.
         reference: adds, for a table, boosted trees and a penalised regression of scikit-learn, alone and pooled.
         tune: searches each arm's learning rate on validation patients of its training patients, all arms alike.
+        compare: algorithms that are set against the first of them and against each hospital alone, each tuned alike.
+        stress: the federated arm under standard scenarios and several rules of aggregation.
         privacy: what a promise to patients would cost.
         leakage: attacks on the models.
     """
@@ -109,7 +134,6 @@ class Study:
     minimum_events: int = setting(10, least=5)
     draws: int = setting(1000, least=100)
     target: float | None = None
-    uplink: str = "10Mbit"
     grow: bool = False
     grow_hospital: str | None = None
     grow_hospitals: tuple[int, ...] = setting((1, 2, 3, 5, 8), least=1)
@@ -117,6 +141,8 @@ class Study:
     recalibration: Recalibration = "intercept"
     reference: bool = True
     tune: bool = False
+    compare: tuple[str, ...] = ()
+    stress: Stress = Stress()
     privacy: Price = Price()
     leakage: Leakage = Leakage()
 
@@ -153,9 +179,14 @@ def check(study: Study, arms: tuple[Arm, ...]) -> None:
     for name, chosen in (("arms", study.arms), ("grow_hospitals", study.grow_hospitals)):
         if not chosen or len(set(chosen)) < len(chosen):
             raise errors.ConfigError(f"study.{name}: expected distinct entries, at least one, got {list(chosen)!r}")
+    if len(set(study.compare)) < len(study.compare):
+        raise errors.ConfigError(f"study.compare: expected distinct algorithms, got {list(study.compare)!r}")
+    if not study.stress.rules or len(set(study.stress.rules)) < len(study.stress.rules):
+        raise errors.ConfigError(
+            f"study.stress.rules: expected distinct rules, at least one, got {list(study.stress.rules)!r}"
+        )
     if "recalibrated" in study.arms and "federated" not in study.arms:
         raise errors.ConfigError("study.arms: 'recalibrated' is made of the arm 'federated', which is not among them")
-    bits_per_second(study.uplink)
     if len(set(study.privacy.epsilons)) < len(study.privacy.epsilons):
         raise errors.ConfigError(
             f"study.privacy.epsilons: expected distinct numbers, got {list(study.privacy.epsilons)!r}"
@@ -186,15 +217,3 @@ def _check_edges(column: str, edges: Any) -> None:
     )
     if not numbers or not edges or any(b <= a for a, b in itertools.pairwise(edges)):
         raise errors.ConfigError(f"study.bands.{column}: expected increasing numbers, at least one, got {edges!r}")
-
-
-_UPLINK = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kMG]?)bit(?:/s|ps)?\s*")
-
-
-def bits_per_second(uplink: str) -> float:
-    """Returns "10Mbit" as 1e7; ConfigError when it cannot be read."""
-    found = _UPLINK.fullmatch(uplink)
-    value = float(found[1]) * {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}[found[2]] if found else 0.0
-    if value <= 0:
-        raise errors.ConfigError(f"study.uplink: expected bits a second such as '10Mbit' or '500kbit', got {uplink!r}")
-    return value

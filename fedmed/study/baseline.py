@@ -15,6 +15,7 @@ from fedmed.study.outcomes import Outcomes, Unit
 from fedmed.study.plan import ArmPlan
 from fedmed.study.results import Result
 from fedmed.study.schema import Estimate, Explained, Performance, Scored, SeededEstimate
+from fedmed.study.worst_hospital import worst_hospitals
 
 NULL = "null"
 
@@ -114,7 +115,8 @@ def _performance(
     }
     hospitals = {name: {m.name: known[name, m.name] for m in found} for name in outcomes.hospitals}
     mean = {m.name: _mean(outcomes, arm, m, rules, hidden) for m in found}
-    return Performance(hospitals, {m.name: known[everyone, m.name] for m in found}, mean)
+    worst = worst_hospitals(outcomes.hospitals, hospitals, found)
+    return Performance(hospitals, {m.name: known[everyone, m.name] for m in found}, mean, worst)
 
 
 def _mean(outcomes: Outcomes, arm: str, measure: Measure, rules: Rules, hidden: Sequence[str]) -> Estimate:

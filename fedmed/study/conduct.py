@@ -1,5 +1,6 @@
 """A study from settings to study.json: train what is not trained yet, then compare."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -8,47 +9,36 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedmed.data.examples import Task
-from fedmed.engine import attendance, checks, identity, soundness
-from fedmed.learning import algorithms
+from fedmed.engine import attendance, checks, fates, identity, soundness
 from fedmed.reporting import fault_lines
 from fedmed.settings import config
 from fedmed.statistics.metrics import METRICS
 from fedmed.study import (
+    analysis,
+    contenders,
     grow,
     guarantees,
     leakage,
     plan,
-    pool,
     privacy_price,
     reference_models,
-    report,
     results,
+    stress,
     subgroups,
 )
+from fedmed.study.analysis import Part
 from fedmed.study.consortium import Consortium
 from fedmed.study.locking import locked
-from fedmed.study.outcomes import Outcomes, gather
-from fedmed.study.plan import Job, Scenario
+from fedmed.study.plan import Job
 from fedmed.study.progress import JobProgress
 from fedmed.study.results import Result
-from fedmed.study.schema import Findings, Reproduce
-from fedmed.study.schema.promised import StudyPrivacy
-from fedmed.study.schema.tuned import TunedArm
 from fedmed.study.session import Assignment
-from fedmed.study.tuning import arms
+from fedmed.study.tuning import arms, search
 from fedmed.study.tuning.arms import ArmsTuning
-from fedmed.system import errors, files, machine, plain
+from fedmed.study.tuning.search import Runner
+from fedmed.system import errors, files, plain
 
 _DEFAULT_METRIC: Mapping[Task, str] = {"binary": "auroc", "multiclass": "accuracy", "count": "deviance"}
-
-
-@dataclasses.dataclass(frozen=True)
-class _Part:
-    """A scenario with its hospitals and what is to be trained."""
-
-    scenario: Scenario
-    consortium: Consortium
-    jobs: list[Job]
 
 
 def run(
@@ -70,24 +60,30 @@ def run(
     runtime = config.Runtime(settings.runtime.name, settings.runtime.lanes or 1)  # jobs run side by side as it is
     settings = dataclasses.replace(settings, runtime=runtime)
     parts, metric = _planned(settings)
-    searches = ArmsTuning([(part.scenario.settings, part.jobs) for part in parts] if settings.study.tune else ())
+    searches = ArmsTuning(_searched(parts))
     with locked(out, "study"):
         fault_lines.tell(parts[0].consortium.faults, quiet=quiet)
         files.write_atomically(out / "config.toml", config.dumps(settings))
-        rates = searches.rates(out / "tuning", out / "workers.log", quiet=quiet, here=here)
-        tuned = arms.told(parts[0].jobs, rates)
-        parts = [dataclasses.replace(part, jobs=[arms.tuned(job, rates) for job in part.jobs]) for part in parts]
-        tasks = _tasks(parts, out / "jobs")
-        _train(tasks, out, quiet, here)
+        planned = [job for part in parts for job in part.jobs]
+        lanes = max(job.settings.runtime.lanes for job in planned)
+        with search.runner(len(planned), lanes, out / "workers.log", here=here) as runner:
+            parts = [_fitted(part, settings, out, runner) for part in parts]
+            unfit = {job.name for job in planned} - {job.name for part in parts for job in part.jobs}
+            rates = searches.rates(out / "tuning", runner, quiet=quiet, without=unfit)
+            tuned = {part.scenario.name: arms.told(part.jobs, rates) for part in parts}
+            parts = [dataclasses.replace(part, jobs=[arms.tuned(job, rates) for job in part.jobs]) for part in parts]
+            parts = [_sharing(part, parts[0]) for part in parts]
+            tasks = _tasks(parts, out / "jobs")
+            _train(tasks, runner, quiet=quiet)
         trained = time.monotonic()
         found = {task.job.name: _read(task) for task in tasks}
-        study = plain.checked(_analysed(settings, parts, found, metric, command, tuned))
+        study = plain.checked(analysis.findings(settings, parts, found, metric, command, tuned))
         files.write_atomically(out / "study.json", json.dumps(study, indent=1, allow_nan=False) + "\n")
         _write_timing(out, found, trained - began, time.monotonic() - trained)
     return study
 
 
-def _planned(settings: config.RunConfig) -> tuple[list[_Part], str]:
+def _planned(settings: config.RunConfig) -> tuple[list[Part], str]:
     """Loads the data and plans the jobs; whatever the user can have wrong is found here, before anything is trained."""
     scenarios = plan.scenarios(settings)
     soundness.check_study(settings)
@@ -99,37 +95,77 @@ def _planned(settings: config.RunConfig) -> tuple[list[_Part], str]:
     consortia = [main, *(Consortium(scenario.settings) for scenario in scenarios[1:])]
     scenarios = [plan.fitting(*both) for both in zip(scenarios, (own.dataset for own in consortia), strict=True)]
     parts = [
-        _Part(scenario, consortium, plan.jobs(scenario, consortium.hospitals, metric))
+        Part(scenario, consortium, plan.jobs(scenario, consortium.hospitals, metric))
         for scenario, consortium in zip(scenarios, consortia, strict=True)
     ]
     if settings.study.grow:
         hospital, scenario = grow.watched(settings, main), grow.scenario(settings)
         consortium = Consortium(scenario.settings)
-        parts.append(_Part(scenario, consortium, grow.jobs(scenario.settings, consortium, hospital, metric)))
+        parts.append(Part(scenario, consortium, grow.jobs(scenario.settings, consortium, hospital, metric)))
     if settings.study.privacy.epsilons:
         priced = privacy_price.scenario(settings)
         for arm in priced.arms:
             checks.check_names(arm.settings)
             soundness.check(arm.settings, main.dataset.task, main.dataset.is_table)
-        parts.append(_Part(priced, main, privacy_price.jobs(priced, main, metric, parts[0].jobs)))
+        parts.append(Part(priced, main, privacy_price.jobs(priced, main, metric, parts[0].jobs)))
+    if settings.study.compare:
+        compared = contenders.scenario(settings)
+        parts.append(Part(compared, main, contenders.jobs(compared, main, metric)))
+    if settings.study.stress.run:
+        stressed = stress.scenario(settings, main)
+        parts.append(Part(stressed, main, stress.jobs(stressed, main, metric)))
     if settings.study.leakage.attack:
         attacks = leakage.scenario(settings, main)
-        parts.append(_Part(attacks, main, leakage.jobs(attacks, metric)))
+        parts.append(Part(attacks, main, leakage.jobs(attacks, metric)))
     if len(main.hospitals) < 2:
         raise errors.DataError("study: there is one hospital only, and nothing to federate")
     for part in parts:
         for arm in part.scenario.arms:
             attendance.cohort_size(arm.settings.cohort, len(part.consortium.hospitals))
-            if arm.kind == "leave_one_out" and arm.settings.algorithm.name in algorithms.NOT_FOR_STRANGERS:
-                raise errors.ConfigError(
-                    f"study.arms: leave_one_out tests a model at a hospital that took no part, and one of "
-                    f"{arm.settings.algorithm.name} is not whole without what its clients keep at home"
-                )
             soundness.check(arm.settings, part.consortium.dataset.task, part.consortium.dataset.is_table)
+        for arm in part.scenario.arms:
+            fates.check(arm.settings, part.consortium.dataset, part.consortium.patients_held())
         part.consortium.rows(settings.seed)  # an empty test set is the user's to mend
         for job in part.jobs:
             guarantees.promises_of(job, part.consortium)
     return parts, metric
+
+
+def _searched(parts: Sequence[Part]) -> list[arms.Part]:
+    """Returns what is tuned: everything where the study says so, algorithms that are compared in any case."""
+    found = []
+    for part in parts:
+        if part.scenario.name == contenders.NAME:
+            found.append(contenders.searched(part.scenario, part.jobs))
+        elif part.scenario.settings.study.tune and part.scenario.name != stress.NAME:
+            found.append(arms.Part(part.scenario.settings, part.jobs))
+    return found
+
+
+def _fitted(part: Part, settings: config.RunConfig, out: pathlib.Path, runner: Runner) -> Part:
+    """Returns the part as it is once some is tried: algorithms that are for the model, a deadline that can be kept."""
+
+    def train(tries: list[Job]) -> dict[str, Result]:
+        tasks = _tasks([dataclasses.replace(part, jobs=tries)], out / "jobs")
+        _train(tasks, runner, quiet=True)
+        return {task.job.name: _read(task) for task in tasks}
+
+    if part.scenario.name == contenders.NAME:
+        scenario, jobs, unfit = contenders.fitted(part.scenario, part.jobs, train)
+        return Part(scenario, part.consortium, jobs, unfit)
+    if part.scenario.name == stress.NAME:
+        seconds = stress.round_seconds(part.scenario, part.jobs, train)
+        scenario = stress.scenario(settings, part.consortium, seconds)
+        return Part(scenario, part.consortium, stress.jobs(scenario, part.consortium, part.jobs[0].metric), {}, seconds)
+    return part
+
+
+def _sharing(part: Part, main: Part) -> Part:
+    """Returns the part with jobs that the study's own scenario has too as the very same, where there can be any."""
+    if part.scenario.name not in (contenders.NAME, stress.NAME):
+        return part
+    jobs = stress.at_rates(part.jobs, main.jobs) if part.scenario.name == stress.NAME else part.jobs
+    return dataclasses.replace(part, jobs=contenders.shared(jobs, main.jobs))
 
 
 def _metric(settings: config.RunConfig, consortium: Consortium) -> str:
@@ -141,14 +177,14 @@ def _metric(settings: config.RunConfig, consortium: Consortium) -> str:
     return asked
 
 
-def _tasks(parts: Sequence[_Part], folder: pathlib.Path) -> list[Assignment]:
+def _tasks(parts: Sequence[Part], folder: pathlib.Path) -> list[Assignment]:
     tasks: dict[str, Assignment] = {}  # by name: what a promise is compared with may be trained already
     known = {}
     for part in parts:
         checksums = part.consortium.dataset.checksums()
         for job in part.jobs:
             own = job.settings
-            named = (own.data.name, own.partition.name, own.model.name, own.algorithm.name)
+            named = (own.data.name, own.partition.name, own.model.name, own.algorithm.name, own.aggregation.rule)
             if named not in known:  # reading the sources for each of many jobs would take longer than training some
                 known[named] = identity.code_of(own)
             told = job.identity(checksums, {**known[named], **reference_models.code_of(job)})
@@ -157,18 +193,12 @@ def _tasks(parts: Sequence[_Part], folder: pathlib.Path) -> list[Assignment]:
     return list(tasks.values())
 
 
-def _train(tasks: Sequence[Assignment], out: pathlib.Path, quiet: bool, here: bool) -> None:
+def _train(tasks: Sequence[Assignment], runner: Runner, *, quiet: bool) -> None:
     todo = [task for task in tasks if results.read(task.path, task.identity.key) is None]
     progress = JobProgress(len(tasks), len(tasks) - len(todo), quiet=quiet)
-    try:
-        if here:
-            pool.Here().run(todo, lambda task: progress.step(task.job.name))
-        elif todo:
-            lanes = todo[0].job.settings.runtime.lanes
-            with pool.Pool(pool.size(len(todo), lanes), lanes, out / "workers.log") as processes:
-                processes.run(todo, lambda task: progress.step(task.job.name))
-    finally:
-        progress.close()
+    with contextlib.closing(progress):
+        if todo:
+            runner(todo, lambda task: progress.step(task.job.name))
 
 
 def _read(task: Assignment) -> Result:
@@ -176,74 +206,6 @@ def _read(task: Assignment) -> Result:
     if found is None:
         raise errors.UserError(f"{task.path}: the result of a model has gone; starting the study again trains it again")
     return found
-
-
-def _analysed(
-    settings: config.RunConfig,
-    parts: Sequence[_Part],
-    found: Mapping[str, Result],
-    metric: str,
-    command: str,
-    tuned: Sequence[TunedArm],
-) -> Findings:
-    main, *others = parts
-    scenarios = [
-        report.scenario(
-            part.scenario.settings, _outcomes(part, found), metric, part.scenario.name, part.scenario.changes
-        )
-        for part in others
-        if part.scenario.name not in (grow.NAME, privacy_price.NAME, leakage.NAME)
-    ]
-    grown, priced, leaked = None, None, None
-    primary = report.scored(settings, main.consortium, metric)[0]
-    for part in others:
-        if part.scenario.name == leakage.NAME:
-            leaked = leakage.findings(part.scenario, part.consortium, part.jobs, found)
-        if part.scenario.name == privacy_price.NAME:
-            told = guarantees.told(part.jobs, part.consortium, settings.seed)
-            priced = privacy_price.price(settings, _outcomes(part, found), primary, report.rules_of(settings), told)
-        if part.scenario.name == grow.NAME:
-            hospital = grow.watched(settings, main.consortium)
-            rules = report.rules_of(settings)
-            grow_metric = report.scored(settings, part.consortium, metric)[0]
-            grown = grow.curve(part.scenario.settings, _outcomes(part, found), hospital, grow_metric, rules)
-    told = _reproduce(settings, main.consortium, command)
-    outcomes = _outcomes(main, found)
-    privacy = StudyPrivacy(
-        guarantees.told(main.jobs, main.consortium, settings.seed), priced, settings.aggregation.secure
-    )
-    return report.findings(
-        settings,
-        outcomes,
-        metric,
-        reproduce=told,
-        scenarios=scenarios,
-        grow=grown,
-        tuned=tuned,
-        privacy=privacy,
-        leaked=leaked,
-        doubts=guarantees.doubts(main.jobs, main.consortium, settings.seed),
-    )
-
-
-def _outcomes(part: _Part, found: Mapping[str, Result]) -> Outcomes:
-    arms = part.scenario.arms
-    if part.scenario.name == grow.NAME:
-        arms = grow.arms(part.scenario.settings, len(part.consortium.hospitals))
-    seeds = plan.seeds_of(part.scenario.settings)
-    results_ = [(job, found[job.name]) for job in part.jobs]
-    return gather(part.consortium, seeds, arms, results_, part.scenario.references)
-
-
-def _reproduce(settings: config.RunConfig, consortium: Consortium, command: str) -> Reproduce:
-    return Reproduce(
-        config_toml=config.dumps(settings),
-        command=command,
-        seeds=tuple(plan.seeds_of(settings)),
-        versions=machine.versions(),
-        checksums=consortium.dataset.checksums(),
-        weights=None,
-    )
 
 
 def _write_timing(out: pathlib.Path, found: Mapping[str, Result], training: float, analysis: float) -> None:

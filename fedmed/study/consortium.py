@@ -3,12 +3,14 @@
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from fedmed.data import clients, faults
 from fedmed.data import preprocessing as tables
+from fedmed.data.clients import ChangedRows
 from fedmed.data.examples import Array, Dataset, Examples, joined
 from fedmed.data.faults import Fault
 from fedmed.data.preprocessing import Preprocessing
@@ -27,10 +29,14 @@ class Material(NamedTuple):
     Attributes:
         train: the clients that train, preprocessed.
         test: every hospital's test rows, in row order, as this model is to see them.
+        changed: see `Clients.changed`.
+        newcomers: the training rows of the hospital that is left out, if any, as this model is to see them.
     """
 
     train: dict[str, Examples]
     test: dict[str, Examples]
+    changed: ChangedRows | None = None
+    newcomers: Mapping[str, Examples] = MappingProxyType({})
 
 
 class Consortium:
@@ -108,12 +114,22 @@ class Consortium:
         trained = {name: examples.take(own) for name, own in self._training_rows(kind, seed, hospital, members, share)}
         tested = self.tested(seed)
         test = {key: part for key, (_, part) in tested.items()}
+        changed = None
+        left = [hospital] if kind == "leave_one_out" and hospital is not None else []
+        newcomers = {name: examples.take(self._thinned(rows[name].train, seed, share)) for name in left}
         if self.dataset.is_table:
             everyone = {name: examples.take(own.train) for name, own in rows.items()}
             fitted = self._fitted(trained, everyone, (mode, privacy, seed))
+            changed = clients.as_preprocessed(fitted, trained)
             trained = {name: fitted.apply(name, part) for name, part in trained.items()}
             test = {key: fitted.apply(name, part) for key, (name, part) in tested.items()}
-        return Material({POOLED: joined(list(trained.values()))} if kind == "pooled" else trained, test)
+            newcomers = {name: fitted.apply(name, part) for name, part in newcomers.items()}
+        together = {POOLED: joined(list(trained.values()))} if kind == "pooled" else trained
+        return Material(together, test, changed, newcomers)
+
+    def patients_held(self) -> dict[str, int]:
+        """Returns how many patients each hospital has, training and test patients together."""
+        return {name: len(np.unique(self.patient[rows])) for name, rows in self.held.items()}
 
     def patients_trained(
         self, kind: Kind, seed: int, hospital: str | None, members: Sequence[str] | None, share: float

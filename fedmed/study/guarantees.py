@@ -7,6 +7,7 @@ from typing import cast
 from fedmed.engine import attendance, promises
 from fedmed.engine.promises import Promises, PromisesTold
 from fedmed.settings import config
+from fedmed.settings.mishaps import BY_SIZE, Mishap
 from fedmed.settings.privacy import NONE
 from fedmed.settings.study import REFERENCES, Kind
 from fedmed.study import shadows
@@ -23,7 +24,7 @@ def promises_of(job: Job, consortium: Consortium) -> Promises | None:
         units = shadows.patients_trained(consortium, job)
     else:
         units = consortium.patients_trained(kind, seed, job.hospital, members=job.members, share=job.share)
-    settings = training_settings(job, len(units), len(job.members or consortium.hospitals))
+    settings = training_settings(job, list(units), len(job.members or consortium.hospitals))
     return promises.made(settings, units)
 
 
@@ -47,21 +48,34 @@ def told(jobs: Sequence[Job], consortium: Consortium, seed: int) -> dict[str, Pr
     return found
 
 
-def training_settings(job: Job, clients: int, members: int) -> config.RunConfig:
+def training_settings(job: Job, clients: Sequence[str], members: int) -> config.RunConfig:
     """Returns the settings of a training: a model of one client is trained by it in every round.
 
+    A scenario befalls those only who train; whoever trains alone, or where all rows are in one place, is spared.
     Where a client's steps are fixed, pooled training takes the steps of all the clients that a round would have had,
     so that it sees as many rows.
     """
     runtime = dataclasses.replace(job.settings.runtime, lanes=job.settings.runtime.lanes or 1)
     settings = dataclasses.replace(job.settings, seed=job.training_seed, runtime=runtime)
     size = settings.cohort.size
-    cohort = dataclasses.replace(settings.cohort, size=None if size is None else min(size, clients))
+    cohort = dataclasses.replace(settings.cohort, size=None if size is None else min(size, len(clients)))
     if job.kind == "pooled" and settings.client.steps is not None:
         asked = attendance.cohort_size(settings.cohort, max(members, size or 1))
         together = settings.client.steps * min(members, asked)
         settings = dataclasses.replace(settings, client=dataclasses.replace(settings.client, steps=together))
-    return _alone(settings) if clients == 1 else dataclasses.replace(settings, cohort=cohort)
+    if len(clients) == 1:
+        return _alone(settings)
+    return dataclasses.replace(settings, cohort=cohort, scenario=_befalling(settings.scenario, clients))
+
+
+def _befalling(scenario: Sequence[Mishap], clients: Sequence[str]) -> tuple[Mishap, ...]:
+    """Returns the scenario of a federation in which some of the hospitals that it names may not be."""
+    found = []
+    for mishap in scenario:
+        there = tuple(name for name in mishap.clients if name in clients or name in BY_SIZE)
+        if there or not mishap.clients:
+            found.append(dataclasses.replace(mishap, clients=there))
+    return tuple(found)
 
 
 def _alone(settings: config.RunConfig) -> config.RunConfig:
@@ -71,5 +85,7 @@ def _alone(settings: config.RunConfig) -> config.RunConfig:
         cohort=config.Cohort(),
         compression=config.Compression(),
         aggregation=dataclasses.replace(settings.aggregation, secure=False),
+        scenario=(),
+        clock=dataclasses.replace(settings.clock, deadline=None),
         privacy=NONE if settings.privacy.unit == "hospital" else settings.privacy,
     )

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from fedmed.data.examples import Dataset
 from fedmed.engine import identity
 from fedmed.engine.identity import Identity
+from fedmed.learning import algorithms
 from fedmed.settings import config
 from fedmed.settings.study import DEFAULT, KINDS, REFERENCES, Kind, Reference, Study
 from fedmed.statistics import recalibration
@@ -46,6 +47,10 @@ ABOUT: Mapping[Kind | Reference, str] = {
 }
 
 
+_OWN_PART = (
+    " What the algorithm leaves to each hospital is trained there from the final global model, in {epochs} rounds of "
+    "one epoch (study.fine_tune_epochs) on that hospital's own training rows; what is shared stays as it is."
+)
 _MORE_PASSES = (
     " That is more passes over its rows than federated training makes, whose rounds have only a part of the hospitals."
 )
@@ -70,7 +75,10 @@ def label(arm: ArmPlan) -> str:
 def about(arm: ArmPlan) -> str:
     """Returns what an arm is, in a sentence or two."""
     cohort = arm.settings.cohort
-    partial = cohort.size is not None or (cohort.fraction or 1.0) < 1 or cohort.drop_out > 0
+    away = any(mishap.name == "absent" for mishap in arm.settings.scenario)
+    if arm.kind == "leave_one_out" and algorithms.is_personal(arm.settings.algorithm.name):
+        return ABOUT[arm.kind] + _OWN_PART.format(epochs=arm.settings.study.fine_tune_epochs)
+    partial = cohort.size is not None or (cohort.fraction or 1.0) < 1 or away
     return ABOUT[arm.kind] + (_MORE_PASSES if arm.kind == "local" and partial else "")
 
 
@@ -98,10 +106,11 @@ class Job:
         hospital: the one that trains alone or is left out.
         members: the hospitals there are; None for all.
         share: of everybody's training patients.
-        fine_tune_epochs: for a fine-tuned arm.
+        fine_tune_epochs: for a fine-tuned arm, and for the hospital left out where it has a part of its own.
         metric: recorded after each round.
         shadow: of a membership attack, which of how many models it is; None for a model of the study.
-        attack: what is tried on a model instead of testing it; "" for none.
+        attack: what is tried on a model instead of testing it; "" for none. "fitting" only tries whether the algorithm
+            is for the model.
     """
 
     name: str
@@ -115,7 +124,7 @@ class Job:
     fine_tune_epochs: int = 0
     metric: str = ""
     shadow: tuple[int, int] | None = None
-    attack: Literal["", "rebuilding", "auditing"] = ""
+    attack: Literal["", "rebuilding", "auditing", "fitting"] = ""
 
     @property
     def training_seed(self) -> int:
@@ -201,7 +210,8 @@ def jobs(scenario: Scenario, hospitals: Sequence[str], metric: str) -> list[Job]
 
 def _job(scenario: Scenario, arm: ArmPlan, seed: int, hospital: str | None, metric: str) -> Job:
     settings = dataclasses.replace(arm.settings, seed=seed)
-    tune = scenario.settings.study.fine_tune_epochs if arm.kind == "fine_tuned" else 0
+    own = arm.kind == "leave_one_out" and algorithms.is_personal(settings.algorithm.name)
+    tune = scenario.settings.study.fine_tune_epochs if own or arm.kind == "fine_tuned" else 0
     name = job_name(scenario.name, arm.name, seed, hospital)
     return Job(name, arm.name, arm.kind, settings, arm.repeat, hospital, fine_tune_epochs=tune, metric=metric)
 

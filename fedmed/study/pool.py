@@ -1,6 +1,5 @@
 """Training processes side by side, one thread each; none outlives the study, however it ends."""
 
-import contextlib
 import ctypes
 import os
 import pathlib
@@ -28,14 +27,24 @@ def size(jobs: int, lanes: int) -> int:
 
 
 class Here:
-    """Trains in this process, one after another, as a Pool would elsewhere: for debugging and small studies."""
+    """A context that trains in this process, one after another, as a Pool would elsewhere: for small studies."""
+
+    def __init__(self) -> None:
+        self._session = Session()
+
+    def __enter__(self) -> "Here":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._session.close()
 
     def run(self, tasks: Sequence[Assignment], done: Callable[[Assignment], None]) -> None:
         """Runs all tasks in order; what goes wrong is raised as it is."""
-        with contextlib.closing(Session()) as session:
-            for task in tasks:
-                session.run(task)
-                done(task)
+        for task in tasks:
+            self._session.run(task)
+            done(task)
 
 
 class Pool:

@@ -6,7 +6,8 @@ import numpy as np
 
 from fedmed.data.examples import Array
 from fedmed.engine import attendance
-from fedmed.settings.study import Study, bits_per_second
+from fedmed.settings.clock import bits_per_second
+from fedmed.settings.study import Study
 from fedmed.study import suppression
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
@@ -23,29 +24,39 @@ def communication(
     federated = [arm for arm in outcomes.arms if arm.kind == "federated"]
     if not federated:
         return None
-    arm, bits = federated[0], bits_per_second(study.uplink)
-    rounds, hospitals, sent = arm.settings.rounds, len(outcomes.hospitals), _sent(outcomes, arm.name)
+    arm = federated[0]
+    uplink = arm.settings.clock.uplink
+    bits = bits_per_second(uplink, "clock.uplink")
+    rounds, hospitals, sent = arm.settings.rounds, len(outcomes.hospitals), bytes_sent(outcomes, arm.name)
     turns = rounds * attendance.cohort_size(arm.settings.cohort, hospitals)
     size = next(result for key, result in outcomes.results.items() if key[0] == arm.name).weight_bytes
     seconds = 8 * sent[-1, 1] / turns / bits
+    ceiling = performance["pooled"].all[metric.name].estimate if "pooled" in performance else None
+    target = aim(study, metric, ceiling)
     return Communication(
         weights_bytes=size,
         rounds=rounds,
         bytes_per_round=round(float(sent[-1].sum() / turns)),
         bytes_per_hospital=round(float(sent[-1].sum() / hospitals)),
         bytes_all=round(float(sent[-1].sum())),
-        uplink=study.uplink,
+        uplink=uplink,
         uplink_bits=bits,
         seconds_per_round=float(seconds),
         seconds_all=float(seconds * rounds),
-        target=_target(outcomes, study, metric, performance),
+        clock_seconds=_by_the_clock(outcomes, arm.name),
+        target=None if target is None else _target(outcomes, metric, *target),
         pooled_data_bytes=_pooled_bytes(outcomes),
         about="Counted while training: what the algorithm sends, numbers as they are, down and up, without protocol; "
         "seconds are of sending up. Pooled data: all hospitals' training rows as they are stored in memory, sent once.",
     )
 
 
-def _sent(outcomes: Outcomes, arm: str) -> Array:
+def _by_the_clock(outcomes: Outcomes, arm: str) -> float:
+    """Returns how long all rounds would take among hospitals, mean over seeds."""
+    return float(np.mean([result.clock[-1] for key, result in outcomes.results.items() if key[0] == arm]))
+
+
+def bytes_sent(outcomes: Outcomes, arm: str) -> Array:
     """Returns the bytes sent to all hospitals and by all of them until each round of the curve, mean over seeds."""
     found = [result.sent for key, result in outcomes.results.items() if key[0] == arm]
     return np.stack(found).astype(np.float64).mean(axis=0)
@@ -61,29 +72,38 @@ def _pooled_bytes(outcomes: Outcomes) -> int | None:
     return round(rows * sum(part.nbytes for part in [*inputs, examples.y]) / len(examples))
 
 
-def _target(outcomes: Outcomes, study: Study, metric: Measure, performance: Mapping[str, Performance]) -> Target | None:
+def aim(study: Study, metric: Measure, ceiling: float | None) -> tuple[float, str] | None:
+    """Returns a value of the primary metric over all test rows that is to be reached, and why it is that; or None.
+
+    Args:
+        study: its settings.
+        metric: the primary one.
+        ceiling: what pooled training reaches, if it was trained.
+    """
     sign = 1.0 if metric.better == "higher" else -1.0
-    ceiling = performance["pooled"].all[metric.name].estimate if "pooled" in performance else None
     if study.target is not None:
-        value, why = study.target, "the config's study.target"
-    elif ceiling is not None:
-        value = ceiling - sign * _NEAR * abs(ceiling)
-        why = f"within {100 * _NEAR:g} % of pooled training's {metric.label}; chosen after the fact"
-    else:
+        return study.target, "the config's study.target"
+    if ceiling is None:
         return None
-    arms = {arm.name: _reached(outcomes, study, arm.name, sign, value)
+    why = f"within {100 * _NEAR:g} % of pooled training's {metric.label}; chosen after the fact"
+    return ceiling - sign * _NEAR * abs(ceiling), why
+
+
+def _target(outcomes: Outcomes, metric: Measure, value: float, why: str) -> Target:
+    arms = {arm.name: reached(outcomes, arm.name, metric, value)
             for arm in outcomes.arms if arm.kind == "federated"}  # fmt: skip
     return Target(value, why, arms)
 
 
-def _reached(outcomes: Outcomes, study: Study, arm: str, sign: float, value: float) -> Reached:
+def reached(outcomes: Outcomes, arm: str, metric: Measure, value: float) -> Reached:
     """Returns the first round at which the mean over seeds is as good, and what was sent until then."""
-    curve, sent = arm_curves(outcomes, arm), _sent(outcomes, arm)
+    sign = 1.0 if metric.better == "higher" else -1.0
+    curve, sent = arm_curves(outcomes, arm), bytes_sent(outcomes, arm)
     mean = curve.all.mean if curve.all is not None else ()
     place = next((place for place, x in enumerate(mean) if x is not None and sign * x >= sign * value), None)
     if place is None:
         return Reached(None, None, None)
     rounds, settings = curve.rounds[place], outcomes.arm(arm).settings
     turns = rounds * attendance.cohort_size(settings.cohort, len(outcomes.hospitals))
-    each = 8 * sent[place, 1] / turns / bits_per_second(study.uplink) if turns else 0.0
+    each = 8 * sent[place, 1] / turns / bits_per_second(settings.clock.uplink, "clock.uplink") if turns else 0.0
     return Reached(rounds, round(float(sent[place].sum() / len(outcomes.hospitals))), float(each * rounds))

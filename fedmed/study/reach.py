@@ -2,6 +2,7 @@
 
 from fedmed.engine import registered
 from fedmed.settings import config, plugins
+from fedmed.study import presets
 
 
 def is_only_here(settings: config.RunConfig) -> bool:
@@ -12,6 +13,7 @@ def is_only_here(settings: config.RunConfig) -> bool:
     """
     plugins.load(settings.plugins)
     known = {"fedmed", *(name.partition(".")[0] for name in settings.plugins)}
-    every = (settings, *(config.variant(settings, arm) for arm in settings.arms))
+    compared = [presets.settings_of(settings, name) for name in presets.named(settings)]
+    every = (settings, *(config.variant(settings, arm) for arm in settings.arms), *compared)
     modules = [factory.__module__ for own in every for factory in registered.factories(own).values()]
     return any(module.partition(".")[0] not in known for module in modules)

@@ -10,6 +10,7 @@ from fedmed.settings import config
 from fedmed.settings.study import Study
 from fedmed.statistics import ArmTest, informative_patients
 from fedmed.study import (
+    attended,
     baseline,
     comparisons,
     design,
@@ -46,10 +47,13 @@ from fedmed.study.schema import (
     Scored,
     SeededEstimate,
 )
+from fedmed.study.schema.contested import Contest
 from fedmed.study.schema.leaked import Leakage
 from fedmed.study.schema.promised import NOTHING_PROMISED, StudyPrivacy
+from fedmed.study.schema.stressed import Stress
 from fedmed.study.schema.tuned import TunedArm
 from fedmed.study.suppression import MINIMUM_CELL
+from fedmed.study.worst_hospital import worst_hospitals
 
 Figures: TypeAlias = Mapping[str, ByUnit[Mapping[str, SeededEstimate]]]
 """Of each arm at each unit, by measure."""
@@ -85,6 +89,8 @@ def findings(
     privacy: StudyPrivacy = NOTHING_PROMISED,
     leaked: Leakage | None = None,
     doubts: Sequence[str] = (),
+    contest: Contest | None = None,
+    stressed: Stress | None = None,
 ) -> Findings:
     """Returns all that a study finds; other data and the growing consortium have outcomes of their own."""
     rules, study, consortium = rules_of(settings), settings.study, outcomes.consortium
@@ -97,6 +103,7 @@ def findings(
     decided = risks.decision(outcomes, study.thresholds, pairs, rules) if task == "binary" else None
     explained = baseline.explained(outcomes, found, rules)
     counts = hospitals(outcomes, study.minimum_events)
+    contributed = attended.contributed(outcomes)
     return Findings(
         schema=1,
         name=settings.name,
@@ -122,7 +129,9 @@ def findings(
         hospitals=counts,
         answer=answer,
         refused=trouble.refused(outcomes),
+        contributions=contributed,
         warnings=(
+            *attended.missed(outcomes, contributed),
             *warnings(consortium.faults, settings.data.preprocessing),
             *doubts,
             *trouble.warnings(outcomes, found[0], explained),
@@ -150,6 +159,8 @@ def findings(
         notes=consortium.dataset.notes,
         privacy=privacy,
         leakage=leaked,
+        contest=contest,
+        stress=stressed,
     )
 
 
@@ -170,13 +181,14 @@ def scenario(
 
 
 def performances(outcomes: Outcomes, found: Sequence[Measure], rules: Rules) -> dict[str, Performance]:
-    """Returns each arm's figures at each hospital, over all of them, and the metrics' means over hospitals."""
+    """Returns each arm's figures at each hospital, over all of them, the metrics' means over hospitals, the worst."""
     metrics = [measure for measure in found if measure.metric]
     performed = {}
     for arm, figures in _figures(outcomes, found, rules).items():
         means = parallel.each(lambda m, a=arm: mean_performance(outcomes, a, m, rules.of(False)), metrics)
         mean = {measure.name: mean for measure, mean in zip(metrics, means, strict=True)}
-        performed[arm] = Performance(figures.hospitals, figures.all or {}, mean)
+        worst = worst_hospitals(outcomes.hospitals, figures.hospitals, metrics)
+        performed[arm] = Performance(figures.hospitals, figures.all or {}, mean, worst)
     return performed
 
 

@@ -30,6 +30,9 @@ class Result(NamedTuple):
         losses: [k] the loss that 0 is best of (see `null_model.LOSS`) over all test rows that the model is for; NaN
             where predictions are not finite.
         told: of an attack, what it found, as JSON values; else empty.
+        clock: [k] seconds on the virtual clock until then.
+        contributions: by client, what it was meant to contribute and did (see `engine.contributions`), as JSON values;
+            empty where no scenario and no deadline were asked for.
     """
 
     predictions: list[Array]
@@ -42,6 +45,8 @@ class Result(NamedTuple):
     inner: tuple[float, ...] = ()
     losses: Array = np.zeros(0)
     told: Mapping[str, Any] = MappingProxyType({})
+    clock: Array = np.zeros(0)
+    contributions: Mapping[str, Any] = MappingProxyType({})
 
 
 def path_of(folder: pathlib.Path, name: str) -> pathlib.Path:
@@ -64,6 +69,8 @@ def write(path: pathlib.Path, key: str, result: Result) -> None:
         inner=np.array(result.inner, np.float64),
         losses=np.asarray(result.losses, np.float64),
         told=np.frombuffer(json.dumps(dict(result.told)).encode(), np.uint8),
+        clock=np.asarray(result.clock, np.float64),
+        contributions=np.frombuffer(json.dumps(dict(result.contributions)).encode(), np.uint8),
         **{f"p{number:05d}": np.asarray(p, np.float32) for number, p in enumerate(result.predictions)},
     )
     files.write_atomically(path, buffer.getvalue(), files.PRIVATE)
@@ -88,6 +95,8 @@ def read(path: pathlib.Path, key: str) -> Result | None:
                 inner=tuple(archive["inner"].tolist()),
                 losses=archive["losses"],
                 told=json.loads(archive["told"].tobytes()),
+                clock=archive["clock"],
+                contributions=json.loads(archive["contributions"].tobytes()),
             )
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
         return None

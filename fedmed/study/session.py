@@ -1,5 +1,6 @@
 """A training process: reads jobs from its input, trains them one after another, and writes each result to its file."""
 
+import collections
 import contextlib
 import os
 import pathlib
@@ -53,6 +54,7 @@ class Session:
     def __init__(self) -> None:
         self._hospitals: tuple[config.RunConfig, Inner | None] | None = None
         self._trainer: Any = None
+        self._beginnings: Any = collections.OrderedDict()
         self._open = contextlib.ExitStack()
         self._worker: Any = None
 
@@ -65,13 +67,18 @@ class Session:
 
         if self._trainer is None or (task.hospitals, task.inner) != self._hospitals:
             self._hospitals = (task.hospitals, task.inner)
-            self._trainer = Trainer(hospitals(task.hospitals, task.inner), worker=self._worker)
+            consortium = hospitals(task.hospitals, task.inner)
+            self._trainer = Trainer(consortium, worker=self._worker, beginnings=self._beginnings)
         if task.course is not None:
             found = self._trainer.run(task.job, *task.course, lasting=True)
             results.write(task.path, task.identity.key, found)
             return
         checkpoint = task.path.with_suffix(".checkpoint")
-        if task.job.attack:
+        if task.job.attack == "fitting":
+            from fedmed.study import fitting
+
+            found = fitting.tried(task.job, self._trainer.consortium)
+        elif task.job.attack:
             from fedmed.study import attacking
 
             found = attacking.attacked(task.job, self._trainer.consortium)

@@ -91,6 +91,7 @@ def material(consortium: Consortium, job: Job) -> Material:
     return Material(
         {name: scaled.apply(name, part) for name, part in train.items()},
         {name: scaled.apply(name, part) for name, part in test.items()},
+        clients.as_preprocessed(scaled, train),
     )
 
 

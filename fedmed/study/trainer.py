@@ -2,7 +2,7 @@
 
 import collections
 import contextlib
-import dataclasses
+import functools
 import pathlib
 import shutil
 import time
@@ -12,21 +12,23 @@ from typing import Any, cast
 import numpy as np
 
 from fedmed.data.examples import Array, Examples
+from fedmed.engine import contributions
 from fedmed.engine.checkpoints import Checkpoints, Foreign, Saved, files_of
+from fedmed.engine.contributions import Attendance, Contribution
 from fedmed.engine.evaluation import predict_parts
 from fedmed.engine.federation import Done, Federation, Position
 from fedmed.engine.identity import Identity
 from fedmed.engine.programs import PROGRAMS, Beginnings, Programs
-from fedmed.learning.values import Weights
 from fedmed.settings import config
 from fedmed.settings.study import Kind
 from fedmed.statistics import metrics
 from fedmed.statistics.null_model import LOSS
-from fedmed.study import shadows
-from fedmed.study.consortium import Consortium, Material
+from fedmed.study import further, shadows
+from fedmed.study.consortium import POOLED, Consortium, Material
 from fedmed.study.guarantees import training_settings
 from fedmed.study.plan import Job
 from fedmed.study.results import Result
+from fedmed.system import plain
 
 _MOST_POINTS = 100  # of a curve
 _SECONDS_BETWEEN_CHECKPOINTS = 10.0
@@ -40,6 +42,7 @@ class Trainer:
         worker: TFF's, started, for `runtime.name = "tff"`.
         programs: recorded programs, shared with trainers of other hospitals.
         pause: seconds between a job's checkpoints.
+        beginnings: what models begin from, shared likewise.
     """
 
     def __init__(
@@ -49,10 +52,11 @@ class Trainer:
         worker: Any = None,
         programs: Programs = PROGRAMS,
         pause: float = _SECONDS_BETWEEN_CHECKPOINTS,
+        beginnings: Beginnings | None = None,
     ) -> None:
         self.consortium = consortium
         self._worker, self._programs, self._pause = worker, programs, pause
-        self._beginnings: Beginnings = collections.OrderedDict()
+        self._beginnings: Beginnings = collections.OrderedDict() if beginnings is None else beginnings
 
     def run(
         self,
@@ -74,16 +78,26 @@ class Trainer:
             UserError: the model or the algorithm does not fit.
         """
         material = self._material(job)
-        settings = training_settings(job, len(material.train), len(job.members or self.consortium.hospitals))
+        settings = training_settings(job, list(material.train), len(job.members or self.consortium.hospitals))
         folder = None if path is None else _kept_of(path)
-        with contextlib.closing(self._federation(settings, material.train, folder)) as federation:
+        with contextlib.closing(
+            self._federation(settings, material.train, folder, changed=material.changed)
+        ) as federation:
             checkpoints = Checkpoints(path, identity, federation) if path is not None and identity is not None else None
             course = _Course(job, federation, material.test, checkpoints, self._pause, lasting)
             position = course.trained()
+            found = dict(course.predictions(position))
             if job.kind == "fine_tuned":
-                found: Mapping[str, Array] = self._fine_tuned(job, federation, position, material.train, material.test)
-            else:
-                found = course.predictions(position)
+                make, epochs = self._federation, job.fine_tune_epochs
+                found = further.fine_tuned(
+                    federation, position, material.train, material.test, epochs=epochs, make=make
+                )
+            elif federation.is_personal and material.newcomers:
+                # As clients do, but that what they have of the model before their first round is the trained one.
+                make = functools.partial(self._federation, initial=federation.weights(position), label=federation.label)
+                own, test = material.newcomers, material.test
+                found |= further.newcomers(federation, position, own, test, epochs=job.fine_tune_epochs, make=make)
+                course.end_with(found)
             return course.result(list(found.values()))
 
     def _material(self, job: Job) -> Material:
@@ -102,40 +116,10 @@ class Trainer:
             shutil.rmtree(_kept_of(path))
 
     def _federation(
-        self, settings: config.RunConfig, train: Mapping[str, Examples], folder: pathlib.Path | None = None
+        self, settings: config.RunConfig, train: Mapping[str, Examples], folder: pathlib.Path | None = None, **more: Any
     ) -> Federation:
-        data, programs, beginnings = self.consortium.dataset, self._programs, self._beginnings
-        return Federation(
-            settings, data, train, worker=self._worker, folder=folder, programs=programs, beginnings=beginnings
-        )
-
-    def _fine_tuned(
-        self,
-        job: Job,
-        federation: Federation,
-        trained: Position,
-        train: Mapping[str, Examples],
-        test: Mapping[str, Examples],
-    ) -> dict[str, Array]:
-        """Returns each hospital's predictions by its model trained further there, with plain local epochs."""
-        settings = dataclasses.replace(
-            federation.settings,
-            algorithm=config.Algorithm(),
-            client=dataclasses.replace(federation.settings.client, epochs=1, steps=None),
-            server=config.Server(),
-            aggregation=config.Aggregation(),
-            compression=config.Compression(),
-            cohort=config.Cohort(),
-        )
-        found = {}
-        with contextlib.closing(self._federation(settings, train)) as local:
-            for hospital, rows in test.items():
-                weights: Weights = federation.own_weights(trained, hospital)
-                position = local.start(weights)._replace(round=trained.round)  # shuffled unlike any round before
-                for _ in range(job.fine_tune_epochs):
-                    position = local.round(position, [hospital]).position
-                found[hospital] = predict_parts(local, position, {hospital: rows})[hospital]
-        return found
+        own = {"worker": self._worker, "programs": self._programs, "beginnings": self._beginnings}
+        return Federation(settings, self.consortium.dataset, train, folder=folder, **own, **more)
 
 
 def _kept_of(path: pathlib.Path) -> pathlib.Path:
@@ -167,9 +151,12 @@ class _Course:
             "sent": [],
             "refused": {},
             "seconds": 0.0,
+            "clock": [],
+            "attendance": [],
         }
-        self._sent = [0, 0]
+        self._sent, self._clock = [0, 0], 0.0
         self._noted: tuple[int, Mapping[str, Array]] | None = None
+        self._owner = POOLED if job.kind == "pooled" else None
 
     def trained(self) -> Position:
         """Trains all rounds that are not done yet."""
@@ -190,7 +177,15 @@ class _Course:
         """Returns each hospital's predictions; those of a round that was just noted are not made again."""
         if self._noted is not None and self._noted[0] == position.round and len(self._scored) == len(self._test):
             return self._noted[1]
-        return predict_parts(self._federation, position, self._test)
+        return predict_parts(self._federation, position, self._test, self._owner)
+
+    def end_with(self, predictions: Mapping[str, Array]) -> None:
+        """Takes these for the model's at its end; those on its way were of a model that is not the one tested."""
+        facts = self._facts
+        ends = {name: [facts[name][0], facts[name][-1]] for name in ("rounds", "curve", "losses", "sent")}
+        ends["curve"][-1] = self._scores(predictions)
+        ends["losses"][-1] = self._score(self._scored, predictions, LOSS[self._federation.task])
+        self._facts = {**facts, **ends}
 
     def result(self, predictions: Sequence[Array]) -> Result:
         """Returns the job's result."""
@@ -202,9 +197,15 @@ class _Course:
             sent=np.array(facts["sent"], np.int64),
             refused=dict(facts["refused"]),
             seconds=facts["seconds"],
+            clock=np.array(facts["clock"], np.float64),
             weight_bytes=self._federation.weights_bytes,
             losses=np.array(facts["losses"], np.float64),
+            contributions={name: plain.to_plain(own) for name, own in self._contributions().items()},
         )
+
+    def _contributions(self) -> dict[str, Contribution]:
+        rounds = [Attendance(*own) for own in self._facts["attendance"]]
+        return contributions.of(rounds, self._federation.shares) if rounds else {}
 
     @property
     def _every(self) -> int:
@@ -217,6 +218,7 @@ class _Course:
                 if saved.positions["last"].round > self._federation.settings.rounds:
                     continue  # a longer job of the same course has been there
                 self._facts, self._sent = saved.facts, list(saved.facts["sent"][-1])
+                self._clock = saved.facts["clock"][-1]
                 return saved.positions["last"]
         except Foreign:
             pass  # it was saved before something changed, and what has changed is trained anew
@@ -233,17 +235,22 @@ class _Course:
     def _count(self, done: Done) -> None:
         self._facts["seconds"] += done.seconds
         self._sent = [self._sent[0] + done.bytes_down, self._sent[1] + done.bytes_up]
+        self._clock += done.clock_seconds
+        if self._federation.settings.scenario or self._federation.settings.clock.deadline is not None:
+            told = Attendance(done.cohort, done.absent, done.late, done.partial, done.refused)
+            self._facts["attendance"].append(list(vars(told).values()))
         for client in done.refused:
             self._facts["refused"][client] = self._facts["refused"].get(client, 0) + 1
 
     def _note(self, position: Position) -> None:
         self._facts["rounds"].append(position.round)
         tested = {name: self._test[name] for name in self._scored}
-        predictions = predict_parts(self._federation, position, tested)
+        predictions = predict_parts(self._federation, position, tested, self._owner)
         self._noted = (position.round, predictions)
         self._facts["curve"].append(self._scores(predictions))
         self._facts["losses"].append(self._score(self._scored, predictions, LOSS[self._federation.task]))
         self._facts["sent"].append(list(self._sent))
+        self._facts["clock"].append(self._clock)
 
     def _scores(self, predictions: Mapping[str, Array]) -> list[float]:
         """Returns the metric at each hospital and over all; NaN where it is not defined or withheld."""

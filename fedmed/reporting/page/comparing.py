@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fedmed.reporting.page import explaining, plots, words
+from fedmed.reporting.page import explaining, plots, serving, words
 from fedmed.reporting.page.blocks import Block, Cell, Figure, Fold, Panel, Section, Table, Text
 from fedmed.reporting.page.drawing import Look
 from fedmed.reporting.page.plots import Axis, Mark, Row
@@ -158,12 +158,13 @@ def performance(view: View) -> Section:
     name, labels = view.metric["name"], [view.label(arm) for arm in per]
     notes, told = Notes(), explaining.is_told(view, name)
     places = _scores(view, [*per.values(), *([explaining.null(view)] if told else [])])
-    rows = [[title, *(notes.estimate(own.get(name)) for own in told)] for title, told in places]
+    rows = [[title, *(serving.cell(notes, own.get(name)) for own in told)] for title, told in places]
     header = ["hospital", *labels, *([explaining.HEADER] if told else [])]
     caption = f"{words.capital(view.metric['label'])} by hospital and arm ({view.level} interval)"
     general = "“all hospitals” scores their test rows together; in “mean over hospitals” each hospital counts alike."
     means = any("mean" in own for own in per.values())
-    first = Table(caption, header, rows, notes.listed(general if means else "", explaining.about(view) if told else ""))
+    about = [general if means else "", serving.about(list(per.values())), explaining.about(view) if told else ""]
+    first = Table(caption, header, rows, notes.listed(*about))
     everywhere = _scores(view, [*per.values(), explaining.null(view)])
     header = ["measure", *labels, explaining.HEADER]
     every = Fold("All measures, hospital by hospital", [_measures(view, header, *place) for place in everywhere])
@@ -173,18 +174,18 @@ def performance(view: View) -> Section:
 
 
 def _scores(view: View, per: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """Returns (place, what each arm scores there): hospitals, all of them together, their plain mean."""
+    """Returns (place, what each arm scores there): hospitals, all of them together, their plain mean, the worst."""
     units = view.units({str(number): own for number, own in enumerate(per)})
     found: list[tuple[str, list[Mapping[str, Any]]]]
     found = [(unit or "all hospitals", [view.at(own, unit) or {} for own in per]) for unit in units]
     if any("mean" in own for own in per):
         found.append(("mean over hospitals", [own.get("mean") or {} for own in per]))
-    return found
+    return [*found, *serving.places(per)]
 
 
 def _measures(view: View, header: Sequence[str], title: str, told: Sequence[Mapping[str, Any]]) -> Table:
     notes, rows = Notes(), []
     for measure in view.study["measures"]:
         name = Cell(measure["label"], _better(view, measure["name"]))
-        rows.append([name, *(notes.estimate(own.get(measure["name"])) for own in told)])
+        rows.append([name, *(serving.cell(notes, own.get(measure["name"])) for own in told)])
     return Table(f"{title}: every measure by arm ({view.level} interval)", header, rows, notes.listed())

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedmed.reporting.page import serving
 from fedmed.reporting.page.blocks import Block, Table
 from fedmed.reporting.page.view import View
 from fedmed.reporting.page.words import Notes
@@ -42,6 +43,7 @@ def _table(view: View, told: Mapping[str, Any], measure: Mapping[str, Any], arms
         for hospital in view.hospitals
     ]
     rows += [[place, *(notes.estimate(arm[key].get(name)) for arm in own)] for key, place in _PLACES]
+    rows += [[place, *(serving.cell(notes, arm.get(name)) for arm in arms_)] for place, arms_ in serving.places(own)]
     general = (
         f"1 − loss / loss of a model that {told['about']}: 1 is perfect, 0 no better than that, below 0 worse. A "
         "hospital whose small count would follow is left out, of all together too."

@@ -24,7 +24,7 @@ def communication(view: View) -> Section | None:
         [f"all {told['rounds']} rounds, per hospital", words.size(told["bytes_per_hospital"])],
         [f"all {told['rounds']} rounds, all hospitals", words.size(each)],
         [f"time to send, a round, at {told['uplink']}", words.seconds(told["seconds_per_round"])],
-        [f"time to send, all rounds, at {told['uplink']}", words.seconds(told["seconds_all"])],
+        ["all rounds, by the virtual clock", words.seconds(told["clock_seconds"])],
         ["for comparison: all training rows, sent once", words.size(pooled)],
     ]
     tables: list[Block] = [Table("Communication", ["what", "how much"], rows)]

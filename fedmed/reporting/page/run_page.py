@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fedmed.reporting import tables
-from fedmed.reporting.page import limits, plots, protection, render, words
+from fedmed.reporting.page import contributing, limits, plots, protection, render, words
 from fedmed.reporting.page.blocks import Block, Code, Figure, Finding, Items, Key, Page, Panel, Section, Table, Text
 from fedmed.reporting.page.drawing import Look
 from fedmed.reporting.page.plots import Frame, Line
@@ -43,6 +43,7 @@ def page_of(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]], fo
         _results(summary, labels),
         _learning(summary, records, labels),
         _cost(summary, records),
+        contributing.section(summary["contributions"]),
         Section("not-done", "What was not done", [Items([("", text) for text in _NOT_DONE])]),
         protection.section(summary["privacy"], what=_rounding(summary), secure=summary["secure"]),
         _again(summary, folder),
@@ -53,7 +54,10 @@ def page_of(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]], fo
         question=f"{summary['name']}: how good is the model for each client?",
         summary=_summary(summary, labels),
         findings=_findings(summary, labels),
-        warnings=[words.sentence(text) for text in summary["warnings"]],
+        warnings=[
+            *(f"Not as planned: {text}" for text in summary["missed"]),
+            *(words.sentence(text) for text in summary["warnings"]),
+        ],
         notes=[words.sentence(text) for text in summary["notes"]],
         sections=[section for section in sections if section],
     )
@@ -107,8 +111,21 @@ def _results(summary: Mapping[str, Any], labels: Mapping[str, str]) -> Section:
             rows.append([client, words.count(own["train_rows"]), words.count(own["test_rows"]), *cells])
     header = ["client", "training rows", "test rows", *(labels[n] for n in names)]
     general = "" if len(clients) <= MOST_CLIENTS else f"Quantiles over {len(clients)} clients, each column by itself."
-    table = Table("Figures by client after the last round", header, [*rows, everyone], notes.listed(general))
+    over = _over_clients(summary["final"]["over_clients"], names)
+    said = tables.worst(summary, labels[summary["metric"]])
+    table = Table(
+        "Figures by client after the last round", header, [*rows, everyone, *over], notes.listed(general, said)
+    )
     return Section("results", "Results", [table, *_skill(summary, labels), *_refused(summary)])
+
+
+def _over_clients(over: Mapping[str, Any], names: Sequence[str]) -> list[list[str]]:
+    """Returns rows: each metric's mean over clients, the worst client and its name, the worst decile."""
+    told = [own if (own := over.get(name)) and own["clients"] > 1 else {} for name in names]
+    worst = [f"{words.number(own['value'])} ({own['worst']})" if own else words.NONE for own in told]
+    means, deciles = ([words.number(own.get(key)) for own in told] for key in ("mean", "worst_decile"))
+    rows = [("mean over clients", means), ("worst client", worst), ("worst decile", deciles)]
+    return [[title, "", "", *cells] for title, cells in rows if set(cells) != {words.NONE}]
 
 
 def _skill(summary: Mapping[str, Any], labels: Mapping[str, str]) -> list[Block]:
@@ -196,7 +213,8 @@ def _cost(summary: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> S
         ["sent to clients, all rounds", words.size(traffic["bytes_down"])],
         ["sent by clients, all rounds", words.size(traffic["bytes_up"])],
         ["clients asked in a round, mean", f"{asked:,g}" if asked else "not told, as who takes part is promised"],
-        *([["of them dropped out, mean", f"{absent:,g}"]] if absent else []),
+        *([["of them absent, mean", f"{absent:,g}"]] if absent else []),
+        ["all rounds among hospitals, by the virtual clock", words.seconds(3600 * summary["clock_hours"])],
     ]
     return Section("communication", "What it costs", [Table("Communication", ["what", "how much"], rows)])
 

@@ -8,6 +8,7 @@ from fedmed.reporting.page import (
     calibration,
     cohort,
     comparing,
+    contributing,
     decision,
     differences,
     growing,
@@ -17,10 +18,12 @@ from fedmed.reporting.page import (
     price,
     promise_price,
     render,
+    rivals,
     subgroups,
     suspected,
     together,
     tripod,
+    under_trouble,
     verdict,
     what_leaks,
     words,
@@ -34,6 +37,8 @@ _SECTIONS: tuple[Callable[[View], Section | None], ...] = (
     comparing.differences,
     together.section,
     instead.references,
+    rivals.section,
+    under_trouble.section,
     calibration.calibration,
     instead.recalibration,
     decision.decision,
@@ -46,6 +51,7 @@ _SECTIONS: tuple[Callable[[View], Section | None], ...] = (
     growing.external,
     growing.scenarios,
     price.communication,
+    contributing.of_study,
     promise_price.section,
     what_leaks.section,
     price.seeds,
@@ -81,7 +87,15 @@ def page_of(view: View) -> Page:
         findings=findings,
         groups=verdict.groups(findings),
         together=[
-            text for text in (together.headline(view), instead.headline(view), verdict.miscalibrated(view)) if text
+            text
+            for text in (
+                together.headline(view),
+                instead.headline(view),
+                rivals.headline(view),
+                under_trouble.headline(view),
+                verdict.miscalibrated(view),
+            )
+            if text
         ],
         overview=verdict.overview(findings),
         warnings=[words.sentence(text) for text in study["warnings"]],

@@ -33,6 +33,7 @@ from fedmed.study.schema.compared import (
     Scenario,
     SeedSensitivity,
     SeedSpread,
+    WorstHospital,
 )
 from fedmed.study.schema.drawn import (
     ArmCurves,
@@ -131,4 +132,5 @@ __all__ = [
     "Transfer",
     "TrueDistance",
     "Truth",
+    "WorstHospital",
 ]

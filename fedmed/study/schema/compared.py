@@ -20,18 +20,39 @@ from fedmed.study.schema.shapes import (
 
 
 @dataclasses.dataclass(frozen=True)
+class WorstHospital(Estimate):
+    """The hospital that an arm serves worst, with its own figure and interval, among those that have a figure.
+
+    The worst of several noisy figures is on average worse than the worst hospital truly is, and which one it is may be
+    chance. The interval takes no account of its having been picked.
+
+    Attributes:
+        hospital: with the lowest figure where higher is better, the highest of a loss; null with fewer than two
+            figures.
+        without: hospitals without a figure.
+        decile: the mean of the worst tenth of the figures, rounded up to whole hospitals; null with fewer than 10.
+    """
+
+    hospital: Hospital | None
+    without: int
+    decile: float | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Performance:
-    """An arm's figures, and beside those of all hospitals together their mean.
+    """An arm's figures, and beside those of all hospitals together their mean and the worst of them.
 
     Attributes:
         hospitals: at each hospital; one that has none is left out.
         all: over all hospitals' test rows together.
         mean: the plain mean over hospitals, each counting alike; withheld where a hospital has no figure.
+        worst: the worst hospital and the worst decile, in what `mean` has.
     """
 
     hospitals: Mapping[Hospital, Mapping[MeasureKey, SeededEstimate]]
     all: Mapping[MeasureKey, SeededEstimate]
     mean: Mapping[MeasureKey, Estimate]
+    worst: Mapping[MeasureKey, WorstHospital]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from typing import Literal
 
 from fedmed.data.examples import Task
+from fedmed.engine.contributions import Contribution
 from fedmed.study.schema.alternatives import RecalibrationFound, References
 from fedmed.study.schema.answered import Answer
 from fedmed.study.schema.asked import Data, Design, HospitalCounts, Metric, Reproduce, Scored
 from fedmed.study.schema.cohort import Shift, TableOne
 from fedmed.study.schema.compared import Comparison, Grow, Performance, Scenario, SeedSensitivity
+from fedmed.study.schema.contested import Contest
 from fedmed.study.schema.drawn import Calibration, Curves, Decision, Subgroups, Transfer, Truth
 from fedmed.study.schema.explained import Explained
 from fedmed.study.schema.leaked import Leakage
@@ -18,6 +20,7 @@ from fedmed.study.schema.price import Communication
 from fedmed.study.schema.promised import StudyPrivacy
 from fedmed.study.schema.risk_spread import RiskSpread
 from fedmed.study.schema.shapes import Arm, Hospital
+from fedmed.study.schema.stressed import Stress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Findings:
         answer: the verdicts: the first screen; null where there are no two arms to compare.
         refused: of each arm the clients whose update was not finite and was not used, and in how many rounds of all
             seeds together; arms without any are left out.
+        contributions: of each arm with a scenario or a deadline, what each hospital was to contribute and did, over
+            all seeds together.
         warnings: sentences for the top of the page on what makes an arm's figures worthless or doubtful.
         table1: characteristics by hospital.
         shift: how different the hospitals are.
@@ -70,6 +75,8 @@ class Findings:
         notes: sentences on how the data were taken.
         privacy: what is promised to patients or hospitals, and what a promise costs.
         leakage: what attacks on the models found; null where none were made.
+        contest: algorithms compared (`--compare`), or null.
+        stress: the federated arm under trouble, by rules of aggregation (`--stress`), or null.
     """
 
     schema: Literal[1]
@@ -88,6 +95,7 @@ class Findings:
     hospitals: tuple[HospitalCounts, ...]
     answer: Answer | None
     refused: Mapping[Arm, Mapping[Hospital, int]]
+    contributions: Mapping[Arm, Mapping[Hospital, Contribution]]
     warnings: tuple[str, ...]
     table1: TableOne
     shift: Shift
@@ -112,3 +120,5 @@ class Findings:
     notes: tuple[str, ...]
     privacy: StudyPrivacy
     leakage: Leakage | None
+    contest: Contest | None
+    stress: Stress | None

@@ -50,6 +50,7 @@ class Communication:
         uplink_bits: a second.
         seconds_per_round: of sending up alone, at that uplink.
         seconds_all: over all rounds.
+        clock_seconds: of all rounds by the virtual clock: receiving, training and sending at the pace of `[clock]`.
         target: null where there is neither a target in the config nor pooled training.
         pooled_data_bytes: what the hospitals would send once if they pooled their training rows; null where 1 to 4
             patients of a hospital train, or are tested, at a seed: their number would follow.
@@ -65,6 +66,7 @@ class Communication:
     uplink_bits: float
     seconds_per_round: float
     seconds_all: float
+    clock_seconds: float
     target: Target | None
     pooled_data_bytes: int | None
     about: str

@@ -72,9 +72,15 @@ class TunedArm:
         hospital: the one that trains alone, else null.
         learning_rates: at each seed.
         notes: in words, where a rate was not found in the ordinary way.
+        set: the other settings that were searched, at each seed.
+        trials: that were made, at each seed: candidates, each counted again where it goes on to more rounds.
+        rounds: that they trained, at each seed.
     """
 
     arm: Arm
     hospital: Hospital | None
     learning_rates: tuple[float, ...]
     notes: tuple[str, ...]
+    set: tuple[Settings, ...] = ()
+    trials: tuple[int, ...] = ()
+    rounds: tuple[int, ...] = ()
