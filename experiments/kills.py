@@ -41,7 +41,7 @@ _SETTINGS: dict[str, Any] = {
     "model": {"name": "mlp"},
     "client": {"learning_rate": 0.05, "batch_size": 16},
     "algorithm": {"name": "scaffold"},
-    "cohort": {"drop_out": 0.3},
+    "scenario": [{"name": "absent", "chance": 0.3}],
     "checkpoint": {"every": 7},
     "study": {"seeds": 2, "arms": ["federated", "local"], "draws": 100},
 }

@@ -23,7 +23,9 @@ class Cell:
         batch: B, rows a batch; 0 is a full batch.
         paper: the paper's rounds; None where it has no figure.
         rates: learning rates to try, on the paper's multiplicative grid of 10^(1/3).
-        algorithm: what trains.
+        algorithm: what trains, as a comparison names it; "fedadam" is FedAvg with that server.
+        args: of the algorithm.
+        server: the server's optimizer and rate.
     """
 
     model: str
@@ -34,12 +36,16 @@ class Cell:
     paper: int | None
     rates: tuple[float, ...]
     algorithm: str = "fedavg"
+    args: tuple[tuple[str, float], ...] = ()
+    server: tuple[str, float] = ("average", 1.0)
 
     @property
     def name(self) -> str:
         """The cell's name on the command line, such as cnn-iid-C0.1-E5-B10."""
         split = "iid" if self.iid else "noniid"
         by = "" if self.algorithm == "fedavg" else f"-{self.algorithm}"
+        by += "".join(f"-{name}{value:g}" for name, value in self.args)
+        by += f"-server{self.server[1]:g}" if self.server[0] != "average" else ""
         return f"{self.model}-{split}-C{self.fraction:g}-E{self.epochs}-B{self.batch or 'full'}{by}"
 
     @property
@@ -57,7 +63,8 @@ class Cell:
             "data": {"name": "mnist"},
             "partition": {"name": "iid", "args": {"clients": CLIENTS}} if self.iid else shards,
             "model": {"name": MODELS[self.model]},
-            "algorithm": {"name": self.algorithm},
+            "algorithm": {"name": "fedavg" if self.server[0] != "average" else self.algorithm, "args": dict(self.args)},
+            "server": {"optimizer": self.server[0], "learning_rate": self.server[1]},
             "cohort": {"fraction": self.fraction} if self.fraction else {"size": 1},
             "client": {"learning_rate": rate, "epochs": self.epochs, "batch_size": self.batch or "full"},
             "stop": {"metric": "accuracy", "target": self.target} | ({"patience": patience} if patience else {}),
@@ -101,5 +108,17 @@ CELLS: tuple[Cell, ...] = (
     Cell("cnn", False, 0.1, 20, 50, 426, _FEW),
     Cell("2nn", False, 0.1, 5, 10, None, _FEW),
     Cell("2nn", False, 0.1, 5, 10, None, _FEW, "scaffold"),
+    Cell("2nn", False, 0.1, 5, 10, None, _FEW, "fedprox", (("mu", 0.01),)),
+    Cell("2nn", False, 0.1, 5, 10, None, _FEW, "fednova"),
+    Cell("2nn", False, 0.1, 5, 10, None, _FEW, "feddyn", (("alpha", 0.01),)),
+    Cell("2nn", False, 0.1, 5, 10, None, _FEW, "feddyn", (("alpha", 0.1),)),
+    Cell("2nn", False, 0.1, 5, 10, None, _FEW, "fedadam", (), ("adam", 0.00316)),
+    Cell("2nn", False, 0.1, 5, 10, None, _FEW, "fedadam", (), ("adam", 0.01)),
+    Cell("2nn", False, 0.1, 5, 10, None, _FEW, "fedadam", (), ("adam", 0.0316)),
+    Cell("cnn", False, 0.1, 5, 10, None, _FEW, "scaffold"),
+    Cell("cnn", False, 0.1, 5, 10, None, _FEW, "fedprox", (("mu", 0.01),)),
+    Cell("cnn", False, 0.1, 5, 10, None, _FEW, "fednova"),
+    Cell("cnn", False, 0.1, 5, 10, None, _FEW, "feddyn", (("alpha", 0.01),)),
+    Cell("cnn", False, 0.1, 5, 10, None, _FEW, "fedadam", (), ("adam", 0.01)),
 )
 """In the order in which they are run: the ones most often reproduced first."""

@@ -110,6 +110,9 @@ def traced_client(clients: Clients) -> tuple[ClientStore, Work]:
         np.zeros(1, np.float32),
         no_masks,
         np.ones(1, np.int32),
+        ones,
+        np.zeros(1, np.int32),
+        ones,
     )
 
 
