@@ -1,9 +1,12 @@
 """A study.json and a run's summary made by hand, of any number of hospitals, without data or training."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from fedmed.statistics import METRICS, worst_served
 
 ARMS = ("federated", "local", "pooled", "leave_one_out")
 LABELS = {
@@ -80,9 +83,9 @@ class _Maker:
             "design": {"arms": arms, "comparisons": [c["id"] for c in compared], **sentences,
                        "subgroups_asked": False, "not_done": ["No tuning."], "tuning": "", "tuned": []},
             "hospitals": [self.hospital(name) for name in self.names],
-            "refused": {}, "warnings": [],
+            "refused": {}, "contributions": {}, "warnings": [],
             "answer": self.answer(compared[0]), "table1": self.table_one(), "shift": self.shift(),
-            "performance": {arm: {**self.by(self.measures), "mean": self.mean()} for arm in ARMS},
+            "performance": {arm: {**self.by(self.measures), **self.over_hospitals()} for arm in ARMS},
             "comparisons": compared,
             "curves": {"metric": "auroc", "arms": {arm: self.curve() for arm in ARMS}},
             "calibration": {"about": "Bins.", "arms": {arm: self.by(self.bins) for arm in ARMS}},
@@ -99,7 +102,84 @@ class _Maker:
                           "versions": {"fedmed": "0.1.0"}, "checksums": {"x": "0" * 64}, "weights": None},
             "sample_size": self.sample_size(), "explained": self.explained(), "notes": [],
             "privacy": self.privacy(), "leakage": self.leakage(),
-            "recalibration": self.recalibration(), "references": self.references(),
+            "recalibration": self.recalibration(), "references": self.references(), "contest": self.contest(),
+            "stress": self.stress(),
+        }  # fmt: skip
+
+    def judged(self, name: str | None, value: float, word: str) -> dict[str, Any]:
+        few = name is not None and self.outcomes[name] == "too few events"
+        p = None if few else 0.6 if word == "undecided" else 0.004
+        told = {**tested(None if few else value), "p_value": p, "p_adjusted": p}
+        return {**told, "word": "no figure" if few else word}
+
+    def stress(self) -> dict[str, Any]:
+        over = [name for name in self.names if self.outcomes[name] != "too few events"]
+        missed = f"{self.names[0]}, 64% of the training weight, was to contribute in 40 rounds and did in 13."
+
+        def cell(word: str, value: float, missed: str = "") -> dict[str, Any]:
+            lost = word == "diverged"
+            at = {name: figure(0.8 if name in over and not lost else None) for name in self.names}
+            none = {**tested(None), "p_adjusted": None, "word": "no figure"}
+            return {
+                "hospitals": at, "mean": estimate(None if lost else 0.8),
+                "worst": None if lost else {"hospital": over[0], "value": 0.7, "decile": None},
+                "difference": none if lost else None if word == "first" else self.judged(None, value, word),
+                "diverged": [1] if lost else [], "missed": [missed] if missed else [], "clock_seconds": 4000.0,
+                "reached": {"rounds": None if lost else 7, "bytes_per_hospital": 6000, "seconds": 0.1},
+            }  # fmt: skip
+
+        def row(label: str, hospital: str | None, **rules: Any) -> dict[str, Any]:
+            return {"label": label, "about": f"About {label}.", "hospital": hospital,
+                    "set": {"scenario": [{"name": "absent"}]}, "rules": rules}  # fmt: skip
+
+        planned = row("as planned", None, mean=cell("first", 0.0), median=cell("undecided", -0.01))
+        leaves = row(f"{self.names[0]} leaves", self.names[0], mean=cell("worse", -0.1, missed),
+                     median=cell("better", 0.1, missed))  # fmt: skip
+        boosted = row("boosted", self.names[0], mean=cell("diverged", 0.0), median=cell("undecided", 0.0))
+        return {
+            "metric": "auroc", "first": "mean", "rules": {"mean": "The mean.", "median": "The median."}, "over": over,
+            "seeds": [0, 1], "scenarios": {"as_planned": planned, "largest_leaves": leaves, "boosted": boosted},
+            "left_out": {"wrong_units": "other units are a table's, and these data are none"},
+            "target": {"value": 0.79, "why": "the config's study.target"}, "summary": "By mean, it is worse.",
+            "whom": "The largest.", "estimand": "The difference.", "method": "By Holm.",
+        }  # fmt: skip
+
+    def contest(self) -> dict[str, Any]:
+        judged = self.judged
+
+        def contrast(arm: str, against: str, value: float, word: str) -> dict[str, Any]:
+            at = {name: judged(name, value, word) for name in self.names}
+            return {"arm": arm, "against": against, "mean": judged(None, value, word), "hospitals": at}
+
+        over = [name for name in self.names if self.outcomes[name] != "too few events"]
+        reached = {"fedavg": 3, "scaffold": None}
+        arms = {
+            arm: {
+                "label": LABELS.get(arm, arm), "about": f"About {arm}.", "set": {"algorithm.args": {"mu": 0.1}},
+                "hospitals": {name: figure(0.8 if name in over else None) for name in self.names},
+                "mean": estimate(0.8),
+                "worst": {"hospital": over[0], "value": 0.7, "decile": 0.71 if len(over) > 9 else None},
+                "sent": None if arm == "local" else {
+                    "bytes_per_round": 2000, "bytes_per_hospital": 80_000,
+                    "reached": {"rounds": reached[arm], "bytes_per_hospital": 6000, "seconds": 0.1},
+                },
+                "sentence": "" if arm == "local" else "Mean AUROC over hospitals against another -0.010, undecided.",
+            }
+            for arm in ("fedavg", "scaffold", "local")
+        }  # fmt: skip
+        given = {"learning_rates": [0.05, 0.108, 0.05], "notes": ["at seed 0 it is at an end"], "trials": [7, 7, 9],
+                 "rounds": [55, 55, 65]}  # fmt: skip
+        tuned = [{"arm": arm, "hospital": None, **given, "set": [{"server.learning_rate": 0.1}] * 3}
+                 for arm in ("fedavg", "scaffold")]  # fmt: skip
+        return {
+            "metric": "auroc", "first": "fedavg", "over": over, "arms": arms,
+            "to_first": [contrast("scaffold", "fedavg", -0.01, "worse")],
+            "to_local": [contrast("fedavg", "local", 0.02, "better"), contrast("scaffold", "local", 0.0, "undecided")],
+            "left_out": {"fedbn": "fedbn keeps BatchNormalization at home, and the model has none"},
+            "target": {"value": 0.79, "why": "the config's study.target"},
+            "tuned": [*tuned, {"arm": "local", "hospital": self.names[0], **given, "set": [{}] * 3}],
+            "summary": "Scaffold is shown to be worse than fedavg.", "estimand": "The difference.",
+            "tuning": "All alike.", "method": "By Holm.",
         }  # fmt: skip
 
     def privacy(self) -> dict[str, Any]:
@@ -196,8 +276,11 @@ class _Maker:
         middles = {"auroc": 0.78, "brier": 0.12, "net_benefit": 0.03, "slope": 0.95}
         return {measure: figure(self.value(name, middle)) for measure, middle in middles.items()}
 
-    def mean(self) -> dict[str, Any]:
-        return {measure: estimate(None, reason=f"no figure at {self.names[-1]}") for measure in ("auroc", "brier")}
+    def over_hospitals(self) -> dict[str, Any]:
+        mean = {measure: estimate(None, reason=f"no figure at {self.names[-1]}") for measure in ("auroc", "brier")}
+        decile = 0.62 if len(self.names) > 10 else None
+        worst = {**estimate(0.61), "hospital": self.names[0], "without": 1, "decile": decile}
+        return {"mean": mean, "worst": {"auroc": worst, "brier": {**worst, "hospital": self.names[1]}}}
 
     def comparison(self, of: str, against: str, primary: bool) -> dict[str, Any]:
         def told(name: str | None) -> dict[str, Any]:
@@ -337,7 +420,8 @@ class _Maker:
         never = dict.fromkeys(arm)
         return {"weights_bytes": 4000, "rounds": 40, "bytes_per_round": 8000, "bytes_per_hospital": 320000,
                 "bytes_all": 320000 * len(self.names), "uplink_bits": 1e7, "uplink": "10Mbit",
-                "seconds_per_round": 0.0032, "seconds_all": 0.128, "target": {"value": 0.77, "why": "nearly pooled",
+                "seconds_per_round": 0.0032, "seconds_all": 0.128, "clock_seconds": 1.4,
+                "target": {"value": 0.77, "why": "nearly pooled",
                 "arms": {"federated": arm, "pooled": never}}, "pooled_data_bytes": 640000,
                 "about": "Sending alone."}  # fmt: skip
 
@@ -347,7 +431,11 @@ class _Maker:
 
     def explained(self) -> dict[str, Any]:
         def performance(name: str, value: float) -> dict[str, Any]:
-            return {**self.by(lambda n: {name: figure(self.value(n, value))}), "mean": {name: estimate(None)}}
+            return {
+                **self.by(lambda n: {name: figure(self.value(n, value))}),
+                "mean": {name: estimate(None)},
+                "worst": {name: {**estimate(value), "hospital": self.names[0], "without": 1, "decile": None}},
+            }
 
         return {"about": "predicts the prevalence for every row", "null": performance("brier", 0.2),
                 "measures": [{"name": "d2", "label": "D² (log loss)", "better": "higher", "target": None}],
@@ -364,6 +452,13 @@ class _Maker:
         return {"hospital": self.names[0], "metric": "auroc", "points": points, "about": "Watched."}
 
 
+def over_clients(clients: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns each metric of a binary task over these clients of a summary."""
+    told = {name: own if own["test_rows"] >= 5 else {} for name, own in clients.items()}
+    found = {m.name: worst_served({n: own.get(m.name) for n, own in told.items()}, m.better) for m in METRICS["binary"]}
+    return {name: dataclasses.asdict(own) for name, own in found.items() if own}
+
+
 def run(names: Sequence[str] = ("north", "south", "east")) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Returns a run's summary and its rounds; the last client has too few events, the one before too few test rows."""
     good = {"accuracy": 0.91, "loss": 0.31, "auroc": 0.78, "auprc": 0.41, "brier": 0.07}
@@ -372,24 +467,29 @@ def run(names: Sequence[str] = ("north", "south", "east")) -> tuple[dict[str, An
     clients = {n: {"train_rows": 300, "test_rows": 100, **good, "undefined": {}} for n in names}
     clients[names[-1]] = {"train_rows": 30, "test_rows": 10, **few, "undefined": reasons}
     clients[names[-2]] = {"train_rows": 30, "test_rows": 3, **good, "undefined": {}}
-    result = {"round": 4, "pooled": good, "clients": clients}
+    result = {"round": 4, "pooled": good, "over_clients": over_clients(clients), "clients": clients}
 
     def scores(told: dict[str, float]) -> dict[str, Any]:
         return {"pooled": told, "clients": dict.fromkeys(names, told)}
 
     shown = {name: {key: own.get(key) for key in good} for name, own in clients.items()}
     records = [
-        {"round": k, "learning_rate": 0.1 if k else None, "cohort": list(names) if k else [], "absent": [],
+        {"round": k, "learning_rate": 0.1 if k else None, "cohort": list(names) if k else [], "absent": {},
+         "late": {}, "partial": {}, "clock_seconds": 60.0,
          "examples": 360 if k else 0, "train": {"loss": 0.3, "accuracy": 0.9} if k else None, "refused": [],
-         "test": {"pooled": {**good, "auroc": 0.7 + 0.02 * k}, "clients": shown},
+         "test": {"pooled": {**good, "auroc": 0.7 + 0.02 * k}, "over_clients": over_clients(clients), "clients": shown},
          "bytes_down": 12000 if k else 0, "bytes_up": 12000 if k else 0, "seconds": 0.1,
          "evaluation_seconds": 0.1, "privacy": None,
          "memory_mb": 500.0}
         for k in range(5)
     ]  # fmt: skip
+    contributed = {"used": 4, "last": 4, "absent": {}, "refused": 0, "late": 0, "partial": 0}
+    share = {"planned_share": 1 / len(names), "real_share": 1 / len(names)}
+    contributions = {name: {"asked": 4, **contributed, **share} for name in names}
+    contributions[names[0]] |= {"used": 2, "last": 3, "absent": {"dropped out": 2}}
     summary = {
-        "schema": 1, "name": "sample", "task": "binary", "metric": "auroc", "rounds": 4, "stopped": "rounds",
-        "seconds": 1.0,
+        "schema": 1, "name": "sample", "missed": [], "task": "binary", "metric": "auroc", "rounds": 4,
+        "stopped": "rounds", "seconds": 1.0, "clock_hours": 0.07, "contributions": contributions,
         "final": result, "best": {**result, "round": 3}, "test": "each client's own test rows",
         "traffic": {"bytes_down": 48000, "bytes_up": 48000}, "refused": {names[0]: 2},
         "nothing_learned": False, "warnings": [], "parameters": 1000,

@@ -8,67 +8,18 @@ import pytest
 import tensorflow as tf
 import tiny
 from tiny import assert_close, assert_same
+from tiny_linear import EPOCHS, HELD, RATE, RUNTIMES, SIZES, quadratics, settings, steps, trained
 
-from fedmed.data.clients import Clients
 from fedmed.data.examples import Examples
-from fedmed.engine import attendance
 from fedmed.engine.evaluation import Evaluator
-from fedmed.engine.federation import Federation, Position
+from fedmed.engine.fates import Fates
+from fedmed.engine.federation import Federation
 from fedmed.engine.runtimes.worker import Worker
 from fedmed.learning import algorithms
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.algorithm import METRICS
 from fedmed.learning.values import Payload
-from fedmed.settings import config
 from fedmed.system import errors
-
-RUNTIMES = ("local", "tff")
-RATE, EPOCHS = 0.05, 2
-Arrays = list[np.ndarray]
-
-
-def settings(model: str = "tiny_models:linear", /, **changes: Any) -> config.RunConfig:
-    local = {"learning_rate": RATE, "batch_size": "full", "epochs": EPOCHS}
-    as_it_is = {"standardise_label": False}  # what is worked by hand is on the labels' own scale
-    return tiny.settings(model, **{"client": local, "data": as_it_is, **changes})
-
-
-def regression(seed: int, count: int) -> Examples:
-    """Rows of a number that depends on three others, in another way at each client."""
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(count, 3)).astype(np.float32)
-    return Examples(x, (x @ rng.normal(size=3) + rng.normal()).astype(np.float32))
-
-
-SIZES = {"a": 11, "b": 6, "c": 8}
-HELD = tiny.clients_of({name: regression(seed, size) for seed, (name, size) in enumerate(SIZES.items())},
-                       "regression", classes=0)  # fmt: skip
-
-
-def gradient(own: Examples, w: Arrays) -> Arrays:
-    """Returns the gradient of the mean squared error of a linear model."""
-    x = np.asarray(own.x, np.float64)
-    residual = x @ w[0][:, 0] + w[1][0] - own.y
-    return [2 * x.T @ residual[:, None] / len(own), np.array([2 * residual.mean()])]
-
-
-def steps(own: Examples, start: Arrays, correction: Arrays, count: int = EPOCHS) -> Arrays:
-    """Returns the weights after full-batch steps along corrected gradients."""
-    w = [a.astype(np.float64) for a in start]
-    for _ in range(count):
-        w = [a - RATE * (g + c) for a, g, c in zip(w, gradient(own, w), correction, strict=True)]
-    return w
-
-
-def trained(
-    changes: config.RunConfig, held: Clients, cohorts: list[list[str]], worker: Worker
-) -> tuple[Federation, list[Position]]:
-    """Returns a federation, and its positions before and after each round of the given cohorts."""
-    federation = Federation(changes, held.dataset, held.train, worker=worker)
-    positions = [federation.start()]
-    for cohort in cohorts:
-        positions.append(federation.round(positions[-1], cohort).position)
-    return federation, positions
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -102,20 +53,13 @@ def test_three_rounds_of_scaffold_by_hand(runtime: str, worker: Worker) -> None:
     federation.close()
 
 
-def quadratics() -> Clients:
-    """Two clients of a slope w alone: (3 w - 3)^2 is steep and least at 1, (w - 5)^2 flat and least at 5."""
-    steep = Examples(np.full((4, 1), 3.0, np.float32), np.array([3.0, 3.0, 3.0, 3.0], np.float32))
-    flat = Examples(np.full((4, 1), 1.0, np.float32), np.array([5.0, 5.0, 5.0, 5.0], np.float32))
-    return tiny.clients_of({"steep": steep, "flat": flat}, "regression", classes=0)
-
-
 def test_scaffold_reaches_the_optimum_where_fedavg_stays_biased() -> None:
     """With f_a(w) = (3w - 3)^2 and f_b(w) = (w - 5)^2 their mean is least at w = 7/5."""
     held, found = quadratics(), {}
     for name in ("fedavg", "scaffold"):
         local = {"learning_rate": 0.02, "epochs": 20, "batch_size": "full"}
-        changes = settings("tiny_models:slope", client=local, algorithm={"name": name}, rounds=120)
-        federation = Federation(changes, held.dataset, held.train)
+        changes = settings("tiny_models:slope", client=local, algorithm={"name": name}, rounds=40)
+        federation = tiny.federation(changes, held)
         *_, last = federation.rounds(federation.start())
         found[name] = float(federation.weights(last.position).trainable[0][0, 0])
         federation.close()
@@ -126,8 +70,10 @@ def test_scaffold_reaches_the_optimum_where_fedavg_stays_biased() -> None:
     assert abs(found["fedavg"] - 1.4) > 0.5
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("rho", [0.0, 0.9])
+@pytest.mark.parametrize(("runtime", "rho"), [
+    ("local", 0.9), ("tff", 0.0),
+    pytest.param("tff", 0.9, marks=pytest.mark.slow), pytest.param("local", 0.0, marks=pytest.mark.slow),
+])  # fmt: skip
 def test_a_round_of_fednova_by_hand(runtime: str, rho: float, worker: Worker) -> None:
     """Batches of 4 give clients of 11, 6 and 8 rows unlike numbers of steps: 3, 2 and 2 an epoch."""
     optimizer = {"optimizer": "momentum", "momentum": rho} if rho else {}
@@ -154,12 +100,12 @@ def test_fednova_is_fedavg_where_all_take_as_many_steps() -> None:
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("cohort", [["a", "b", "c"], ["a", "c"], ["b"]], ids="".join)
-def test_the_median_of_each_coordinate(runtime: str, cohort: list[str], worker: Worker) -> None:
-    alone = [tiny.one_round(settings(), HELD, worker, [name]).updates for name in cohort]
-    robust = settings(aggregation={"rule": "median"}, runtime={"name": runtime})
-    expected = [np.median([update[place] for update in alone], axis=0) for place in range(2)]
-    assert_close(tiny.one_round(robust, HELD, worker, cohort).updates, expected)
+def test_the_median_of_each_coordinate(runtime: str, worker: Worker) -> None:
+    alone = {name: tiny.one_round(settings(), HELD, worker, [name]).updates for name in SIZES}
+    with tiny.set_up(settings(aggregation={"rule": "median"}, runtime={"name": runtime}), HELD, worker) as (_, robust):
+        for cohort in (["a", "b", "c"], ["a", "c"], ["b"]):
+            expected = [np.median([alone[name][place] for name in cohort], axis=0) for place in range(2)]
+            assert_close(robust(None, cohort).updates, expected)
 
 
 def test_the_median_withstands_a_client_that_a_mean_does_not() -> None:
@@ -198,7 +144,7 @@ def test_two_rounds_of_fedbn_by_hand(runtime: str, worker: Worker) -> None:
 def test_fedbn_is_tested_with_each_clients_own_weights_and_sends_none_of_them() -> None:
     held = tiny.clients()
     changes = tiny.settings("tiny_models:batch_norm", algorithm={"name": "fedbn"})
-    federation = Federation(changes, held.dataset, held.train)
+    federation = tiny.federation(changes, held)
     done = federation.round(federation.start())
     found = Evaluator(federation, held).predictions(done.position)
     for name, rows in held.test.items():
@@ -211,7 +157,7 @@ def test_fedbn_is_tested_with_each_clients_own_weights_and_sends_none_of_them() 
 def test_a_stranger_is_predicted_by_the_global_model() -> None:
     held = tiny.clients()
     changes = tiny.settings("tiny_models:batch_norm", algorithm={"name": "fedbn"})
-    federation = Federation(changes, held.dataset, held.train)
+    federation = tiny.federation(changes, held)
     position = federation.round(federation.start()).position
     assert federation.own_weights(position, "stranger") == federation.weights(position)
     federation.close()
@@ -239,17 +185,24 @@ def test_what_an_algorithm_is_not_defined_for_is_told(name: str, changes: dict[s
 
 
 def test_drop_out_is_a_function_of_seed_round_and_client() -> None:
-    drawn = [[attendance.drops_out(3, round_, client, 0.3) for client in range(40)] for round_ in range(50)]
-    assert drawn == [[attendance.drops_out(3, round_, client, 0.3) for client in range(40)] for round_ in range(50)]
-    assert np.mean(drawn) == pytest.approx(0.3, abs=0.03)
-    assert not any(attendance.drops_out(3, 0, client, 0.0) for client in range(40))
-    assert all(attendance.drops_out(3, 0, client, 1.0) for client in range(40))
+    flaky = settings(scenario=[{"name": "absent", "chance": 0.3}], seed=3)
+    sizes = {f"client {number}": 5 for number in range(40)}
+
+    def drawn() -> list[list[bool]]:
+        fates = Fates(flaky, sizes)
+        return [[bool(fates.of(round_, client).absent) for client in range(40)] for round_ in range(50)]
+
+    assert drawn() == drawn()
+    assert np.mean(drawn()) == pytest.approx(0.3, abs=0.03)
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("name", ["fedavg", "scaffold"])
+@pytest.mark.parametrize(("runtime", "name"), [
+    ("local", "fedavg"), ("tff", "scaffold"),
+    pytest.param("tff", "fedavg", marks=pytest.mark.slow), pytest.param("local", "scaffold", marks=pytest.mark.slow),
+])  # fmt: skip
 def test_a_round_with_drop_outs_is_the_round_of_those_who_stayed(runtime: str, name: str, worker: Worker) -> None:
-    flaky = settings(cohort={"drop_out": 0.5}, algorithm={"name": name}, runtime={"name": runtime}, seed=4)
+    gone = [{"name": "absent", "chance": 0.5}]
+    flaky = settings(scenario=gone, algorithm={"name": name}, runtime={"name": runtime}, seed=4)
     with tiny.set_up(flaky, HELD, worker) as (_, next_round):
         done = next_round()
     assert 0 < len(done.done.absent) < 3
@@ -261,9 +214,9 @@ def test_a_round_with_drop_outs_is_the_round_of_those_who_stayed(runtime: str, n
 
 
 def test_a_round_of_nobody_is_a_round_without_an_update() -> None:
-    with tiny.set_up(settings(cohort={"drop_out": 1.0}), HELD) as (_, next_round):
+    with tiny.set_up(settings(scenario=[{"name": "absent", "chance": 1.0}]), HELD) as (_, next_round):
         done = next_round()
-    assert done.done.absent == ("a", "b", "c")
+    assert done.done.absent == dict.fromkeys("abc", "never joined")
     assert_same(done.after.trainable, done.before.trainable)
     assert done.position.round == 1
     assert (done.done.bytes_up, done.done.refused) == (0, ())
@@ -272,7 +225,7 @@ def test_a_round_of_nobody_is_a_round_without_an_update() -> None:
 def test_what_a_client_kept_is_read_as_it_was_whatever_was_written_since(tmp_path: pathlib.Path) -> None:
     """A round that is repeated gives the same bits, also after later rounds; what no position needs is removed."""
     changes = settings(algorithm={"name": "scaffold"})
-    federation = Federation(changes, HELD.dataset, HELD.train, folder=tmp_path / "kept")
+    federation = tiny.federation(changes, HELD, folder=tmp_path / "kept")
     first = federation.round(federation.start()).position
     second = federation.round(first).position
     federation.round(second)
@@ -291,7 +244,7 @@ def test_a_refused_client_keeps_what_it_had(runtime: str, worker: Worker) -> Non
     bad[2, 1] = 1e30
     held = tiny.clients_of({**HELD.train, "b": Examples(bad, HELD.train["b"].y)}, "regression", classes=0)
     changes = settings(algorithm={"name": "scaffold"}, runtime={"name": runtime})
-    federation = Federation(changes, held.dataset, held.train, worker=worker)
+    federation = tiny.federation(changes, held, worker)
     done = federation.round(federation.start())
     assert done.refused == ("b",)
     assert done.position.kept == {0: 1, 2: 1}

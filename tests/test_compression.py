@@ -9,7 +9,7 @@ import tensorflow as tf
 import tiny
 from tiny import assert_close, assert_same
 
-from fedmed.engine.federation import Federation, Position
+from fedmed.engine.federation import Position
 from fedmed.engine.runtimes.worker import Worker
 from fedmed.learning import coders, combinations, compression, packing, steps
 from fedmed.learning import weights as weight_ops
@@ -160,16 +160,15 @@ def test_only_a_biased_step_asks_for_memory() -> None:
 # Rounds
 
 
+UP = {
+    "quantise": ({"up": "quantise", "bits": 4}, (VALUES + 1) // 2 + 8),
+    "top_k": ({"up": "top_k", "share": 0.2}, 8 * 4 + 8 * 6 // 8),
+    "random_mask": ({"up": "random_mask", "share": 0.2}, 8 * 4 + 8),
+}
+
+
+@pytest.mark.parametrize(("asked", "sent"), UP.values(), ids=list(UP))
 @pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize(
-    ("asked", "sent"),
-    [
-        ({"up": "quantise", "bits": 4}, (VALUES + 1) // 2 + 8),
-        ({"up": "top_k", "share": 0.2}, 8 * 4 + 8 * 6 // 8),
-        ({"up": "random_mask", "share": 0.2}, 8 * 4 + 8),
-    ],
-    ids=["quantise", "top_k", "random_mask"],
-)
 def test_a_round_is_the_mean_of_what_arrives(runtime: str, asked: dict[str, Any], sent: int, worker: Worker) -> None:
     """Each client's own compressed round, alone, is what the mean of all is made of; on both runtimes."""
     held = tiny.clients()
@@ -206,7 +205,7 @@ def test_both_runtimes_send_down_the_same(worker: Worker) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["scaffold", "fedbn", "fednova"])
+@pytest.mark.parametrize("name", ["scaffold", "fedbn", "fednova", "mimelite"])
 def test_every_algorithm_can_be_compressed_both_ways(name: str) -> None:
     model = "tiny_models:batch_norm" if name == "fedbn" else "tiny_models:hidden"
     asked = {"up": "top_k", "share": 0.5, "down": "quantise"}
@@ -225,9 +224,9 @@ def test_what_is_remembered_lies_beside_what_an_algorithm_keeps_and_survives_a_s
 ) -> None:
     held = tiny.clients()
     changes = tiny.settings(algorithm={"name": name}, compression={"up": "top_k", "share": 0.1}, rounds=4)
-    straight = Federation(changes, held.dataset, held.train, folder=tmp_path / "kept")
+    straight = tiny.federation(changes, held, folder=tmp_path / "kept")
     positions = [done.position for done in straight.rounds(straight.start())]
-    again = Federation(changes, held.dataset, held.train, folder=tmp_path / "kept")
+    again = tiny.federation(changes, held, folder=tmp_path / "kept")
     resumed = [done.position for done in again.rounds(Position(*positions[1]))]
     assert_same(tf.nest.flatten(resumed[-1].state), tf.nest.flatten(positions[-1].state))
     kept = again._kept.read(0, positions[-1].kept[0])

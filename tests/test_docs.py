@@ -58,6 +58,16 @@ def test_a_program_has_the_lines_of_its_page() -> None:
     assert [block.title for block in blocks(page)] == ["", "b.toml", ""]
 
 
+def one_core() -> int:
+    """Returns a core, another one for each process of the tests.
+
+    On one core a study trains in one process. A second one would start TensorFlow again, which takes longer than all
+    that a page trains, while the tests use the other cores anyway.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % len(cores)]
+
+
 @pytest.mark.parametrize("path", with_code(PAGES), ids=lambda path: path.name)
 def test_the_code_of_a_page_runs(path: pathlib.Path, tmp_path: pathlib.Path) -> None:
     page = path.read_text()
@@ -68,7 +78,14 @@ def test_the_code_of_a_page_runs(path: pathlib.Path, tmp_path: pathlib.Path) -> 
     program.write_text(script(page))
     found = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(found)}
-    done = subprocess.run([sys.executable, program], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, {one_core()}),
+    )
     assert done.returncode == 0, f"{path.name}, with the page's line numbers:\n{done.stderr}"
 
 

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -88,9 +89,16 @@ def test_the_same_seed_gives_the_same_run(data: str, straight: pathlib.Path, tmp
     assert_same_run(straight, tmp_path / "again")
 
 
-def test_another_seed_gives_another_run(data: str, straight: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    experiment.run(settings(data, seed=1), tmp_path / "other")
-    assert checksum(tmp_path / "other") != checksum(straight)
+@pytest.fixture(scope="module")
+def other_seed(data: str, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The run that `straight` is, by another seed."""
+    out = tmp_path_factory.mktemp("other") / "out"
+    experiment.run(settings(data, seed=1), out)
+    return out
+
+
+def test_another_seed_gives_another_run(straight: pathlib.Path, other_seed: pathlib.Path) -> None:
+    assert checksum(other_seed) != checksum(straight)
 
 
 def checksum(out: pathlib.Path) -> str:
@@ -171,8 +179,6 @@ def test_a_run_begins_where_there_is_nothing_to_resume(
     out = tmp_path / "out"
     experiment.run(settings(data), out, resume=True)
     assert_same_run(straight, out)
-    experiment.run(settings(data), out, resume=True)
-    assert_same_run(straight, out)
 
 
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
@@ -213,12 +219,18 @@ def refused(changes: config.RunConfig, out: pathlib.Path) -> str:
     return str(caught.value).removeprefix(f"{out}: cannot resume: ")
 
 
-@pytest.fixture
-def stopped(data: str, tmp_path: pathlib.Path) -> pathlib.Path:
-    """A run that was stopped after round 3, each round saved."""
+@pytest.fixture(scope="module")
+def stopped_once(data: str, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    out = tmp_path_factory.mktemp("stopped") / "out"
     with pytest.raises(KeyboardInterrupt):
-        experiment.run(settings(data, checkpoint={"every": 1}), tmp_path / "out", observers=[Interrupting(at=3)])
-    return tmp_path / "out"
+        experiment.run(settings(data, checkpoint={"every": 1}), out, observers=[Interrupting(at=3)])
+    return out
+
+
+@pytest.fixture
+def stopped(stopped_once: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    """A run that was stopped after round 3, each round saved."""
+    return shutil.copytree(stopped_once, tmp_path / "out")
 
 
 def test_damaged_checkpoints_do_not_start_a_run_over_in_silence(data: str, stopped: pathlib.Path) -> None:
@@ -261,10 +273,10 @@ def test_changed_data_are_not_gone_on_with(data: str, stopped: pathlib.Path) -> 
         pathlib.Path(f"{data}.kept").replace(data)
 
 
-def test_a_checkpoint_of_another_run_is_not_gone_on_with(data: str, stopped: pathlib.Path) -> None:
-    other = stopped.with_name("other")
-    experiment.run(settings(data, seed=1), other)
-    (stopped / "checkpoint.bin").write_bytes((other / "checkpoint.bin").read_bytes())
+def test_a_checkpoint_of_another_run_is_not_gone_on_with(
+    data: str, stopped: pathlib.Path, other_seed: pathlib.Path
+) -> None:
+    (stopped / "checkpoint.bin").write_bytes((other_seed / "checkpoint.bin").read_bytes())
     assert refused(settings(data), stopped) == "seed was 1 and is now 0"
 
 
@@ -285,32 +297,66 @@ def test_changed_code_is_not_gone_on_with(data: str, tmp_path: pathlib.Path, mon
     assert refused(changes, tmp_path / "out") == "the code of edited_model has changed"
 
 
-def test_scaffold_with_drop_outs_goes_on_to_the_same_bits(data: str, tmp_path: pathlib.Path) -> None:
-    whole = settings(data, algorithm={"name": "scaffold"}, cohort={"size": 3, "drop_out": 0.4},
-                     checkpoint={"every": 1}, rounds=6)  # fmt: skip
-    experiment.run(whole, tmp_path / "whole")
-    for at in (1, 2, 4, 5):
-        out = tmp_path / f"parts-{at}"
-        with pytest.raises(KeyboardInterrupt):
-            experiment.run(whole, out, observers=[Interrupting(at=at)])
-        experiment.run(whole, out, resume=True)
-        assert_same_run(tmp_path / "whole", out)
-    lines = records(tmp_path / "whole")
+def with_drop_outs(data: str) -> config.RunConfig:
+    return settings(data, algorithm={"name": "scaffold"}, cohort={"size": 3},
+                    scenario=[{"name": "absent", "chance": 0.4}], checkpoint={"every": 1}, rounds=6)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def dropping_out(data: str, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A finished run of SCAFFOLD in which clients dropped out."""
+    out = tmp_path_factory.mktemp("scaffold") / "out"
+    experiment.run(with_drop_outs(data), out)
+    lines = records(out)
     assert any(line["absent"] for line in lines)
     assert all(line["bytes_up"] <= line["bytes_down"] for line in lines)
-    kept = {path.name for path in (tmp_path / "whole" / "kept").iterdir()}
+    return out
+
+
+@pytest.mark.parametrize("at", [4, *(pytest.param(at, marks=pytest.mark.slow) for at in (1, 2, 5))])
+def test_scaffold_with_drop_outs_goes_on_to_the_same_bits(
+    at: int, data: str, dropping_out: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    out = tmp_path / "parts"
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(with_drop_outs(data), out, observers=[Interrupting(at=at)])
+    experiment.run(with_drop_outs(data), out, resume=True)
+    assert_same_run(dropping_out, out)
+    kept = {path.name for path in (dropping_out / "kept").iterdir()}
     assert len(kept) <= 1 + 4 * 4  # the first, and of each client those of the last and best round of two checkpoints
 
 
-def test_the_checkpoint_before_has_all_that_its_clients_kept(data: str, tmp_path: pathlib.Path) -> None:
-    whole = settings(data, algorithm={"name": "scaffold"}, checkpoint={"every": 1})
+@pytest.mark.parametrize(
+    ("algorithm", "optimizer"),
+    [
+        ({"name": "feddyn", "args": {"alpha": 1}}, "sgd"),
+        pytest.param({"name": "mimelite", "args": {"base": "adam"}}, "sgd", marks=pytest.mark.slow),
+        ({"name": "fedavg_moments"}, "adam"),
+        pytest.param({"name": "qffl", "args": {"q": 2}}, "sgd", marks=pytest.mark.slow),
+    ],
+    ids=["feddyn", "mimelite", "fedavg_moments", "qffl"],
+)
+def test_what_a_server_keeps_goes_on_to_the_same_bits(
+    algorithm: dict[str, Any], optimizer: str, data: str, tmp_path: pathlib.Path
+) -> None:
+    local = {"learning_rate": 0.1, "batch_size": 8, "optimizer": optimizer}
+    whole = settings(data, client=local, algorithm=algorithm, checkpoint={"every": 1})
     experiment.run(whole, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        experiment.run(whole, tmp_path / "parts", observers=[Interrupting(at=3)])
-    path = tmp_path / "parts" / "checkpoint.bin"
-    path.write_bytes(path.read_bytes()[:-9])
+        experiment.run(whole, tmp_path / "parts", observers=[Interrupting(at=2)])
     experiment.run(whole, tmp_path / "parts", resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_the_checkpoint_before_has_all_that_its_clients_kept(
+    data: str, dropping_out: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(with_drop_outs(data), tmp_path / "parts", observers=[Interrupting(at=3)])
+    path = tmp_path / "parts" / "checkpoint.bin"
+    path.write_bytes(path.read_bytes()[:-9])
+    experiment.run(with_drop_outs(data), tmp_path / "parts", resume=True)
+    assert_same_run(dropping_out, tmp_path / "parts")
 
 
 def start(data: str, out: pathlib.Path, *overrides: str) -> "subprocess.Popen[bytes]":
@@ -587,6 +633,11 @@ def test_the_summary(straight: pathlib.Path) -> None:
     rows = [(client["train_rows"], client["test_rows"]) for client in summary["final"]["clients"].values()]
     assert [sum(pair) for pair in rows] == [40, 30, 20, 10]
     assert summary["final"]["pooled"] == pytest.approx(lines[-1]["test"]["pooled"])
+    assert summary["final"]["over_clients"] == lines[-1]["test"]["over_clients"]
+    told = [c["loss"] for c in summary["final"]["clients"].values() if c["test_rows"] >= 5]
+    assert summary["final"]["over_clients"]["loss"]["value"] == max(told)
+    assert summary["final"]["over_clients"]["loss"]["mean"] == pytest.approx(np.mean(told))
+    assert summary["final"]["over_clients"]["loss"]["without"] == 4 - len(told)
     best = max(lines, key=lambda line: line["test"]["pooled"]["auroc"])
     assert summary["best"]["round"] == best["round"]
 
@@ -640,22 +691,30 @@ def test_a_client_that_cannot_be_averaged_is_named_and_the_run_goes_on(tmp_path:
 @pytest.mark.parametrize(
     ("changes", "warning"),
     [
-        ({"cohort": {"drop_out": 1.0}}, "Nothing was learned: no client was there in any round; see cohort.drop_out."),
+        (
+            {"scenario": [{"name": "absent"}]},
+            "Nothing was learned: no client was there in any round; see the scenario.",
+        ),
         (
             {"client": {"learning_rate": 1e30}},
             "Nothing was learned: no update of any client was finite; a smaller clie",
         ),
         ({"client": {"learning_rate": 50.0}}, "Training diverged: log loss "),
-        ({}, None),
     ],
 )
 def test_a_run_that_learns_nothing_or_gets_worse_says_so(
-    changes: dict[str, Any], warning: str | None, data: str, tmp_path: pathlib.Path
+    changes: dict[str, Any], warning: str, data: str, tmp_path: pathlib.Path
 ) -> None:
     summary = experiment.run(settings(data, **changes), tmp_path / "out")
-    assert summary["nothing_learned"] == bool(warning and warning.startswith("Nothing"))
-    assert [text[: len(warning)] for text in summary["warnings"]] == [warning] if warning else not summary["warnings"]
-    assert ("Warning." in (tmp_path / "out" / "report.md").read_text()) == bool(warning)
+    assert summary["nothing_learned"] == warning.startswith("Nothing")
+    assert [text[: len(warning)] for text in summary["warnings"]] == [warning]
+    assert "Warning." in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_a_run_that_learns_has_no_warning(straight: pathlib.Path) -> None:
+    summary = strict((straight / "summary.json").read_text())
+    assert (summary["nothing_learned"], summary["warnings"]) == (False, [])
+    assert "Warning." not in (straight / "report.md").read_text()
 
 
 def test_a_run_that_diverges_still_ends_with_strict_json(tmp_path: pathlib.Path) -> None:

@@ -14,7 +14,7 @@ from fedmed.runs import experiment
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"algorithm": {"name": "scaffold"}, "cohort": {"size": 3, "drop_out": 0.3}}],
+    [{}, {"algorithm": {"name": "scaffold"}, "cohort": {"size": 3}, "scenario": [{"name": "absent", "chance": 0.3}]}],
     ids=["fedavg", "scaffold"],
 )
 def test_three_rounds_in_plain_tff_are_those_of_a_run(changes: dict[str, Any], tmp_path: pathlib.Path) -> None:

@@ -51,11 +51,11 @@ def run(folder: pathlib.Path, model: str, kind: str = "table", /, **changes: Any
     ("model", "kind"),
     [
         ("batch_norm", "table"),
-        ("dropout", "table"),
         ("two_inputs", "both"),
         ("subclassed", "table"),
-        ("penalised", "table"),
         ("embedding", "codes"),
+        pytest.param("dropout", "table", marks=pytest.mark.slow),  # test_experiment.py has runs of it
+        pytest.param("penalised", "table", marks=pytest.mark.slow),
         pytest.param("frozen", "table", marks=pytest.mark.slow),
         pytest.param("compiled", "table", marks=pytest.mark.slow),
         pytest.param("recurrent", "signal", marks=pytest.mark.slow),

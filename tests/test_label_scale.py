@@ -12,7 +12,6 @@ import tiny
 from fedmed.data import label_scale
 from fedmed.data.examples import Examples
 from fedmed.data.label_scale import LabelScale
-from fedmed.engine.federation import Federation
 from fedmed.models import saving
 from fedmed.runs import experiment
 from fedmed.settings import config
@@ -67,7 +66,7 @@ def test_dollars_and_cents_give_the_same_model(tmp_path: pathlib.Path) -> None:
 
 def test_the_saved_model_predicts_what_was_scored(tmp_path: pathlib.Path) -> None:
     held = tiny.clients_of(parts(), "regression", 0)
-    federation = Federation(tiny.settings(), held.dataset, held.train)
+    federation = tiny.federation(tiny.settings(), held)
     position = federation.round(federation.start()).position
     weights = federation.weights(position)
     assert federation.save_model(tmp_path / "model.keras", weights) == "model.keras"
@@ -94,7 +93,7 @@ def test_a_run_records_the_scale_and_does_not_go_on_with_another(tmp_path: pathl
 def test_a_model_that_gives_one_sign_only_learns_labels_as_they_are(last: str | None, standardised: bool) -> None:
     held = tiny.clients_of(parts(), "regression", 0)
     changes = tiny.settings("tiny_models:ending_in", model={"args": {"activation": last or "linear"}})
-    federation = Federation(changes, held.dataset, held.train)
+    federation = tiny.federation(changes, held)
     assert federation.label.is_plain != standardised
     federation.close()
 
@@ -103,7 +102,7 @@ def test_a_model_that_gives_one_sign_only_learns_labels_as_they_are(last: str | 
 def test_counts_and_classes_are_learned_as_they_are(task: Any, classes: int) -> None:
     y = (DOLLARS > 900).astype(np.int64 if classes else np.float32)
     held = tiny.clients_of(parts(y), task, classes)
-    federation = Federation(tiny.settings(), held.dataset, held.train)
+    federation = tiny.federation(tiny.settings(), held)
     assert federation.label == LabelScale()
     federation.close()
 

@@ -63,7 +63,7 @@ def test_the_largest_number_is_a_number(tmp_path: pathlib.Path) -> None:
     [
         ("client.optimizer=sdg", "'sgd'"),
         ("client.batch_size=ful", "'full'"),
-        ("cohort.drop_out=.3", "0.3"),
+        ("cohort.fraction=.3", "0.3"),
         ("study.arms=['federated', 'locl']", "'local'"),
     ],
 )

@@ -9,6 +9,7 @@ import tiny
 
 from fedmed.data import clients
 from fedmed.engine import attendance, checks, promises, soundness
+from fedmed.engine.fates import Fates
 from fedmed.privacy import accounting
 from fedmed.privacy.accounting import Releases
 from fedmed.settings import config
@@ -48,13 +49,14 @@ def test_a_target_gives_each_hospital_the_noise_for_its_own_size_and_is_never_ex
 
 
 def test_only_rounds_that_a_hospital_attends_are_counted() -> None:
-    own = settings(cohort={"size": 1, "drop_out": 0.3})
+    own = settings(cohort={"size": 1}, scenario=[{"name": "absent", "chance": 0.3}])
+    fates = Fates(own, PATIENTS)
     found = of(promises.made(own, PATIENTS)).by_client
     for number, client in enumerate(PATIENTS):
         there = [
             r
             for r in range(10)
-            if client in attendance.cohort(0, r, list(PATIENTS), 1) and not attendance.drops_out(0, r, number, 0.3)
+            if client in attendance.cohort(0, r, list(PATIENTS), 1) and not fates.of(r, number).absent
         ]
         assert list(found[client].attended) == there
         assert found[client].releases(10)[0].steps == found[client].steps * len(there)

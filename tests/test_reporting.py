@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 from xml.etree import ElementTree
 
+import page_sample
 import pytest
 
 from fedmed.reporting import curves, progress, tables, tensorboard
@@ -40,10 +41,12 @@ def summary(clients: list[str], best_round: int = 3) -> dict[str, Any]:
             name: {"train_rows": 1000 + i, "test_rows": 50, **scores(value + 0.001 * i), "undefined": {}}
             for i, name in enumerate(clients)
         }
-        return {"round": round_, "pooled": scores(value), "clients": own}
+        over = page_sample.over_clients(own)
+        return {"round": round_, "pooled": scores(value), "over_clients": over, "clients": own}
 
     return {
         "name": "three",
+        "missed": [],
         "task": "binary",
         "metric": "auroc",
         "stopped": "rounds",
@@ -119,6 +122,33 @@ def test_each_hospital_has_a_line_and_all_together_have_one() -> None:
     assert rows["urban"][1:5] == ["1,000", "50", "0.700", "0.750"]
     assert rows["all,"][2:6] == ["3,003", "150", "0.700", "0.750"]
     assert "Best over all test rows: round 3." in lines
+
+
+def test_the_worst_client_stands_below_and_the_worst_decile_of_ten() -> None:
+    """All figures rise by 0.001 from client to client: an AUROC is worst at the first, a loss at the last."""
+    three = tables.final_table(summary(["urban", "rural", "safety_net"]), width=120)
+    under = {
+        line[:17]: line[17:].split() for line in three if line.startswith(("mean over", "worst client", "worst d"))
+    }
+    assert under == {  # AUROC, best AUROC, accuracy, log loss, AUPRC, Brier score
+        "mean over clients": ["0.701", "0.751", "0.701", "0.701", "0.701", "0.701"],
+        "worst client     ": ["0.700", "0.750", "0.700", "0.702", "0.700", "0.702"],
+    }
+    assert any(line.startswith("Worst client in AUROC: urban; ") for line in three)
+    thirty = tables.final_table(summary([f"hospital {k}" for k in range(30)]), width=120)
+    decile = next(line for line in thirty if line.startswith("worst decile")).split()[2:]
+    assert decile == ["0.701", "0.751", "0.701", "0.728", "0.701", "0.728"]  # of three
+
+
+def test_a_client_alone_is_not_called_the_worst_and_one_without_a_figure_is_counted() -> None:
+    assert "orst client" not in "\n".join(tables.final_table(summary(["x"])))
+    result = summary(["a", "b", "c"])
+    clients = result["final"]["clients"]
+    clients["a"] |= {"auroc": None}
+    clients["b"] |= {"auroc": 0.9}
+    result["final"]["over_clients"] = page_sample.over_clients(clients)
+    told = next(line for line in tables.final_table(result) if line.startswith("Worst client in AUROC: c; "))
+    assert told.endswith(" 1 without a figure, or with 1 to 4 test rows, are left out.")
 
 
 def test_the_last_round_being_the_best_needs_no_second_column() -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import math
 import pathlib
@@ -137,11 +138,11 @@ def test_the_threshold_is_two_thirds_and_one_more(clients: int, needed: int) -> 
 def a_lane(features: int, lanes: int = 2) -> Iterator[tuple[Federation, LaneOutput]]:
     """Yields a federation of five clients, and what leaves the first lane in its first round."""
     held = tiny.clients_of({name: tiny.rows(9, seed, features) for seed, name in enumerate("abcde")})
-    federation = Federation(tiny.settings(aggregation=secure(), runtime={"lanes": lanes}), held.dataset, held.train)
+    federation = tiny.federation(tiny.settings(aggregation=secure(), runtime={"lanes": lanes}), held)
     start, program = federation.start(), federation.prepared.program
-    there, masks = federation.attending(0, federation.clients)
-    _, work = federation.work(start, there, masks)
-    state, facts = tf.nest.map_structure(tf.constant, start.state), constants(federation.facts(0, masks))
+    attending = federation.attending(0, federation.clients)
+    _, work = federation.work(start, attending)
+    state, facts = tf.nest.map_structure(tf.constant, start.state), constants(federation.facts(0, attending.masks))
     lane = local._lane(program)
     yield federation, lane(program.broadcast(state, facts), facts.learning_rate, Work(*map(tf.constant, work[0])))
     federation.close()
@@ -178,9 +179,14 @@ def distance(a: tiny.Arrays, b: tiny.Arrays) -> float:
     return math.sqrt(sum(np.square(x.astype(np.float64) - y).sum() for x, y in zip(a, b, strict=True)))
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
-@pytest.mark.parametrize("bits", [32, 16])
-@pytest.mark.parametrize("weighting", ["examples", "uniform"])
+FAST = (("local", 32, "examples"), ("local", 16, "uniform"), ("tff", 16, "examples"))
+EVERY = itertools.product(RUNTIMES, (32, 16), ("examples", "uniform"))
+
+
+@pytest.mark.parametrize(
+    ("runtime", "bits", "weighting"),
+    [pytest.param(*one, marks=[pytest.mark.slow] * (one not in FAST)) for one in EVERY],
+)
 def test_a_secure_round_is_the_clipped_round_to_the_stated_bound(
     runtime: str, bits: int, weighting: str, worker: Worker
 ) -> None:
@@ -204,14 +210,13 @@ def test_a_secure_round_is_the_clipped_round_to_the_stated_bound(
 def test_both_runtimes_give_the_same_weights_in_rounds_with_drop_outs(worker: Worker) -> None:
     held, found = tiny.clients(FIVE), []
     for runtime in RUNTIMES:
-        flaky = tiny.settings(
-            aggregation=secure(), cohort={"drop_out": 0.15}, runtime={"name": runtime}, rounds=4, seed=3
-        )
+        gone = [{"name": "absent", "chance": 0.15}]
+        flaky = tiny.settings(aggregation=secure(), scenario=gone, runtime={"name": runtime}, rounds=4, seed=3)
         with tiny.set_up(flaky, held, worker) as (federation, _):
             done = [*federation.rounds(federation.start())]
             found.append(federation.weights(done[-1].position).trainable)
         assert {len(each.absent) for each in done} >= {0, 1}
-        plainly = tiny.settings(aggregation={"clip_norm": CLIP}, cohort={"drop_out": 0.15}, rounds=4, seed=3)
+        plainly = tiny.settings(aggregation={"clip_norm": CLIP}, scenario=gone, rounds=4, seed=3)
         with tiny.set_up(plainly, held) as (federation, next_round):
             position = federation.start()
             for each in done:
@@ -223,9 +228,10 @@ def test_both_runtimes_give_the_same_weights_in_rounds_with_drop_outs(worker: Wo
 
 
 def test_where_too_few_are_left_to_open_the_sum_the_round_has_no_update() -> None:
-    flaky = tiny.settings(aggregation=secure(), cohort={"drop_out": 0.5}, seed=1)
+    flaky = tiny.settings(aggregation=secure(), scenario=[{"name": "absent", "chance": 0.5}], seed=1)
     done = tiny.one_round(flaky, tiny.clients(FIVE))
-    assert done.done.absent == done.done.cohort == tuple("abcde")
+    assert tuple(done.done.absent) == done.done.cohort == tuple("abcde")
+    assert set(done.done.absent.values()) == {"dropped out", "too few stayed to open the sum"}
     assert_same(done.after.trainable, done.before.trainable)
     assert (done.done.sums, done.done.bytes_up, done.position.round) == ({}, 0, 1)
 

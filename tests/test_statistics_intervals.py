@@ -204,7 +204,7 @@ def test_informative_patients_by_hand() -> None:
     assert informative_patients("binary", []) == 0
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_equals_statsmodels(p_values: list[float]) -> None:
     assert np.allclose(holm(p_values), np.asarray(multipletests(p_values, method="holm")[1]))

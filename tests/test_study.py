@@ -20,6 +20,7 @@ from fedmed.models import building
 from fedmed.reporting.page import write_study
 from fedmed.runs import experiment
 from fedmed.settings import config
+from fedmed.settings.mishaps import Mishap
 from fedmed.study import conduct, grow, plan, results
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import Job
@@ -113,7 +114,7 @@ def test_a_repetition_has_the_same_split_and_other_weights(trainer: Trainer) -> 
 
 def test_a_long_job_goes_on_from_its_checkpoint(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped after two of three rounds, it trains the third only, and ends with the same bits and the same traffic."""
-    changes = {"algorithm": config.Algorithm("scaffold"), "cohort": config.Cohort(drop_out=0.4)}
+    changes = {"algorithm": config.Algorithm("scaffold"), "scenario": (Mishap("absent", chance=0.4),)}
     long = job("federated", settings=dataclasses.replace(settings(), **changes))
     trainer, told = Trainer(Consortium(settings()), pause=0.0), long.identity({}, {})
     whole = trainer.run(long)
@@ -161,12 +162,65 @@ def test_a_cohort_of_more_than_there_are_is_refused_as_in_a_run(tmp_path: pathli
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_whose_part_stays_at_home_is_not_tested_at_strangers(tmp_path: pathlib.Path) -> None:
-    changed = dataclasses.replace(settings(leave_one_out=True), algorithm=config.Algorithm("fedbn"))
-    with pytest.raises(
-        errors.ConfigError, match=r"^study.arms: leave_one_out tests a model at a hospital that took no"
-    ):
-        conduct.run(changed, tmp_path / "out", quiet=True, here=True)
+@pytest.fixture(scope="module")
+def at_home() -> dict[str, config.RunConfig]:
+    """Settings of a model with a layer that FedPer leaves at home, and of FedAvg on the same."""
+    model = config.Model("mlp", {"hidden": [4]})
+    return {
+        name: dataclasses.replace(settings(), model=model, algorithm=config.Algorithm(name))
+        for name in ("fedper", "fedavg")
+    }
+
+
+@pytest.mark.parametrize(("kind", "hospital"), [("local", "small_rural"), ("pooled", None)])
+def test_one_client_keeps_what_it_trains_and_is_tested_with_it(
+    trainer: Trainer, at_home: dict[str, config.RunConfig], kind: Any, hospital: str | None
+) -> None:
+    """With one client, FedPer is FedAvg: training alone, and on all rows in one place."""
+    own, plain = (trainer.run(job(kind, hospital, settings=at_home[name])) for name in ("fedper", "fedavg"))
+    tested = [place for place, name in enumerate(trainer.consortium.hospitals) if hospital in (None, name)]
+    for place in tested:
+        np.testing.assert_allclose(own.predictions[place], plain.predictions[place], atol=1e-5)
+
+
+def test_a_hospital_left_out_trains_what_stays_at_home(trainer: Trainer, at_home: dict[str, config.RunConfig]) -> None:
+    """Its layer is trained for the epochs of fine-tuning; what is on the curve is the untrained model and the end."""
+    found = {
+        epochs: trainer.run(job("leave_one_out", "small_rural", settings=at_home["fedper"], fine_tune_epochs=epochs))
+        for epochs in (1, 8)
+    }
+    place = trainer.consortium.hospitals.index("small_rural")
+    for result in found.values():
+        assert result.rounds.tolist() == [0, 3]
+        assert result.losses.shape == (2,)
+        assert result.losses[1] < result.losses[0]
+    assert np.abs(found[8].predictions[place] - found[1].predictions[place]).max() > 1e-3
+
+
+def test_what_is_done_at_a_hospital_left_out_is_said(at_home: dict[str, config.RunConfig]) -> None:
+    told = {name: plan.about(plan.ArmPlan("x", "leave_one_out", own, {})) for name, own in at_home.items()}
+    assert "is trained there from the final global model, in 3 rounds of one epoch (study" in told["fedper"]
+    assert told["fedavg"] == plan.ABOUT["leave_one_out"]
+    left, plain = (
+        plan.jobs(plan.Scenario("", own, (plan.ArmPlan("x", "leave_one_out", own, {}),), {}), ["a"], "auroc")[0]
+        for own in at_home.values()
+    )
+    assert (left.fine_tune_epochs, plain.fine_tune_epochs) == (3, 0)
+
+
+@pytest.mark.parametrize("name", ["fedper", "ditto"])
+def test_a_model_of_ones_own_is_tuned_further_and_what_a_run_saves_of_it_is_told(
+    trainer: Trainer, at_home: dict[str, config.RunConfig], name: str, tmp_path: pathlib.Path
+) -> None:
+    args = {"strength": 0.1} if name == "ditto" else {}
+    own = dataclasses.replace(at_home["fedper"], algorithm=config.Algorithm(name, args))
+    tuned, plain = (trainer.run(job(kind, settings=own, fine_tune_epochs=2)) for kind in ("fine_tuned", "federated"))
+    for a, b in zip(tuned.predictions, plain.predictions, strict=True):
+        assert np.abs(a - b).max() > 1e-4
+    summary = experiment.run(dataclasses.replace(own, rounds=1, runtime=config.Runtime("local", 1)), tmp_path / "run")
+    whole = [text for text in summary["warnings"] if text.startswith("weights.npz and model.keras are not a whole mod")]
+    noted = [text for text in summary["notes"] if text.startswith("each client is scored with a model of its own")]
+    assert (len(whole), len(noted)) == ((1, 0) if name == "fedper" else (0, 1))
 
 
 def test_refused_hospitals_are_named_and_the_page_begins_with_them(tmp_path: pathlib.Path) -> None:

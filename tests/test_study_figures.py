@@ -20,6 +20,7 @@ from sklearn.metrics import (
 from fedmed.data.examples import Dataset, Examples, Feature, Task
 from fedmed.data.splits import ClientRows
 from fedmed.settings import config
+from fedmed.settings.clock import Clock
 from fedmed.settings.study import Study
 from fedmed.statistics import ArmTest, decision_curve, influence, metric
 from fedmed.statistics import sensitivity_at_specificity as known_sensitivity
@@ -96,7 +97,9 @@ def outcomes(task: Task = "binary", seeds: int = 3, better: float = 1.0) -> Outc
             logits = [np.log(consortium.risk[rows] / (1 - consortium.risk[rows])) for rows in tests]
             return [(1 / (1 + np.exp(-z - noise * rng.normal(size=len(z))))).astype(np.float32) for z in logits]
 
-        found["federated", seed, None] = Result(noisy(0.1), np.arange(2), curve, sent, {}, 1.0, 40)
+        found["federated", seed, None] = Result(
+            noisy(0.1), np.arange(2), curve, sent, {}, 1.0, 40, clock=np.array([0.0, 60.0])
+        )
         for name in HOSPITALS:
             found["local", seed, name] = Result(noisy(0.1 + better), np.arange(2), curve, sent, {}, 1.0, 40)
     return Outcomes(consortium, tuple(range(seeds)), arms, found)
@@ -151,6 +154,24 @@ def test_a_figure_is_the_mean_over_seeds_of_an_independent_one(name: str, unit: 
     assert told.estimate == pytest.approx(np.mean(by_seed), rel=1e-6)
     low, middle, high = numbers((told.low, told.estimate, told.high))
     assert low < middle < high
+
+
+def test_the_worst_hospital_has_its_own_interval_and_a_withheld_one_is_counted() -> None:
+    """Of three hospitals the one with three events has no figure, so the mean is withheld and one is without."""
+    found = outcomes()
+    scored_by = measures.measures("binary", 0.9, "auroc")
+    own = report.performances(found, scored_by, RULES)["federated"]
+    assert set(own.worst) == set(own.mean)
+    for name, pick in (("auroc", min), ("loss", max)):
+        values = {h: e.estimate for h in HOSPITALS if (e := own.hospitals[h][name]).estimate is not None}
+        assert set(values) == {"a", "b"}
+        worst = own.worst[name]
+        expected = pick(values, key=lambda h: values[h])
+        its = own.hospitals[expected][name]
+        assert worst.hospital == expected
+        assert (worst.estimate, worst.low, worst.high) == (its.estimate, its.low, its.high)
+        assert (worst.without, worst.decile) == (1, None)
+        assert own.mean[name].estimate is None
 
 
 def test_a_difference_is_b_minus_a_with_everybodys_own_model() -> None:
@@ -315,10 +336,13 @@ def test_the_truth_is_the_mean_distance_to_it() -> None:
 def test_sending_costs_what_the_weights_weigh() -> None:
     found = outcomes()
     auroc = measures.measures("binary", 0.9, "auroc")[0]
-    cost = price.communication(found, Study(uplink="1kbit", target=0.4), auroc, {})
+    slow = dataclasses.replace(found.arms[0].settings, clock=Clock(uplink="1kbit"))
+    found = dataclasses.replace(found, arms=(dataclasses.replace(found.arms[0], settings=slow), *found.arms[1:]))
+    cost = price.communication(found, Study(target=0.4), auroc, {})
     assert cost is not None
     assert cost.bytes_per_hospital == 2 * 40 * 2
     assert cost.bytes_all == 3 * 2 * 40 * 2
+    assert cost.clock_seconds == 60
     assert cost.seconds_all == pytest.approx(2 * 40 * 8 / 1000)
     assert cost.target is not None
     assert cost.target.arms["federated"].rounds == 0

@@ -7,7 +7,7 @@ import pytest
 
 from fedmed import cli
 from fedmed.settings import config
-from fedmed.settings.study import bits_per_second
+from fedmed.settings.clock import bits_per_second
 from fedmed.study import plan
 from fedmed.system import errors
 
@@ -33,7 +33,7 @@ def parsed(**changes: Any) -> config.RunConfig:
         ({"study": {"arms": ["fed"]}}, "study.arms: expected a list"),
         ({"study": {"arms": []}}, "study.arms: expected distinct entries"),
         ({"study": {"thresholds": [0.1, 1]}}, "study.thresholds: expected a number > 0.0 and < 1.0, got 1.0"),
-        ({"study": {"uplink": "fast"}}, "study.uplink"),
+        ({"clock": {"uplink": "fast"}}, "clock.uplink"),
         ({"study": {"bands": {"age": [60, 50]}}}, "study.bands.age: expected increasing numbers"),
         ({"study": {"arms": ["local", "recalibrated"]}}, "'recalibrated' is made of the arm 'federated', which is not"),
         (
@@ -84,9 +84,9 @@ def test_a_run_takes_no_notice_of_a_study() -> None:
 
 
 def test_an_uplink_is_bits_a_second() -> None:
-    assert bits_per_second("10Mbit") == 10_000_000
-    assert bits_per_second("1.5 Gbit/s") == 1_500_000_000
-    assert bits_per_second("500kbit") == 500_000
+    assert bits_per_second("10Mbit", "clock.uplink") == 10_000_000
+    assert bits_per_second("1.5 Gbit/s", "clock.uplink") == 1_500_000_000
+    assert bits_per_second("500kbit", "clock.uplink") == 500_000
 
 
 @pytest.mark.parametrize("name", ["diabetes_three_hospitals", "diabetes_severity", "twenty_unequal_hospitals", "heart_disease_four_hospitals"])  # fmt: skip  # noqa: E501

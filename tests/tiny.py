@@ -1,5 +1,6 @@
 """Clients of a few rows, settings for them, and one round of the real thing: model, files, lanes and runtime."""
 
+import collections
 import contextlib
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from fedmed.data.clients import Clients
 from fedmed.data.examples import Dataset, Examples, Task
 from fedmed.data.splits import ClientRows
 from fedmed.engine.federation import Done, Federation, Position
+from fedmed.engine.programs import Beginnings, Programs
 from fedmed.engine.runtimes.worker import Worker
 from fedmed.learning import batches
 from fedmed.learning.algorithm import METRICS
@@ -22,6 +24,10 @@ from fedmed.system import seeds
 
 Arrays = list[np.ndarray]
 REPORT = (*METRICS, *OWN_SUMS)
+
+# Many tests ask the same settings for a round. To build a model seeds TensorFlow, which then compiles all anew.
+_PROGRAMS = Programs(most=32)
+_BEGINNINGS: Beginnings = collections.OrderedDict()
 
 # A float32 has 24 bits. A weight here comes of some hundred additions of numbers near 1, whose order and fusing differ
 # between two right ways of computing it, so two such ways agree to about 1e-6 and hardly ever to the bit.
@@ -83,23 +89,32 @@ class Round(NamedTuple):
         return [a - b for a, b in zip(self.after.trainable, self.before.trainable, strict=True)]
 
 
+def federation(changes: config.RunConfig, held: Clients, worker: Worker | None = None, **more: Any) -> Federation:
+    """Returns a federation that shares its recorded program and its model's first weights with those made before.
+
+    `more` are Federation's own arguments. A test of how one is made makes its own.
+    """
+    shared: Any = {"programs": _PROGRAMS, "beginnings": _BEGINNINGS}
+    return Federation(changes, held.dataset, held.train, worker=worker, **shared, **more)
+
+
 @contextlib.contextmanager
 def set_up(
     changes: config.RunConfig, held: Clients, worker: Worker | None = None
 ) -> Iterator[tuple[Federation, Callable[..., Round]]]:
     """Yields a federation, and a function (position=None, cohort=None) -> Round."""
-    federation = Federation(changes, held.dataset, held.train, worker=worker)
+    made = federation(changes, held, worker)
 
     def next_round(position: Position | None = None, cohort: Sequence[str] | None = None) -> Round:
-        position = federation.start() if position is None else position
-        done = federation.round(position, list(held.train) if cohort is None else cohort)
+        position = made.start() if position is None else position
+        done = made.round(position, list(held.train) if cohort is None else cohort)
         reports = np.stack([done.sums[name] for name in REPORT], axis=1) if done.sums else np.zeros((0, len(REPORT)))
-        return Round(federation.weights(position), federation.weights(done.position), reports, done)
+        return Round(made.weights(position), made.weights(done.position), reports, done)
 
     try:
-        yield federation, next_round
+        yield made, next_round
     finally:
-        federation.close()
+        made.close()
 
 
 def one_round(
