@@ -1,6 +1,6 @@
 """Who was meant to contribute to a study's federated models, and who did: over all seeds together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from fedmed.engine import contributions
 from fedmed.engine.contributions import Contribution
@@ -19,11 +19,16 @@ def contributed(outcomes: Outcomes) -> dict[str, dict[str, Contribution]]:
     return {arm: contributions.summed(parts) for arm, parts in found.items()}
 
 
+def shortfalls(found: Mapping[str, Contribution], seeds: Sequence[int]) -> tuple[str, ...]:
+    """Returns in sentences who was meant to contribute to an arm and did not, over all seeds."""
+    planned = {name: own.planned_share for name, own in found.items()}
+    return contributions.shortfalls(found, planned, len(seeds))
+
+
 def missed(outcomes: Outcomes, found: Mapping[str, Mapping[str, Contribution]]) -> tuple[str, ...]:
     """Returns in sentences who was meant to contribute and did not; of the first arm of which there is anything."""
     for arm, own in found.items():
-        planned = {name: contribution.planned_share for name, contribution in own.items()}
-        said = contributions.shortfalls(own, planned, len(outcomes.seeds))
+        said = shortfalls(own, outcomes.seeds)
         if said:
             return tuple(f"In the arm “{label(outcomes.arm(arm))}”: {text}" for text in said)
     return ()

@@ -123,7 +123,6 @@ def _planned(settings: config.RunConfig) -> tuple[list[Part], str]:
         for arm in part.scenario.arms:
             attendance.cohort_size(arm.settings.cohort, len(part.consortium.hospitals))
             soundness.check(arm.settings, part.consortium.dataset.task, part.consortium.dataset.is_table)
-        for arm in part.scenario.arms:
             fates.check(arm.settings, part.consortium.dataset, part.consortium.patients_held())
         part.consortium.rows(settings.seed)  # an empty test set is the user's to mend
         for job in part.jobs:

@@ -1,12 +1,7 @@
 """What the federated arm is worth under each standard scenario and rule: figures, and differences with Holm's words."""
 
 import inspect
-from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from fedmed.engine import contributions
-from fedmed.engine.contributions import Contribution
 from fedmed.learning.aggregators import aggregators
 from fedmed.settings import config
 from fedmed.settings.mishaps import Mishap
@@ -98,7 +93,6 @@ class _Cells:
         """Returns what is found for an arm."""
         outcomes, why = self._outcomes, stress_words.diverged(self._diverged[arm])
         figures = {name: _none(outcomes, why) for name in outcomes.hospitals} if why else self._judge.figures(arm)
-        clocks = [result.clock[-1] for key, result in outcomes.results.items() if key[0] == arm]
         return StressCell(
             hospitals=figures,
             mean=estimates.estimate(None, why) if why else self._judge.mean(arm),
@@ -106,8 +100,8 @@ class _Cells:
             difference=self._difference(arm),
             diverged=self._diverged[arm],
             reached=None if self._aim is None else price.reached(outcomes, arm, self._metric, self._aim[0]),
-            clock_seconds=float(np.mean(clocks)),
-            missed=_missed(self._contributed.get(arm, {}), outcomes.seeds),
+            clock_seconds=price.clock_seconds(outcomes, arm),
+            missed=attended.shortfalls(self._contributed.get(arm, {}), outcomes.seeds),
         )
 
     def _difference(self, arm: str) -> Judged | None:
@@ -119,11 +113,6 @@ class _Cells:
 
 def _none(outcomes: Outcomes, why: str) -> SeededEstimate:
     return SeededEstimate(**vars(estimates.estimate(None, why)), by_seed=(None,) * len(outcomes.seeds))
-
-
-def _missed(found: Mapping[str, Contribution], seeds: Sequence[int]) -> tuple[str, ...]:
-    planned = {name: own.planned_share for name, own in found.items()}
-    return contributions.shortfalls(found, planned, len(seeds))
 
 
 def _changes(hardship: Hardship) -> dict[str, object]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from fedmed.data.examples import Dataset
 from fedmed.engine import identity
 from fedmed.engine.identity import Identity
+from fedmed.engine.scenarios import effects
 from fedmed.learning import algorithms
 from fedmed.settings import config
 from fedmed.settings.study import DEFAULT, KINDS, REFERENCES, Kind, Reference, Study
@@ -75,7 +76,7 @@ def label(arm: ArmPlan) -> str:
 def about(arm: ArmPlan) -> str:
     """Returns what an arm is, in a sentence or two."""
     cohort = arm.settings.cohort
-    away = any(mishap.name == "absent" for mishap in arm.settings.scenario)
+    away = any(effect.absent for effect in effects(arm.settings))
     if arm.kind == "leave_one_out" and algorithms.is_personal(arm.settings.algorithm.name):
         return ABOUT[arm.kind] + _OWN_PART.format(epochs=arm.settings.study.fine_tune_epochs)
     partial = cohort.size is not None or (cohort.fraction or 1.0) < 1 or away

@@ -43,7 +43,7 @@ def communication(
         uplink_bits=bits,
         seconds_per_round=float(seconds),
         seconds_all=float(seconds * rounds),
-        clock_seconds=_by_the_clock(outcomes, arm.name),
+        clock_seconds=clock_seconds(outcomes, arm.name),
         target=None if target is None else _target(outcomes, metric, *target),
         pooled_data_bytes=_pooled_bytes(outcomes),
         about="Counted while training: what the algorithm sends, numbers as they are, down and up, without protocol; "
@@ -51,7 +51,7 @@ def communication(
     )
 
 
-def _by_the_clock(outcomes: Outcomes, arm: str) -> float:
+def clock_seconds(outcomes: Outcomes, arm: str) -> float:
     """Returns how long all rounds would take among hospitals, mean over seeds."""
     return float(np.mean([result.clock[-1] for key, result in outcomes.results.items() if key[0] == arm]))
 

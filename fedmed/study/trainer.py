@@ -182,7 +182,7 @@ class _Course:
     def end_with(self, predictions: Mapping[str, Array]) -> None:
         """Takes these for the model's at its end; those on its way were of a model that is not the one tested."""
         facts = self._facts
-        ends = {name: [facts[name][0], facts[name][-1]] for name in ("rounds", "curve", "losses", "sent")}
+        ends = {name: [facts[name][0], facts[name][-1]] for name in ("rounds", "curve", "losses", "sent", "clock")}
         ends["curve"][-1] = self._scores(predictions)
         ends["losses"][-1] = self._score(self._scored, predictions, LOSS[self._federation.task])
         self._facts = {**facts, **ends}
