@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import tensorflow as tf
 
+from fedmed import models as package
 from fedmed.data.examples import Examples, Task
 from fedmed.data.store import layout
 from fedmed.engine import attendance, fates, room
@@ -78,6 +79,7 @@ class Programs:
 
     def __init__(self, most: int = _MOST) -> None:
         self._most = most
+        self._beginnings: Beginnings = collections.OrderedDict()
         self._prepared: collections.OrderedDict[tuple[Any, ...], Prepared] = collections.OrderedDict()
 
     def prepare(
@@ -98,7 +100,7 @@ class Programs:
             classes: of the data.
             train: each client's rows.
             worker: TFF's, already started, for `runtime.name = "tff"`.
-            beginnings: where weights are found and left; None builds the model anew.
+            beginnings: where weights are found and left; None builds a model that is not of this package anew.
 
         Raises:
             ConfigError: the model, algorithm or rule of aggregation is unknown, or an argument of it is wrong; the
@@ -123,6 +125,8 @@ class Programs:
     ) -> tuple[Prepared, Weights]:
         """Returns what was prepared before, or is now."""
         one_thread_an_operation()
+        if beginnings is None and _is_ours(settings):
+            beginnings = self._beginnings
         spec = spec_of(first, task, classes)
         start = (_made_by(settings)[0], repr(config.to_tree(settings)["model"]), repr(spec), settings.seed)
         known = None if beginnings is None else beginnings.get(start)
@@ -248,6 +252,11 @@ def _made_by(settings: config.RunConfig) -> tuple[Any, ...]:
     model = building.imported(name) if plugins.is_dotted(name) else models.get(name)
     rule = aggregators.aggregators.get(settings.aggregation.rule, "aggregation.rule")
     return model, algorithms.algorithms.get(settings.algorithm.name), rule
+
+
+def _is_ours(settings: config.RunConfig) -> bool:
+    """Tells whether the model is built by this package, whose code stays as it is while a process lives."""
+    return _made_by(settings)[0].__module__.startswith(f"{package.__name__}.")
 
 
 def _fixed(model: KerasModel) -> str:

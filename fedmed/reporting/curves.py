@@ -46,6 +46,7 @@ def write_curves(records: Sequence[Mapping[str, Any]], summary: Mapping[str, Any
         for kind, fixed in (("svg", {"Date": None}), ("png", None)):  # the same run gives the same file
             content = io.BytesIO()
             figure.savefig(content, format=kind, dpi=144, metadata=fixed)
+            figure.set_layout_engine("none")  # where all is, is found once
             files.write_atomically(folder / f"learning_curves.{kind}", content.getvalue())
 
 
