@@ -64,7 +64,7 @@ class Federation:
             settings: what to train, with `runtime.lanes` given.
             dataset: for its task and number of classes.
             train: each client's rows, as the model gets them.
-            worker: TFF's, started, for `runtime.name = "tff"`.
+            worker: what the runtime works with, started; see `runtimes.starting`.
             folder: where clients' kept files live on; None for as long as the federation.
             programs: a cache of recorded programs.
             beginnings: of models that were built before by the same code; None builds it anew.

@@ -10,7 +10,7 @@ import traceback
 from typing import Any, BinaryIO, NamedTuple
 
 from fedmed.engine.identity import Identity
-from fedmed.engine.runtimes.worker import working
+from fedmed.engine.runtimes.starting import working
 from fedmed.settings import config
 from fedmed.settings.study import REFERENCES
 from fedmed.study import results
