@@ -1,4 +1,4 @@
-"""Clients' training rows, written once to files, many small clients to one; only a place crosses to where they train."""
+"""Clients' training rows, written once to files that small clients share; only a place crosses to where they train."""
 
 import dataclasses
 import pathlib

@@ -22,7 +22,7 @@ from fedmed.system import seeds
 
 
 class Files(NamedTuple):
-    """A lane's files: where each client's rows are, what it kept after its last round, and where it keeps what it has after."""
+    """A lane's files: each client's rows, what it kept after its last round, and where it keeps what it has after."""
 
     rows: Sequence[Place]
     kept: Sequence[str]

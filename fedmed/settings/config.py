@@ -243,8 +243,6 @@ def _check_runtime(runtime: Runtime) -> None:
             f"runtime.address: expected HOST:PORT, or 'auto' for a Ray that runs on this machine, got "
             f"{errors.shown(runtime.address)}"
         )
-    if runtime.address and not runtime.lanes:
-        raise errors.ConfigError("runtime.lanes: required with runtime.address: how many of its processors to use")
 
 
 def variant(config: RunConfig, arm: studies.Arm) -> RunConfig:

@@ -7,6 +7,7 @@ import os
 import pathlib
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,13 @@ from fedmed.system.folders import PrivateFolder
 INSTALL = "install it with: uv sync --extra ray (with pip: pip install ray==2.52.1)"
 PREFIX = "fedmed-ray-"
 _LONGEST_FOLDER = 40  # Ray puts sockets below it, and a socket's path has 107 bytes at most
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or Ray warns
+    "RAY_enable_metrics_collection": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",  # or it complains, past Python, that there is nobody to take metrics
+}
+_ANSWER_SECONDS = 10.0
 _TLS = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
 
 
@@ -85,9 +93,9 @@ class Cluster:
         Raises:
             UserError: there is none, or it does not let us in.
         """
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        with _handlers_kept():
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        with _handlers_kept(), _muted():
             if self.is_ours:
                 self._start_here(processors)
             else:
@@ -126,10 +134,11 @@ class Cluster:
         import ray
 
         address = self.runtime.address
+        _probe(address)
         try:
             ray.init(address=address, log_to_driver=False, configure_logging=False, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-            why = " ".join(str(error).split())[:200]
+            why = " ".join(str(error).split())[:200] or "is the token the cluster's?"
             raise errors.UserError(f"runtime.address: no Ray that lets us in at {address!r}: {why}") from None
 
     @property
@@ -151,6 +160,32 @@ class Cluster:
             watcher.wait()
         if self._folder is not None:
             self._folder.close()
+
+
+def _probe(address: str) -> None:
+    """Raises a UserError where nobody answers at HOST:PORT, for which Ray would wait two minutes."""
+    host, _, port = address.rpartition(":")
+    if not host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise errors.UserError(f"runtime.address: nobody answers at {address!r}: {error}") from None
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """Lets Ray's own code, which writes past Python, say nothing: what is wrong comes as an exception."""
+    sys.stderr.flush()
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
 
 
 @contextlib.contextmanager

@@ -57,7 +57,10 @@ def run(
     validation = validations.of(question.hospitals, question.inner)
     _check(question, validation)
     lanes = question.jobs[0].settings.runtime.lanes
-    with locked(out, "tuning"), search.runner(9 * seeds, lanes, out / "workers.log", here=here) as runner:
+    with (
+        locked(out, "tuning"),
+        search.runner(settings.runtime, 9 * seeds, lanes, out / "workers.log", here=here) as runner,
+    ):
         (answer,) = Searches([question], validations, out / "jobs", runner, quiet=quiet).answered()
         tuning = found(settings, answer, validation)
         told = plain.checked(tuning)
@@ -70,8 +73,13 @@ def _question(settings: config.RunConfig, grid: Mapping[str, Sequence[Any]], see
     if not 1 <= seeds <= _MOST_SEEDS:
         where = errors.argument("seeds", "--seeds")
         raise errors.ConfigError(f"{where}: expected a number >= 1 and <= {_MOST_SEEDS}, got {errors.shown(seeds)}")
-    runtime = config.Runtime(settings.runtime.name, settings.runtime.lanes or 1)  # jobs run side by side as it is
-    own = dataclasses.replace(settings, runtime=runtime, stop=config.Stop(), study=config.studies.DEFAULT, arms=())
+    own = dataclasses.replace(
+        settings,
+        runtime=attendance.side_by_side(settings.runtime),
+        stop=config.Stop(),
+        study=config.studies.DEFAULT,
+        arms=(),
+    )
     jobs = tuple(
         Job(job_name("", _ARM, seed, None), _ARM, _ARM, dataclasses.replace(own, seed=seed))
         for seed in range(settings.seed, settings.seed + seeds)
