@@ -1,8 +1,7 @@
 """Training processes on a cluster, by Ray; a job whose process or host is lost is trained again elsewhere."""
 
 import contextlib
-from collections.abc import Callable, Sequence
-from types import TracebackType
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fedmed.engine.runtimes.cluster import Cluster
@@ -17,37 +16,16 @@ from fedmed.study.validation import hospitals
 
 
 class ClusterPool:
-    """A context like `pool.Pool`, whose processes are wherever the cluster has processors for them."""
+    """Trains assignments as `pool.Pool` does, by a crew of `RemoteSession`, wherever it is.
 
-    def __init__(self, runtime: config.Runtime, jobs: int, lanes: int) -> None:
-        """Takes note of what is needed.
+    Args:
+        crew: its processes.
+        sees_files: whether they see this machine's files under the same paths; else jobs' files are sent.
+    """
 
-        Args:
-            runtime: the user's settings.
-            jobs: how many there are about.
-            lanes: that a job has at most.
-        """
-        self._runtime, self._jobs, self._lanes = runtime, jobs, lanes
+    def __init__(self, crew: Crew, *, sees_files: bool) -> None:
+        self._crew, self._sees_files = crew, sees_files
         self._consortia: dict[str, Any] = {}
-        self._open = contextlib.ExitStack()
-
-    def __enter__(self) -> "ClusterPool":
-        with contextlib.ExitStack() as stack:
-            cluster = stack.enter_context(contextlib.closing(Cluster(self._runtime)))
-            most = pool.size(self._jobs, self._lanes)
-            cluster.start(most * self._lanes)
-            if not cluster.is_ours:
-                most = max(1, min(cluster.processors // self._lanes, self._jobs))
-            self._crew = stack.enter_context(contextlib.closing(Crew(cluster, RemoteSession, most, self._lanes)))
-            for member in self._crew.members:
-                member.warm.remote()
-            self._open = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.close()
 
     def run(self, tasks: Sequence[Assignment], done: Callable[[Assignment], None]) -> None:
         """Runs all tasks, in order as processes become free, and tells of each as it is done.
@@ -56,11 +34,10 @@ class ClusterPool:
             UserError: a setting does not fit, or processes were lost too often.
             RuntimeError: a bug, with its traceback.
         """
-        seen = sees_files(self._runtime)
 
         def send(member: int, task: Assignment) -> Any:
             process = self._crew.members[member]
-            return process.train.remote(task) if seen else process.deliver.remote(self._parcel(task))
+            return process.train.remote(task) if self._sees_files else process.deliver.remote(self._parcel(task))
 
         def finish(member: int, task: Assignment, found: Reply | Delivery) -> None:
             del member
@@ -78,3 +55,25 @@ class ClusterPool:
         if name not in self._consortia:  # held: who comes later needs it too
             self._consortia[name] = ray.put(hospitals(task.hospitals, task.inner))
         return Parcel(task, parcels.saved(task), self._consortia[name], name)
+
+
+@contextlib.contextmanager
+def on_cluster(runtime: config.Runtime, jobs: int, lanes: int) -> Iterator[ClusterPool]:
+    """Starts training processes, and ends them whatever happens.
+
+    Args:
+        runtime: the user's settings.
+        jobs: how many there are about.
+        lanes: that a job has at most.
+
+    Raises:
+        UserError: there is no cluster, or its hosts are not as they must be.
+    """
+    with contextlib.closing(Cluster(runtime)) as cluster:
+        here = pool.size(jobs, lanes)
+        cluster.start(here * lanes)
+        count = here if cluster.is_ours else max(1, min(cluster.processors // lanes, jobs))
+        with contextlib.closing(Crew(cluster, RemoteSession, count, lanes)) as crew:
+            for member in crew.members:
+                member.warm.remote()
+            yield ClusterPool(crew, sees_files=sees_files(runtime))

@@ -11,7 +11,7 @@ from typing import Any
 from fedmed.data.examples import Task
 from fedmed.engine import attendance, checks, fates, identity, soundness
 from fedmed.engine.runtimes import cluster
-from fedmed.reporting import fault_lines
+from fedmed.reporting import first_lines
 from fedmed.settings import config
 from fedmed.statistics.metrics import METRICS
 from fedmed.study import (
@@ -64,7 +64,7 @@ def run(
     parts, metric = _planned(settings)
     searches = ArmsTuning(_searched(parts))
     with locked(out, "study"):
-        fault_lines.tell(parts[0].consortium.faults, quiet=quiet)
+        first_lines.tell(runtime, parts[0].consortium.faults, quiet=quiet)
         files.write_atomically(out / "config.toml", config.dumps(settings))
         planned = [job for part in parts for job in part.jobs]
         lanes = max(job.settings.runtime.lanes for job in planned)

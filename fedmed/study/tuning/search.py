@@ -16,7 +16,7 @@ from fedmed.reporting.trials import told
 from fedmed.settings import config
 from fedmed.statistics import metrics
 from fedmed.study import plan, pool, results
-from fedmed.study.cluster_pool import ClusterPool
+from fedmed.study.cluster_pool import ClusterPool, on_cluster
 from fedmed.study.plan import Job
 from fedmed.study.progress import JobProgress
 from fedmed.study.results import Result
@@ -241,11 +241,8 @@ def runner(runtime: config.Runtime, jobs: int, lanes: int, log: pathlib.Path, *,
 
         def run(tasks: Sequence[Assignment], done: Callable[[Assignment], None]) -> None:
             if not opened:
-                if runtime.name == "ray":
-                    made = ClusterPool(runtime, jobs, lanes)
-                else:
-                    made = pool.Pool(pool.size(jobs, lanes), lanes, log)
-                opened.append(stack.enter_context(made))
+                made = pool.Pool(pool.size(jobs, lanes), lanes, log)
+                opened.append(stack.enter_context(on_cluster(runtime, jobs, lanes) if runtime.name == "ray" else made))
             opened[0].run(tasks, done)
 
         yield run

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from fedmed.engine import attendance, checks, soundness
-from fedmed.reporting import rates, trials
+from fedmed.engine.runtimes import cluster
+from fedmed.reporting import first_lines, rates, trials
 from fedmed.settings import config
 from fedmed.statistics import metrics
 from fedmed.study.locking import locked
@@ -51,12 +52,14 @@ def run(
     Raises:
         UserError: a setting, the data or the model cannot be used; or another tuning is writing in `out`.
     """
+    cluster.check(settings.runtime)
     soundness.check_tuning(settings)
     question = _question(settings, grid or {}, seeds)
     validations = Validations()
     validation = validations.of(question.hospitals, question.inner)
     _check(question, validation)
     lanes = question.jobs[0].settings.runtime.lanes
+    first_lines.tell(settings.runtime, [], quiet=quiet)
     with (
         locked(out, "tuning"),
         search.runner(settings.runtime, 9 * seeds, lanes, out / "workers.log", here=here) as runner,
