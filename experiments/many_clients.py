@@ -1,4 +1,4 @@
-"""Writes and trains very many clients of few rows, and prints what it took as a line of JSON; see experiments.cluster."""
+"""Writes and trains very many clients of few rows, and prints as JSON what it took; see experiments.cluster."""
 
 import contextlib
 import json

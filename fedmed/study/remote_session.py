@@ -25,6 +25,8 @@ class Delivery(NamedTuple):
 class RemoteSession(Member):
     """A `Session` in a process of a cluster."""
 
+    prefix = PREFIX
+
     def __init__(self, environment: dict[str, str], found: Sequence[str]) -> None:
         super().__init__(environment, found)
         self._session = Session()

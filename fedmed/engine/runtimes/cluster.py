@@ -26,6 +26,7 @@ _LONGEST_FOLDER = 40  # Ray puts sockets below it, and a socket's path has 107 b
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # or Ray warns
+    "RAY_worker_niceness": "0",  # by default others go first, and a round waits for the last lane
     "RAY_enable_metrics_collection": "0",
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # or it complains, past Python, that there is nobody to take metrics
 }

@@ -4,11 +4,12 @@ import bisect
 import collections
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from fedmed.engine.runtimes.cluster import Cluster
-from fedmed.system import errors, machine, quiet
+from fedmed.system import errors, folders, machine, quiet
 
 Task = TypeVar("Task")
 
@@ -16,10 +17,17 @@ _REPLACED = 3
 """How many of a crew are replaced, in all: who loses more has too little memory, or a cluster that falls apart."""
 _ANSWER_SECONDS = 60.0
 _LEAVE_SECONDS = 2.0
+_KILLED_SECONDS = 0.3  # until a process that was killed is gone, and with it its locks
 
 
 class Member:
-    """What every process of a crew does beside its work; it is made before TensorFlow is imported there."""
+    """What every process of a crew does beside its work; it is made before TensorFlow is imported there.
+
+    Attributes:
+        prefix: of the folder that it may make, for what it fetches; "" for none.
+    """
+
+    prefix = ""
 
     def __init__(self, environment: dict[str, str], found: Sequence[str]) -> None:
         """Prepares the process.
@@ -59,6 +67,7 @@ class Crew:
         import ray
 
         self._cluster, self._kind, self._processors, self._lost = cluster, kind, processors, 0
+        self._busy = False
         if cluster.processors < count * processors:
             raise errors.UserError(
                 f"runtime.lanes: the cluster has {cluster.processors} processors, expected at least "
@@ -117,6 +126,7 @@ class Crew:
         waiting = collections.deque(tasks)
         idle = list(range(len(self.members)))
         running: dict[Any, tuple[int, Task]] = {}
+        self._busy = True
         while waiting or running:
             while waiting and idle:
                 member, task = idle.pop(0), waiting.popleft()
@@ -132,6 +142,7 @@ class Crew:
                 continue
             bisect.insort(idle, member)
             done(member, task, found)
+        self._busy = False
 
     def _replace(self, number: int, error: Exception) -> None:
         import ray
@@ -150,17 +161,34 @@ class Crew:
         self.members[number], self.known[number] = self._made(spare), set()
 
     def close(self) -> None:
-        """Lets the members remove what they have written, and ends them."""
+        """Ends the members, and sees to it that what they have written is removed, on every host that answers soon."""
         import ray
 
         if not ray.is_initialized():
             return
-        with contextlib.suppress(Exception):
-            if not self._cluster.is_ours:
+        if not self._busy:  # else they would come to it after their work only
+            with contextlib.suppress(Exception):
                 ray.get([member.leave.remote() for member in self.members], timeout=_LEAVE_SECONDS)
         for member in self.members:
             with contextlib.suppress(Exception):
                 ray.kill(member, no_restart=True)
+        if (self._busy or self._lost) and self._kind.prefix and not self._cluster.is_ours:
+            with contextlib.suppress(Exception):
+                _sweep(ray, self._kind.prefix)
+
+
+def _sweep(ray: Any, prefix: str) -> None:
+    """Removes on every host what processes that were killed have left there."""
+    sweep = ray.remote(_remove_abandoned).options(num_cpus=0, max_retries=0)
+    strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+    hosts = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    sent = [sweep.options(scheduling_strategy=strategy(host, soft=False)).remote(prefix) for host in hosts]
+    ray.wait(sent, num_returns=len(sent), timeout=_LEAVE_SECONDS)
+
+
+def _remove_abandoned(prefix: str) -> None:
+    time.sleep(_KILLED_SECONDS)
+    folders.remove_abandoned(prefix)
 
 
 def _lost_by(ray: Any) -> tuple[type[Exception], ...]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fedmed.engine.runtimes import cargo
 from fedmed.engine.runtimes.cargo import Hold
 from fedmed.engine.runtimes.crew import Member
 
@@ -65,6 +66,8 @@ class Answer(NamedTuple):
 
 class RemoteLane(Member):
     """Trains lanes of clients; between orders it holds computations, and files of rows, and nothing else."""
+
+    prefix = cargo.PREFIX
 
     def __init__(self, environment: dict[str, str], found: Sequence[str]) -> None:
         super().__init__(environment, found)
