@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from fedmed.engine.runtimes import cluster
 from fedmed.engine.runtimes.cluster import Cluster
 from fedmed.engine.runtimes.crew import Crew
 from fedmed.engine.runtimes.starting import sees_files
@@ -49,11 +50,9 @@ class ClusterPool:
         self._crew.run(tasks, send, finish)
 
     def _parcel(self, task: Assignment) -> Parcel:
-        import ray
-
         name = repr((task.hospitals, task.inner))
         if name not in self._consortia:  # held: who comes later needs it too
-            self._consortia[name] = ray.put(hospitals(task.hospitals, task.inner))
+            self._consortia[name] = cluster.put(hospitals(task.hospitals, task.inner))
         return Parcel(task, parcels.saved(task), self._consortia[name], name)
 
 
@@ -69,11 +68,11 @@ def on_cluster(runtime: config.Runtime, jobs: int, lanes: int) -> Iterator[Clust
     Raises:
         UserError: there is no cluster, or its hosts are not as they must be.
     """
-    with contextlib.closing(Cluster(runtime)) as cluster:
+    with contextlib.closing(Cluster(runtime)) as made:
         here = pool.size(jobs, lanes)
-        cluster.start(here * lanes)
-        count = here if cluster.is_ours else max(1, min(cluster.processors // lanes, jobs))
-        with contextlib.closing(Crew(cluster, RemoteSession, count, lanes)) as crew:
+        made.start(here * lanes)
+        count = here if made.is_ours else max(1, min(made.processors // lanes, jobs))
+        with contextlib.closing(Crew(made, RemoteSession, count, lanes)) as crew:
             for member in crew.members:
                 member.warm.remote()
             yield ClusterPool(crew, sees_files=sees_files(runtime))

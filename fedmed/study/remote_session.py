@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from fedmed.engine.runtimes import cluster
 from fedmed.engine.runtimes.crew import Member
 from fedmed.settings import plugins
 from fedmed.study import parcels, session
@@ -43,13 +44,11 @@ class RemoteSession(Member):
 
     def deliver(self, parcel: Parcel) -> Delivery:
         """Trains a job whose folder is not seen here."""
-        import ray
-
         if self._folder is None:
             self._folder = PrivateFolder(PREFIX)
             self._session = Session(lambda settings, inner: self._consortium())
         if self._held is None or self._held[0] != parcel.hospitals:
-            self._held = (parcel.hospitals, ray.get(parcel.consortium))
+            self._held = (parcel.hospitals, cluster.get(parcel.consortium))
         folder = self._folder.path
         parcels.clear(folder)  # of a job that went wrong
         parcels.unpack(folder, parcel.files)

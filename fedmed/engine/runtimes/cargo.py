@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fedmed.engine.runtimes import cluster
 from fedmed.system.folders import PrivateFolder
 
 PREFIX = "fedmed-lane-"
@@ -51,9 +52,7 @@ def kept(paths: Sequence[str]) -> dict[str, Any]:
 
 
 def _put(path: str) -> Any:
-    import ray
-
-    return ray.put(pathlib.Path(path).read_bytes())
+    return cluster.put(pathlib.Path(path).read_bytes())
 
 
 class Hold:
@@ -72,9 +71,7 @@ class Hold:
 
     def take_in(self, files: Mapping[str, Any]) -> None:
         """Fetches files by the driver's paths."""
-        import ray
-
-        for path, content in zip(files, ray.get(list(files.values())), strict=True):
+        for path, content in zip(files, cluster.get(list(files.values())), strict=True):
             self._here[path] = self._new()
             pathlib.Path(self._here[path]).write_bytes(content)
 

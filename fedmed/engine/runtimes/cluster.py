@@ -75,6 +75,20 @@ def _missing_tls() -> list[str]:
     return [f"set RAY_USE_TLS=1, {', '.join(_TLS)}"]
 
 
+def put(value: Any) -> Any:
+    """Puts a value into the cluster's store, and returns the reference; it lives as long as somebody holds that."""
+    import ray
+
+    return ray.put(value)
+
+
+def get(references: Any) -> Any:
+    """Returns what a reference, or each of a list of them, stands for."""
+    import ray
+
+    return ray.get(references)
+
+
 class Cluster:
     """A connection to Ray, from `start` to `close`; one a process at a time.
 
