@@ -98,10 +98,11 @@ def traced_client(clients: Clients) -> tuple[ClientStore, Work]:
     name, examples = next(iter(clients.train.items()))
     few = examples.take(np.arange(min(FLAGS.rows, len(examples))))
     store = ClientStore({name: few})
-    paths, ones = np.array([str(store.paths[name])], dtype=object), np.ones(1, np.float32)
+    paths, ones = np.array([str(store.places[name].path)], dtype=object), np.ones(1, np.float32)
     none, no_masks = np.array([""], dtype=object), np.zeros((1, 0, 3), np.int64)
     return store, Work(
         paths,
+        np.array([store.places[name].offset], np.int32),
         np.array([len(few)], np.int32),
         np.zeros((1, 2), np.int32),
         ones,

@@ -80,7 +80,7 @@ def run(
     Raises:
         UserError: a setting, the data or the model cannot be used; one line says where and what is allowed.
     """
-    from fedmed.reporting import fault_lines
+    from fedmed.reporting import first_lines
     from fedmed.reporting.display import RunResult
     from fedmed.reporting.progress import Progress
     from fedmed.runs import experiment
@@ -88,7 +88,7 @@ def run(
     settings = _settings(config, overrides)
     folder = pathlib.Path("runs", settings.name) if out is None else pathlib.Path(out)
     observers = [Progress(settings.stop.metric, quiet=quiet)]
-    tell = functools.partial(fault_lines.tell, quiet=quiet)
+    tell = functools.partial(first_lines.tell, settings.runtime, quiet=quiet)
     summary = experiment.run(settings, folder, resume=resume, overwrite=overwrite, observers=observers, tell=tell)
     return RunResult(summary, folder)
 

@@ -744,6 +744,7 @@ def test_a_killed_runs_files_are_removed_by_the_next_one(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from fedmed.data import store
+    from fedmed.system import folders
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for name in ("fedmed-clients-abandoned", "fedmed-clients-others"):
@@ -753,14 +754,14 @@ def test_a_killed_runs_files_are_removed_by_the_next_one(
     others = os.open(tmp_path / "fedmed-clients-others", os.O_RDONLY)  # of a process that cannot be seen from here
     fcntl.flock(others, fcntl.LOCK_EX)
     mine = store.ClientStore({"a": tiny.rows(3, seed=0)})
-    store.remove_abandoned()
+    folders.remove_abandoned(store.PREFIX)
     assert {path.name for path in tmp_path.iterdir()} == {
         mine.folder.name, "fedmed-clients-others", "fedmed-clients-notes.txt"
     }  # fmt: skip
     os.close(others)
     mine.close()
     mine.close()
-    store.remove_abandoned()
+    folders.remove_abandoned(store.PREFIX)
     assert {path.name for path in tmp_path.iterdir()} == {"fedmed-clients-notes.txt"}
 
 
@@ -783,6 +784,7 @@ time.sleep(100)
 @pytest.mark.slow
 def test_a_killed_runs_children_do_not_keep_its_files(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from fedmed.data import store
+    from fedmed.system import folders
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     environment = dict(os.environ, TMPDIR=str(tmp_path), PYTHONPATH=f"{TESTS}:{TESTS.parent}")
@@ -790,11 +792,11 @@ def test_a_killed_runs_children_do_not_keep_its_files(tmp_path: pathlib.Path, mo
         assert owner.stdout is not None
         folder, *children = owner.stdout.readline().split()
         try:
-            store.remove_abandoned()
+            folders.remove_abandoned(store.PREFIX)
             assert pathlib.Path(folder, "000000.bin").is_file()
             owner.kill()
             owner.wait(timeout=10)
-            store.remove_abandoned()
+            folders.remove_abandoned(store.PREFIX)
             assert not pathlib.Path(folder).exists()
         finally:
             for child in children:

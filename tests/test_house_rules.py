@@ -44,8 +44,9 @@ def offenders(folder: str, banned: tuple[str, ...]) -> dict[str, list[str]]:
     return found
 
 
-def test_only_the_runtimes_import_tff() -> None:
-    found = offenders("", ("tensorflow_federated",))
+@pytest.mark.parametrize("package", ["tensorflow_federated", "ray"])
+def test_only_the_runtimes_import_tff_and_ray(package: str) -> None:
+    found = offenders("", (package,))
     assert found, "the scan finds nothing at all"
     assert {"/".join(name.split("/")[:2]) for name in found} == {"engine/runtimes"}
 

@@ -24,7 +24,7 @@ from fedmed.engine.runtimes.worker import Worker
 from fedmed.learning import combinations, fixed_point, secure_sums
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.lane import LaneOutput, Work
-from fedmed.learning.program import constants
+from fedmed.learning.program import constants, specs_of
 from fedmed.learning.secure_sums import Masks, Secure
 from fedmed.learning.values import Payload, Weights
 from fedmed.runs import experiment
@@ -143,7 +143,7 @@ def a_lane(features: int, lanes: int = 2) -> Iterator[tuple[Federation, LaneOutp
     attending = federation.attending(0, federation.clients)
     _, work = federation.work(start, attending)
     state, facts = tf.nest.map_structure(tf.constant, start.state), constants(federation.facts(0, attending.masks))
-    lane = local._lane(program)
+    lane = local.callable_lane(program.lane, specs_of(program.received))
     yield federation, lane(program.broadcast(state, facts), facts.learning_rate, Work(*map(tf.constant, work[0])))
     federation.close()
 

@@ -1,5 +1,6 @@
 """`fedmed doctor`: is everything there that a run needs, and what to do about what is not."""
 
+import importlib.metadata
 import os
 import pathlib
 import shutil
@@ -37,7 +38,7 @@ class Finding(NamedTuple):
 
 def findings() -> Iterator[Finding]:
     """Yields each finding as it is made; the slow ones, which import TensorFlow, come last."""
-    for look in (_python, _packages, _cores, _memory, _disk, _mnist, _device, _federated, _worker, _network):
+    for look in (_python, _packages, _cores, _memory, _disk, _mnist, _device, _federated, _worker, _cluster, _network):
         yield from look()
 
 
@@ -128,6 +129,17 @@ def _connect(port: int) -> None:
             grpc.channel_ready_future(channel).result(timeout=_ANSWER_SECONDS)
         except grpc.FutureTimeoutError:
             raise TimeoutError(f"it does not answer within {_ANSWER_SECONDS} s") from None
+
+
+def _cluster() -> Iterator[Finding]:
+    from fedmed.engine.runtimes import cluster
+
+    try:
+        found = importlib.metadata.version("ray")
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding("note", "Ray", "not installed", f"only runtime.name=ray needs it; {cluster.INSTALL}")
+        return
+    yield Finding("ok", "Ray", f"{found}, for runtime.name=ray")
 
 
 def _network() -> Iterator[Finding]:

@@ -55,12 +55,12 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
 def _run(
     settings: config.RunConfig, out: pathlib.Path, values: flags.FlagValues, asked: interruption.Interruption
 ) -> dict[str, Any]:
-    from fedmed.reporting import fault_lines
+    from fedmed.reporting import first_lines
     from fedmed.reporting.progress import Progress
     from fedmed.runs import experiment
 
     observers = [Progress(settings.stop.metric, quiet=values.quiet), asked]
-    tell = functools.partial(fault_lines.tell, quiet=values.quiet)
+    tell = functools.partial(first_lines.tell, settings.runtime, quiet=values.quiet)
     return experiment.run(
         settings, out, resume=values.resume, overwrite=values.overwrite, observers=observers, tell=tell
     )

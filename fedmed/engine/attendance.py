@@ -37,11 +37,21 @@ def with_lanes(settings: config.RunConfig, begun: int = 0) -> config.RunConfig:
     Args:
         settings: of a run.
         begun: the lanes that it has begun with, perhaps on another machine; 0 for a new one.
+
+    Raises:
+        ConfigError: this machine is none to go by, since a cluster is asked for.
     """
     if settings.runtime.lanes:
         return settings
+    if settings.runtime.address:
+        raise errors.ConfigError("runtime.lanes: required with runtime.address: how many of its processors to use")
     count = begun or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     return dataclasses.replace(settings, runtime=dataclasses.replace(settings.runtime, lanes=count))
+
+
+def side_by_side(runtime: config.Runtime) -> config.Runtime:
+    """Returns where a job of a study runs: in one process, on a cluster too, since others run beside it."""
+    return config.Runtime("local" if runtime.name == "ray" else runtime.name, runtime.lanes or 1)
 
 
 def lanes(costs: Sequence[int], count: int) -> list[list[int]]:

@@ -6,6 +6,7 @@ from fedmed import models
 from fedmed.data.clients import Clients, prepare
 from fedmed.data.store import patient_counts
 from fedmed.engine import attendance, fates, masking, promises, scenarios, soundness
+from fedmed.engine.runtimes import cluster
 from fedmed.learning import aggregators, algorithms, combinations
 from fedmed.settings import plugins, registry
 from fedmed.settings.config import RunConfig
@@ -38,6 +39,7 @@ def check(settings: RunConfig) -> Clients:
 
 def check_names(settings: RunConfig) -> None:
     """Checks names and arguments of algorithm and model, for which no data are needed; raises as `check`."""
+    cluster.check(settings.runtime)
     plugins.load(settings.plugins)
     algorithms.checked(settings.algorithm.name, settings.algorithm.args)
     algorithms.check_settings(settings)

@@ -12,7 +12,7 @@ from fedmed.data import label_scale
 from fedmed.data.clients import ChangedRows
 from fedmed.data.examples import Array, Dataset, Examples, Inputs, Task
 from fedmed.data.label_scale import LabelScale
-from fedmed.data.store import ClientStore
+from fedmed.data.store import ClientStore, Place
 from fedmed.engine.kept import KeptFiles
 from fedmed.engine.masking import RoundMasks
 from fedmed.engine.position import Done, Position, Sums
@@ -64,7 +64,7 @@ class Federation:
             settings: what to train, with `runtime.lanes` given.
             dataset: for its task and number of classes.
             train: each client's rows, as the model gets them.
-            worker: TFF's, started, for `runtime.name = "tff"`.
+            worker: what the runtime works with, started; see `runtimes.starting`.
             folder: where clients' kept files live on; None for as long as the federation.
             programs: a cache of recorded programs.
             beginnings: of models that were built before by the same code; None builds it anew.
@@ -174,21 +174,21 @@ class Federation:
 
     def _work(self, position: Position, lane: Sequence[str], attending: Attending) -> Work:
         numbers = self._roster.numbers_of(lane)
-        paths = [str(self._rows_of(client, attending.fates[client].rows)) for client in lane]
+        places = [self._rows_of(client, attending.fates[client].rows) for client in lane]
         kept = [self._kept.path(number, position.kept.get(number)) for number in numbers]
         keep = [self._kept.path(number, position.round + 1) for number in numbers]
-        return self._roster.work(position.round, lane, Files(paths, kept, keep), attending)
+        return self._roster.work(position.round, lane, Files(places, kept, keep), attending)
 
-    def _rows_of(self, client: str, changes: tuple[int, ...]) -> pathlib.Path:
-        """Returns the file of a client's rows, or of what a scenario makes of them, written when it is first asked."""
+    def _rows_of(self, client: str, changes: tuple[int, ...]) -> Place:
+        """Returns where a client's rows are, or what a scenario makes of them, written when it is first asked."""
         if not changes:
-            return self._store.paths[client]
+            return self._store.places[client]
         name = f"{client}, {changes}"
-        if name not in self._store.paths:
+        if name not in self._store.places:
             (number,) = self._roster.numbers_of([client])
             changed = self._changed(client, self._row_changes(number, changes))
             self._store.add(name, self.label.standardised(changed))
-        return self._store.paths[name]
+        return self._store.places[name]
 
     def kept_path(self, client: int, round_: int) -> str:
         """Returns the file of what a client, by its number, kept after a round; "" where clients keep nothing."""

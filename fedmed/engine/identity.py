@@ -53,6 +53,9 @@ def settings_of(settings: config.RunConfig, leave_out: Collection[str] = NOT_OF_
         more: what else matters, beside the settings.
     """
     tree = {key: value for key, value in config.to_tree(settings).items() if key not in leave_out}
+    if "runtime" in tree:  # a cluster gives the bits that this process does
+        name = "local" if settings.runtime.name == "ray" else settings.runtime.name
+        tree["runtime"] = {"name": name, "lanes": settings.runtime.lanes}
     if settings.privacy.target_epsilon is not None and settings.privacy.noise_multiplier is None:
         tree["rounds"] = settings.rounds  # the noise was chosen for them, and they have spent all that was promised
     return Identity({key: repr(value) for key, value in flat({**tree, **more}).items()}, {}, {}, {})

@@ -9,7 +9,7 @@ from typing import Any
 from fedmed.engine import attendance, checks
 from fedmed.engine.federation import Federation, Position
 from fedmed.engine.programs import Programs
-from fedmed.engine.runtimes.worker import working
+from fedmed.engine.runtimes.starting import working
 from fedmed.learning.lane import Work
 from fedmed.learning.program import RoundFacts, arrays
 from fedmed.learning.values import Nest, Weights

@@ -16,6 +16,7 @@ from fedmed.data.store import layout
 from fedmed.engine import attendance, fates, room
 from fedmed.engine.runtimes.local import LocalRuntime
 from fedmed.engine.runtimes.runtime import Runtime
+from fedmed.engine.runtimes.starting import sees_files
 from fedmed.learning import aggregators, algorithms
 from fedmed.learning.algorithm import Algorithm, Training
 from fedmed.learning.clipped_sums import Way, way_for
@@ -99,7 +100,7 @@ class Programs:
             task: of the data.
             classes: of the data.
             train: each client's rows.
-            worker: TFF's, already started, for `runtime.name = "tff"`.
+            worker: what the runtime works with, already started; see `runtimes.starting`.
             beginnings: where weights are found and left; None builds a model that is not of this package anew.
 
         Raises:
@@ -221,13 +222,17 @@ def _fuses(settings: config.RunConfig) -> bool:
     with oneDNN on: on an Intel Xeon XLA's is faster; on an AMD EPYC (Zen 4) a round with oneDNN's kernel takes 0.80 of
     the time on W1 of experiments/speed, 0.97 on W2 and 0.76 on W3.
     """
-    local = settings.runtime.name == "local" and settings.client.batch_size != "full"
+    local = settings.runtime.name != "tff" and settings.client.batch_size != "full"
     return local and "Intel" in machine.processor().model
 
 
 def _runtime(settings: config.RunConfig, program: Program, initial: Weights, worker: Any) -> Runtime:
     if settings.runtime.name == "local":
         return LocalRuntime(program, settings.runtime.lanes)
+    if settings.runtime.name == "ray":
+        from fedmed.engine.runtimes.ray import RayRuntime
+
+        return RayRuntime(program, settings.runtime.lanes, worker, sees_files=sees_files(settings.runtime))
     from fedmed.engine.runtimes.tff import TffRuntime
 
     return TffRuntime(program, initial, worker)

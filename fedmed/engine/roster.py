@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fedmed.data.examples import Dataset, Examples
-from fedmed.data.store import patient_counts
+from fedmed.data.store import Place, patient_counts
 from fedmed.engine import attendance, masking, promises, soundness, virtual_time
 from fedmed.engine.fates import Fate, Fates, RowChanges
 from fedmed.engine.masking import RoundMasks
@@ -24,7 +24,7 @@ from fedmed.system import seeds
 class Files(NamedTuple):
     """A lane's files: each client's rows, what it kept after its last round, and where it keeps what it has after."""
 
-    rows: Sequence[str]
+    rows: Sequence[Place]
     kept: Sequence[str]
     keep: Sequence[str]
 
@@ -147,7 +147,8 @@ class Roster:
         numbers, seed, masks = self.numbers_of(lane), self.settings.seed, attending.masks
         fates = [attending.fates[client] for client in lane]
         return Work(
-            paths=np.array(files.rows, dtype=object),
+            paths=np.array([str(place.path) for place in files.rows], dtype=object),
+            offsets=np.array([place.offset for place in files.rows], np.int32),
             rows=self._rows[numbers],
             seeds=np.array([seeds.pair(seed, "client", round_, n) for n in numbers], np.int32).reshape(-1, 2),
             shares=self._shares[numbers],

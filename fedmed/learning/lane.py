@@ -28,8 +28,9 @@ class Work(NamedTuple):
     """References to the clients of one lane.
 
     Attributes:
-        paths: [k] strings, each client's file of rows.
-        rows: [k] int32, rows in it.
+        paths: [k] strings, the file with each client's rows.
+        offsets: [k] int32, the byte of it at which they begin.
+        rows: [k] int32, how many they are.
         seeds: [k, 2] int32, of the client's shuffling and dropout in this round.
         shares: [k] float32, the weight of its payload.
         kept: [k] strings, the file of what it kept after its last round; not read by an algorithm without such.
@@ -43,6 +44,7 @@ class Work(NamedTuple):
     """
 
     paths: Tensor
+    offsets: Tensor
     rows: Tensor
     seeds: Tensor
     shares: Tensor
@@ -108,13 +110,12 @@ class Way(NamedTuple):
         return names if self.secure is None else secure_sums.told(names)
 
 
-def read_rows(path: tf.Tensor, rows: tf.Tensor, layout: Sequence[Field]) -> Rows:
-    """Reads a client's file in the graph; see `fedmed.data.store` for its format."""
-    content, offset, arrays = tf.io.read_file(path), tf.constant(0), {}
+def read_rows(path: tf.Tensor, offset: tf.Tensor, rows: tf.Tensor, layout: Sequence[Field]) -> Rows:
+    """Reads a client's rows in the graph; see `fedmed.data.store` for the file's format."""
+    content, arrays = tf.io.read_file(path), {}
     for field in layout:
         size = rows * field.row_bytes
-        part = content if len(layout) == 1 else tf.strings.substr(content, offset, size)
-        flat = tf.io.decode_raw(part, tf.as_dtype(field.dtype))
+        flat = tf.io.decode_raw(tf.strings.substr(content, offset, size), tf.as_dtype(field.dtype))
         arrays[field.name] = tf.reshape(flat, tf.concat([[rows], tf.constant(field.shape, tf.int32)], axis=0))
         arrays[field.name].set_shape([None, *field.shape])
         offset += size
@@ -131,7 +132,7 @@ def run_lane(way: Way, step: ClientStep, received: Nest, learning_rate: tf.Tenso
     def one_client(
         i: tf.Tensor, sums: Nest, counted: tf.Tensor, reports: tf.TensorArray, sizes: tf.TensorArray
     ) -> tuple[tf.Tensor, Nest, tf.Tensor, tf.TensorArray, tf.TensorArray]:
-        rows = read_rows(work.paths[i], work.rows[i], way.layout)
+        rows = read_rows(work.paths[i], work.offsets[i], work.rows[i], way.layout)
         share_of_work = work.work[i] if way.trouble.partial else 1.0
         turn = Turn(work.seeds[i], learning_rate, work.noise[i], share_of_work, work.late[i])
         held = keeping.read(work.kept[i], Held(way.kept, way.memory))

@@ -139,6 +139,7 @@ class Program:
 
 WORK_SPECS = Work(
     paths=tf.TensorSpec([None], tf.string),
+    offsets=tf.TensorSpec([None], tf.int32),
     rows=tf.TensorSpec([None], tf.int32),
     seeds=tf.TensorSpec([None, 2], tf.int32),
     shares=tf.TensorSpec([None], tf.float32),

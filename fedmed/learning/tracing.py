@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.autograph.core import ag_ctx  # the one way to undo what autograph=False means for Keras
+from tensorflow.python.eager import context  # the one way to tell a process of a graph's functions
 from tensorflow.python.ops import handle_data_util  # the one way to a handle's dtype
 
 from fedmed.system import errors
@@ -46,6 +47,22 @@ class Recording(NamedTuple):
     def variables(self) -> list[tf.Variable]:
         """Makes fresh variables, in the current graph or eagerly."""
         return [tf.Variable(slot.initial, trainable=False) for slot in self.slots]
+
+    def sent(self) -> "Recording":
+        """Returns the recording as another process can unpickle it: the graph as bytes, the outputs flat, no tensor.
+
+        The variables' first values go along: those that training leaves alone are read before they are ever written.
+        """
+        flat = [0] * len(tf.nest.flatten(self.structure))
+        return self._replace(graph=self.graph.SerializeToString(), structure=flat)
+
+    @classmethod
+    def arrived(cls, sent: "Recording") -> "Recording":
+        """Returns, in another process, what was sent; its outputs are a list."""
+        graph = tf.compat.v1.GraphDef.FromString(sent.graph)
+        for function in graph.library.function:  # a process that has not met them dies of a replay
+            context.context().add_function_def(function)
+        return sent._replace(graph=graph)
 
     def replay(self, variables: Sequence[tf.Variable], *arguments: Any) -> Any:
         """Adds the computation to the current graph, on the given variables, and returns its outputs."""

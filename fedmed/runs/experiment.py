@@ -13,7 +13,7 @@ from fedmed.data import faults
 from fedmed.data.clients import Clients
 from fedmed.data.faults import Fault
 from fedmed.engine import attendance, checks, identity
-from fedmed.engine.runtimes.worker import working
+from fedmed.engine.runtimes.starting import working
 from fedmed.runs import account
 from fedmed.runs.best import Best
 from fedmed.runs.directory import RunDirectory, lanes_of

@@ -10,7 +10,8 @@ from typing import Any
 
 from fedmed.data.examples import Task
 from fedmed.engine import attendance, checks, fates, identity, soundness
-from fedmed.reporting import fault_lines
+from fedmed.engine.runtimes import cluster
+from fedmed.reporting import first_lines
 from fedmed.settings import config
 from fedmed.statistics.metrics import METRICS
 from fedmed.study import (
@@ -57,16 +58,17 @@ def run(
         UserError: a setting, the data or the model cannot be used; or another study is writing in `out`.
     """
     began = time.monotonic()
-    runtime = config.Runtime(settings.runtime.name, settings.runtime.lanes or 1)  # jobs run side by side as it is
-    settings = dataclasses.replace(settings, runtime=runtime)
+    runtime = settings.runtime
+    cluster.check(runtime)
+    settings = dataclasses.replace(settings, runtime=attendance.side_by_side(runtime))
     parts, metric = _planned(settings)
     searches = ArmsTuning(_searched(parts))
     with locked(out, "study"):
-        fault_lines.tell(parts[0].consortium.faults, quiet=quiet)
+        first_lines.tell(runtime, parts[0].consortium.faults, quiet=quiet)
         files.write_atomically(out / "config.toml", config.dumps(settings))
         planned = [job for part in parts for job in part.jobs]
         lanes = max(job.settings.runtime.lanes for job in planned)
-        with search.runner(len(planned), lanes, out / "workers.log", here=here) as runner:
+        with search.runner(runtime, len(planned), lanes, out / "workers.log", here=here) as runner:
             parts = [_fitted(part, settings, out, runner) for part in parts]
             unfit = {job.name for job in planned} - {job.name for part in parts for job in part.jobs}
             rates = searches.rates(out / "tuning", runner, quiet=quiet, without=unfit)

@@ -1,23 +1,27 @@
-"""Training processes side by side, one thread each; none outlives the study, however it ends."""
+"""Training processes side by side on this machine, by loky, one thread each; none outlives the study."""
 
+import atexit
+import contextlib
 import ctypes
 import os
 import pathlib
-import pickle
-import selectors
 import signal
-import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
 import psutil
+from joblib.externals import loky
+from joblib.externals.loky.process_executor import BrokenProcessPool
 
+from fedmed.study import session
 from fedmed.study.session import Assignment, Reply, Session
-from fedmed.system import errors
+from fedmed.system import errors, quiet
 
 _BYTES_EACH = 1_500_000_000
+_RESTARTS = 3
+"""How often processes are started again that were killed; one that is killed again and again has too little memory."""
 
 
 def size(jobs: int, lanes: int) -> int:
@@ -52,85 +56,106 @@ class Pool:
 
     def __init__(self, processes: int, lanes: int, log: pathlib.Path) -> None:
         self._count, self._lanes, self._log = processes, lanes, log
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._executor: Any = None
+        self._restarts = 0
 
     def __enter__(self) -> "Pool":
-        threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": str(self._lanes), "OMP_NUM_THREADS": "1"}
-        found = {"PYTHONPATH": os.pathsep.join(sys.path)}  # plugins beside a script
-        environment = {**os.environ, **threads, **found}
-        with self._log.open("wb") as log:
-            for _ in range(self._count):
-                process = subprocess.Popen(
-                    [sys.executable, "-c", "from fedmed.study import session; session.main()"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env=environment,
-                    preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-                    start_new_session=True,  # Ctrl-C is the parent's to handle
-                )
-                self._processes.append(process)
+        self._log.unlink(missing_ok=True)
+        self._executor = self._started()
         return self
+
+    def _started(self) -> Any:
+        threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": str(self._lanes), "OMP_NUM_THREADS": "1"}
+        found = [path for path in sys.path if path]  # plugins beside a script
+        begin = (os.getpid(), self._log, found)
+        return loky.ProcessPoolExecutor(self._count, initializer=_begin, initargs=begin, env=threads)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in self._processes:
-            process.kill()  # results are written whole or not at all
-        for process in self._processes:
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
-        if not any(process.returncode not in (0, -signal.SIGKILL) for process in self._processes):
+        self._executor.shutdown(kill_workers=True)  # results are written whole or not at all
+        if not self._restarts:
             self._log.unlink(missing_ok=True)
 
     def run(self, tasks: Sequence[Assignment], done: Callable[[Assignment], None]) -> None:
         """Runs all tasks, in order as processes become free, and tells of each as it is done.
 
+        Where a process is killed, all are started again and go on with what is not done, three times in all.
+
         Raises:
-            UserError: a setting does not fit, or a process was killed.
+            UserError: a setting does not fit, or processes were killed more often.
             RuntimeError: a bug, with its traceback.
         """
-        waiting = list(reversed(tasks))
-        with selectors.DefaultSelector() as selector:
-            for process in self._processes[: len(tasks)]:
-                _give(selector, process, waiting.pop())
-            while selector.get_map():
-                for ready, _ in selector.select():
-                    process, task = ready.data
-                    self._check(process, task)
+        left = dict(enumerate(tasks))
+        while left:
+            try:
+                for place, reply in self._replies(left):
+                    task = left.pop(place)
+                    session.check(reply, task)
                     done(task)
-                    selector.unregister(ready.fileobj)
-                    if waiting:
-                        _give(selector, process, waiting.pop())
+            except BrokenProcessPool as error:
+                self._start_again(error, left)
 
-    def _check(self, process: Any, task: Assignment) -> None:
-        try:
-            reply: Reply = pickle.load(process.stdout)
-        except (EOFError, pickle.UnpicklingError):
-            code = process.wait()
-            why = f"killed by signal {-code}; out of memory?" if code < 0 else f"status {code}, see {self._log}"
+    def _replies(self, tasks: dict[int, Assignment]) -> Any:
+        with _interrupts_held():  # what is started meanwhile never hears of Ctrl-C, which is the parent's to handle
+            futures = {self._executor.submit(_train, task): place for place, task in tasks.items()}
+        for future in loky.as_completed(futures):
+            yield futures[future], future.result()
+
+    def _start_again(self, error: BaseException, left: dict[int, Assignment]) -> None:
+        self._restarts += 1
+        if self._restarts > _RESTARTS:
+            first = next(iter(left.values())).job.name
             raise errors.UserError(
-                f"study: the process that trained {task.job.name} ended ({why}); starting the study again goes on"
+                f"study: processes that trained {first} and others were killed {self._restarts} times "
+                f"({_signals(error)}out of memory? see {self._log}); starting the study again goes on"
             ) from None
-        if reply.error:
-            raise errors.UserError(reply.error)
-        if reply.bug:
-            raise RuntimeError(f"training {task.job.name} failed:\n{reply.bug}")
+        self._executor.shutdown(kill_workers=True)
+        self._executor = self._started()
 
 
-def _give(selector: selectors.BaseSelector, process: subprocess.Popen[bytes], task: Assignment) -> None:
-    if process.stdin is None or process.stdout is None:
-        raise RuntimeError("a training process has no pipes")
+def _signals(error: BaseException) -> str:
+    """Returns by what signals loky says that processes ended, "" where it does not."""
+    found = str(error).partition("exit codes of the workers are {")[2].partition("}")[0]
+    return f"{found}; " if found else ""
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keeps SIGINT from this thread, and for good from the processes that it starts meanwhile."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        pickle.dump(task, process.stdin)
-        process.stdin.flush()
-    except BrokenPipeError:
-        pass  # it has ended; reading its answer tells so
-    selector.register(process.stdout, selectors.EVENT_READ, (process, task))
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with_parent() -> None:
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+# In a training process
+
+
+def _begin(parent: int, log: pathlib.Path, found: Sequence[str]) -> None:
+    """Ties the process's life to its parent's, and has what libraries print go to the log."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we asked
+            os._exit(1)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    sys.path.extend(path for path in found if path not in sys.path)
+    quiet.silence()
+
+
+def _train(task: Assignment) -> Reply:
+    return session.answer(_session(), task)
+
+
+_SESSIONS: list[Session] = []
+
+
+def _session() -> Session:
+    if not _SESSIONS:
+        _SESSIONS.append(Session())
+        atexit.register(_SESSIONS[0].close)
+    return _SESSIONS[0]

@@ -1,22 +1,21 @@
-"""A training process: reads jobs from its input, trains them one after another, and writes each result to its file."""
+"""What a training process does: it trains jobs one after another, and writes each result to its file."""
 
 import collections
 import contextlib
-import os
 import pathlib
-import pickle
-import sys
 import traceback
-from typing import Any, BinaryIO, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 from fedmed.engine.identity import Identity
-from fedmed.engine.runtimes.worker import working
+from fedmed.engine.runtimes.starting import working
 from fedmed.settings import config
 from fedmed.settings.study import REFERENCES
 from fedmed.study import results
+from fedmed.study.consortium import Consortium
 from fedmed.study.plan import Job
 from fedmed.study.validation import Inner, hospitals
-from fedmed.system import errors, quiet
+from fedmed.system import errors
 
 
 class Course(NamedTuple):
@@ -48,10 +47,15 @@ class Reply(NamedTuple):
     bug: str = ""
 
 
+Consortia: TypeAlias = Callable[[config.RunConfig, Inner | None], Consortium]
+"""Gives hospitals by their settings, and their inner split or None."""
+
+
 class Session:
     """Trains assignments, keeping what the next one may need: the last one's hospitals, recorded programs, a worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, consortia: Consortia = hospitals) -> None:
+        self._consortia = consortia
         self._hospitals: tuple[config.RunConfig, Inner | None] | None = None
         self._trainer: Any = None
         self._beginnings: Any = collections.OrderedDict()
@@ -67,7 +71,7 @@ class Session:
 
         if self._trainer is None or (task.hospitals, task.inner) != self._hospitals:
             self._hospitals = (task.hospitals, task.inner)
-            consortium = hospitals(task.hospitals, task.inner)
+            consortium = self._consortia(task.hospitals, task.inner)
             self._trainer = Trainer(consortium, worker=self._worker, beginnings=self._beginnings)
         if task.course is not None:
             found = self._trainer.run(task.job, *task.course, lasting=True)
@@ -94,19 +98,8 @@ class Session:
         self._open.close()
 
 
-def serve(requests: BinaryIO, replies: BinaryIO) -> None:
-    """Answers each assignment with a Reply until the requests end."""
-    with contextlib.closing(Session()) as session:
-        while True:
-            try:
-                task: Assignment = pickle.load(requests)
-            except EOFError:
-                return
-            pickle.dump(_answer(session, task), replies)
-            replies.flush()
-
-
-def _answer(session: Session, task: Assignment) -> Reply:
+def answer(session: Session, task: Assignment) -> Reply:
+    """Trains an assignment and tells what became of it; nothing is raised, since errors do not travel well."""
     try:
         session.run(task)
     except errors.UserError as error:
@@ -116,9 +109,9 @@ def _answer(session: Session, task: Assignment) -> Reply:
     return Reply()
 
 
-def main() -> None:
-    """Serves on standard input and output; whatever libraries print goes to the error stream instead."""
-    quiet.silence()
-    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    serve(sys.stdin.buffer, replies)
+def check(reply: Reply, task: Assignment) -> None:
+    """Raises what a reply tells of: a UserError, or a RuntimeError with a bug's traceback."""
+    if reply.error:
+        raise errors.UserError(reply.error)
+    if reply.bug:
+        raise RuntimeError(f"training {task.job.name} failed:\n{reply.bug}")

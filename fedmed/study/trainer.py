@@ -39,7 +39,7 @@ class Trainer:
 
     Args:
         consortium: the hospitals.
-        worker: TFF's, started, for `runtime.name = "tff"`.
+        worker: what the runtime works with, started; see `runtimes.starting`.
         programs: recorded programs, shared with trainers of other hospitals.
         pause: seconds between a job's checkpoints.
         beginnings: what models begin from, shared likewise.

@@ -22,6 +22,11 @@ _BEHAVIOUR = {"TF2_BEHAVIOR": "1"}
 _KERNELS = {"TF_ENABLE_ONEDNN_OPTS": "1"} if platform.machine().lower() in ("x86_64", "amd64") else {}
 
 
+def environment() -> dict[str, str]:
+    """Returns the variables that `silence` sets, as they are here: for processes that do not inherit them."""
+    return {name: os.environ[name] for name in {**_ENVIRONMENT, **_BEHAVIOUR, **_KERNELS} if name in os.environ}
+
+
 def silence() -> None:
     """Keeps libraries from printing what is no failure and chooses kernels; call it before TensorFlow is imported.
 

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import tensorflow as tf
 
+from fedmed.engine.runtimes.adding_up import AddingUp
 from fedmed.engine.runtimes.runtime import Reports
 from fedmed.learning.lane import LaneOutput, Work
-from fedmed.learning.program import FACTS_SPECS, RATE_SPEC, WORK_SPECS, Program, RoundFacts, constants, specs_of
+from fedmed.learning.program import RATE_SPEC, WORK_SPECS, Program, RoundFacts, constants, specs_of
+from fedmed.learning.tracing import Recording
 from fedmed.learning.values import Nest
 
 
@@ -23,10 +24,8 @@ class LocalRuntime:
     def __init__(self, program: Program, lanes: int) -> None:
         self.seconds: dict[str, float] = {}
         self._program = program
-        self._lanes = [_lane(program) for _ in range(lanes)]
-        # By number of lanes: calling what is found costs less than finding it anew. The first is made before any round,
-        # so that a server's step that cannot be is told before anything is written.
-        self._updates: dict[int, Any] = {lanes: self._traced(lanes)}
+        self._lanes = [callable_lane(program.lane, specs_of(program.received)) for _ in range(lanes)]
+        self._add_up = AddingUp(program, lanes)
         self._threads = ThreadPoolExecutor(lanes)
 
     def next(self, state: Nest, facts: RoundFacts, lanes: Sequence[Work]) -> tuple[Nest, list[Reports]]:
@@ -44,30 +43,13 @@ class LocalRuntime:
             for lane, work in zip(self._lanes[: len(lanes)], lanes, strict=True)
         ]
         outputs, ends = zip(*(job.result() for job in jobs), strict=True)
-        after = self._update(here, outputs, told)
-        state = tf.nest.map_structure(lambda t: t.numpy(), after)
+        after = self._add_up(here, outputs, told)
         self.seconds = {
             "until the first lane is done": min(ends) - began,
             "until the last lane is done": max(ends) - began,
             "adding up, the server's update": time.perf_counter() - max(ends),
         }
-        return state, [Reports(output.reports.numpy(), output.sent.numpy()) for output in outputs]
-
-    def _update(self, state: Nest, outputs: tuple[LaneOutput, ...], facts: RoundFacts) -> Nest:
-        """Adds the lanes up and lets the server take its step, in one graph."""
-        if len(outputs) not in self._updates:
-            self._updates[len(outputs)] = self._traced(len(outputs))
-        return self._updates[len(outputs)](state, outputs, facts)
-
-    def _traced(self, lanes: int) -> Any:
-        program = self._program
-
-        def update(state: Nest, outputs: tuple[LaneOutput, ...], facts: RoundFacts) -> Nest:
-            return program.next_state(state, program.merged(outputs), facts)
-
-        lane = specs_of(program.lane.structure)  # what lanes put out may have another length in the next round
-        specs = (specs_of(program.state), (lane,) * lanes, FACTS_SPECS)
-        return tf.function(update, autograph=False).get_concrete_function(*specs)
+        return after
 
 
 def _timed(
@@ -78,7 +60,13 @@ def _timed(
     return output, time.perf_counter()
 
 
-def _lane(program: Program) -> Callable[..., LaneOutput]:
-    variables = program.lane.variables()
-    replay = tf.function(lambda *arguments: program.lane.replay(variables, *arguments), autograph=False)
-    return replay.get_concrete_function(specs_of(program.received), RATE_SPEC, WORK_SPECS)
+def callable_lane(recording: Recording, received: Nest) -> Callable[..., LaneOutput]:
+    """Returns a lane on variables of its own: (received, learning rate, Work) -> LaneOutput.
+
+    Args:
+        recording: of the lane.
+        received: the TensorSpecs of what is sent to a client.
+    """
+    variables = recording.variables()
+    replay = tf.function(lambda *arguments: recording.replay(variables, *arguments), autograph=False)
+    return replay.get_concrete_function(received, RATE_SPEC, WORK_SPECS)

@@ -18,10 +18,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import IO
-
-from fedmed.settings import config
 
 _START_SECONDS = 60.0
 _MESSAGE_BYTES = 2 * 1000 * 1000 * 1000  # protobuf's limit
@@ -124,20 +122,3 @@ def _ending_with(parent: int) -> Callable[[], None]:
             os._exit(1)
 
     return bind
-
-
-@contextlib.contextmanager
-def working(settings: config.RunConfig, log: pathlib.Path | None) -> Iterator[Worker | None]:
-    """Starts a worker, so that it gets ready while TensorFlow is imported, and ends it whatever happens.
-
-    It yields None where the settings ask for no worker.
-    """
-    if settings.runtime.name != "tff":
-        yield None
-        return
-    worker = Worker(settings.runtime.lanes, log)
-    worker.start()
-    try:
-        yield worker
-    finally:
-        worker.stop()

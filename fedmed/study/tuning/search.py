@@ -16,6 +16,7 @@ from fedmed.reporting.trials import told
 from fedmed.settings import config
 from fedmed.statistics import metrics
 from fedmed.study import plan, pool, results
+from fedmed.study.cluster_pool import ClusterPool, on_cluster
 from fedmed.study.plan import Job
 from fedmed.study.progress import JobProgress
 from fedmed.study.results import Result
@@ -221,18 +222,27 @@ def _of_course(told: Identity) -> Identity:
 
 
 @contextlib.contextmanager
-def runner(jobs: int, lanes: int, log: pathlib.Path, *, here: bool) -> Iterator[Runner]:
-    """Gives a function that trains assignments, in this process or in several that are started when first needed."""
+def runner(runtime: config.Runtime, jobs: int, lanes: int, log: pathlib.Path, *, here: bool) -> Iterator[Runner]:
+    """Gives a function that trains assignments, in this process or in several that are started when first needed.
+
+    Args:
+        runtime: as the user has set it: whether the processes are on a cluster.
+        jobs: how many there are about.
+        lanes: that a job has at most.
+        log: what processes on this machine say.
+        here: in this process.
+    """
     if here:
         with pool.Here() as trainer:
             yield trainer.run
         return
     with contextlib.ExitStack() as stack:
-        opened: list[pool.Pool] = []
+        opened: list[pool.Pool | ClusterPool] = []
 
         def run(tasks: Sequence[Assignment], done: Callable[[Assignment], None]) -> None:
             if not opened:
-                opened.append(stack.enter_context(pool.Pool(pool.size(jobs, lanes), lanes, log)))
+                made = pool.Pool(pool.size(jobs, lanes), lanes, log)
+                opened.append(stack.enter_context(on_cluster(runtime, jobs, lanes) if runtime.name == "ray" else made))
             opened[0].run(tasks, done)
 
         yield run

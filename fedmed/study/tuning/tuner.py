@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from fedmed.engine import attendance, checks, soundness
-from fedmed.reporting import rates, trials
+from fedmed.engine.runtimes import cluster
+from fedmed.reporting import first_lines, rates, trials
 from fedmed.settings import config
 from fedmed.statistics import metrics
 from fedmed.study.locking import locked
@@ -51,13 +52,18 @@ def run(
     Raises:
         UserError: a setting, the data or the model cannot be used; or another tuning is writing in `out`.
     """
+    cluster.check(settings.runtime)
     soundness.check_tuning(settings)
     question = _question(settings, grid or {}, seeds)
     validations = Validations()
     validation = validations.of(question.hospitals, question.inner)
     _check(question, validation)
     lanes = question.jobs[0].settings.runtime.lanes
-    with locked(out, "tuning"), search.runner(9 * seeds, lanes, out / "workers.log", here=here) as runner:
+    first_lines.tell(settings.runtime, [], quiet=quiet)
+    with (
+        locked(out, "tuning"),
+        search.runner(settings.runtime, 9 * seeds, lanes, out / "workers.log", here=here) as runner,
+    ):
         (answer,) = Searches([question], validations, out / "jobs", runner, quiet=quiet).answered()
         tuning = found(settings, answer, validation)
         told = plain.checked(tuning)
@@ -70,8 +76,13 @@ def _question(settings: config.RunConfig, grid: Mapping[str, Sequence[Any]], see
     if not 1 <= seeds <= _MOST_SEEDS:
         where = errors.argument("seeds", "--seeds")
         raise errors.ConfigError(f"{where}: expected a number >= 1 and <= {_MOST_SEEDS}, got {errors.shown(seeds)}")
-    runtime = config.Runtime(settings.runtime.name, settings.runtime.lanes or 1)  # jobs run side by side as it is
-    own = dataclasses.replace(settings, runtime=runtime, stop=config.Stop(), study=config.studies.DEFAULT, arms=())
+    own = dataclasses.replace(
+        settings,
+        runtime=attendance.side_by_side(settings.runtime),
+        stop=config.Stop(),
+        study=config.studies.DEFAULT,
+        arms=(),
+    )
     jobs = tuple(
         Job(job_name("", _ARM, seed, None), _ARM, _ARM, dataclasses.replace(own, seed=seed))
         for seed in range(settings.seed, settings.seed + seeds)
