@@ -66,16 +66,17 @@ def write(kind: Kind, settings: RunConfig, made: Exported, folder: pathlib.Path)
     (package / jobs.WEIGHTS).write_text(_weights(made), encoding="utf-8")
     (folder / "config.toml").write_text(config.dumps(settings), encoding="utf-8")
     (folder / "site.example.json").write_text(_SITE_FILE, encoding="utf-8")
-    shutil.copyfile(_TEMPLATES / kind / "requirements.txt", folder / "requirements.txt")
+    for who in ("server", "hospital"):
+        shutil.copyfile(_TEMPLATES / kind / f"requirements_{who}.txt", folder / f"requirements_{who}.txt")
     if kind == "flare":
         _check_names(made)
-        _render("flare/project.yml", folder / "project.yml", _facts(made))
+        _render("flare/project.yml", folder / "project.yml", _facts(kind, made))
         _flare_job(made, folder / "job")
     else:
         _check_size(package)
         shutil.copyfile(_TEMPLATES / "flower/pyproject.toml", folder / "app/pyproject.toml")
         shutil.copyfile(_TEMPLATES / "flower/certificates.sh", folder / "certificates.sh")
-    _render(f"{kind}/README.md.j2", folder / "README.md", _facts(made))
+    _render(f"{kind}/README.md.j2", folder / "README.md", _facts(kind, made))
 
 
 _SITE_FILE = json.dumps({"train_csv": "<TRAIN_CSV>", "test_csv": "<TEST_CSV>"}, indent=1) + "\n"
@@ -141,7 +142,7 @@ def _check_size(package: pathlib.Path) -> None:
         )
 
 
-def _facts(made: Exported) -> dict[str, Any]:
+def _facts(kind: Kind, made: Exported) -> dict[str, Any]:
     job = made.job
     columns = [
         {"name": column.name, "holds": ", ".join(map(repr, column.levels)) if column.levels else "numbers"}
@@ -156,6 +157,7 @@ def _facts(made: Exported) -> dict[str, Any]:
         "rounds": job.rounds,
         "minimum": job.minimum,
         "made_by": job.made_by,
+        "package": PACKAGES[kind],
     }
 
 
