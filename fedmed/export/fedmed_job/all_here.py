@@ -21,18 +21,18 @@ def main(words: list[str]) -> int:
     if len(words) not in (2, 3):
         logging.error("usage: python -m fedmed_job.all_here SITE_FILE RESULTS [ROUNDS]")
         return 2
-    job = jobs.load()
+    job, initial = jobs.load(), jobs.initial_weights()
     try:
-        parts = {site: SitePart(job, site, words[0]) for site in job.sites}
+        parts = {site: SitePart(job, initial, site, words[0]) for site in job.sites}
 
         def ask(message: Message) -> dict[str, Reply]:
             return {site: part.answer(message) for site, part in parts.items()}
 
-        outcome = rounds.run(job, ask, int(words[2]) if len(words) == 3 else None)
+        outcome = rounds.run(job, initial, ask, int(words[2]) if len(words) == 3 else None)
     except JobError as error:
         logging.error("%s", error)
         return 2
-    rounds.write(job, outcome, pathlib.Path(words[1]))
+    rounds.write(job, initial, outcome, pathlib.Path(words[1]))
     return 0
 
 

@@ -23,16 +23,16 @@ class FedmedController(ModelController):
 
     def run(self) -> None:
         """Runs the job; a job that cannot go on is ended, with the reason in the server's log."""
-        job = jobs.load()
+        job, initial = jobs.load(), jobs.initial_weights()
         self._sites = job.sites
         try:
-            outcome = rounds.run(job, self._ask)
+            outcome = rounds.run(job, initial, self._ask)
         except JobError as error:
             self.panic(str(error))
             return
         workspace = self.engine.get_workspace()
         folder = pathlib.Path(workspace.get_run_dir(self.fl_ctx.get_job_id())) / "results"
-        rounds.write(job, outcome, folder)
+        rounds.write(job, initial, outcome, folder)
         self.info(f"results: {folder}")
 
     def _ask(self, message: Message) -> dict[str, Reply]:

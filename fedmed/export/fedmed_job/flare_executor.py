@@ -39,7 +39,7 @@ class SiteExecutor(Executor):
         try:
             if self._part is None:
                 site_file = os.environ.get("FEDMED_SITE_FILE", "")
-                self._part = SitePart(jobs.load(), fl_ctx.get_identity_name(), site_file)
+                self._part = SitePart(jobs.load(), jobs.initial_weights(), fl_ctx.get_identity_name(), site_file)
             return self._part.answer(message)
         except JobError as error:
             self.log_error(fl_ctx, str(error))

@@ -19,7 +19,7 @@ app = ClientApp()
 
 @functools.cache
 def _part(site: str, site_file: str) -> SitePart:
-    return SitePart(jobs.load(), site, site_file)
+    return SitePart(jobs.load(), jobs.initial_weights(), site, site_file)
 
 
 @app.query()

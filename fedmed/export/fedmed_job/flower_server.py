@@ -25,11 +25,12 @@ KINDS = {"sums": MessageType.QUERY, "train": MessageType.TRAIN, "score": Message
 def main(grid: Grid, context: Context) -> None:
     """Waits for all hospitals, runs the job and leaves its results."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    job, settings = jobs.load(), context.run_config
+    job, initial, settings = jobs.load(), jobs.initial_weights(), context.run_config
     nodes = _nodes(grid, job, float(settings["wait-seconds"]))
-    outcome = rounds.run(job, lambda message: _asked(grid, nodes, message, float(settings["answer-seconds"])))
+    seconds = float(settings["answer-seconds"])
+    outcome = rounds.run(job, initial, lambda message: _asked(grid, nodes, message, seconds))
     folder = pathlib.Path(str(settings["results"])).expanduser().resolve()
-    rounds.write(job, outcome, folder)
+    rounds.write(job, initial, outcome, folder)
     logging.info("results: %s", folder)
 
 

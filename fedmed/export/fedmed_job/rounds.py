@@ -8,9 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import job as jobs
 from . import server_step, shared_sums
-from .job import Array, Job, JobError
+from .job import Array, Job, JobError, Weights, packed
 from .site_part import Message, Reply
 
 Ask = Callable[[Message], Mapping[str, Reply]]
@@ -37,18 +36,18 @@ class Outcome(NamedTuple):
     differences: list[str]
 
 
-def run(job: Job, ask: Ask, rounds: int | None = None) -> Outcome:
+def run(job: Job, initial: Weights, ask: Ask, rounds: int | None = None) -> Outcome:
     """Runs the job. A round without every hospital's answer is no round: the job ends.
 
     Args:
         job: that was exported.
+        initial: weights that it begins with.
         ask: how messages travel.
         rounds: default the job's.
 
     Raises:
         JobError: a hospital has not answered, cannot, or sends weights that are not finite.
     """
-    initial = jobs.initial_weights()
     told = _all(job, ask(Message("sums")), "the sums")
     recipe, differences = shared_sums.fitted(job, [told[site].arrays for site in job.sites])
     for line in differences:
@@ -86,13 +85,12 @@ def _stepped(job: Job, state: server_step.State, replies: list[Reply]) -> tuple[
     return server_step.moved(job.server, state, server_step.mean(updates, shares)), loss
 
 
-def write(job: Job, outcome: Outcome, folder: pathlib.Path) -> None:
+def write(job: Job, initial: Weights, outcome: Outcome, folder: pathlib.Path) -> None:
     """Leaves `weights.npz` and `results.json` in a folder, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
-    initial = jobs.initial_weights()
     count = len(initial.trainable)
-    trained = jobs.Weights(outcome.weights[:count], outcome.weights[count:], initial.fixed)
-    (folder / "weights.npz").write_bytes(jobs.packed(trained))
+    trained = Weights(outcome.weights[:count], outcome.weights[count:], initial.fixed)
+    (folder / "weights.npz").write_bytes(packed(trained))
     told = {
         "job": job.name,
         "rounds": len(outcome.losses),

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import job as jobs
 from . import shared_sums, site_rows, site_scores
-from .job import Array, Job, JobError
+from .job import Array, Job, JobError, Weights
 from .shared_sums import Recipe
 
 if TYPE_CHECKING:
@@ -47,11 +47,12 @@ class SitePart:
         test_rows: that the model is scored on, or None.
     """
 
-    def __init__(self, job: Job, site: str, site_file: str | pathlib.Path) -> None:
+    def __init__(self, job: Job, initial: Weights, site: str, site_file: str | pathlib.Path) -> None:
         """Reads the hospital's files.
 
         Args:
             job: that was exported.
+            initial: weights that it begins with; of them a hospital needs those that nobody changes.
             site: the hospital's name, one of the job's.
             site_file: JSON with `train_csv` and, if it is to be scored there, `test_csv`.
 
@@ -61,7 +62,7 @@ class SitePart:
         if site not in job.sites:
             raise JobError(f"site: {site!r} is none of the job's hospitals: {', '.join(job.sites)}")
         files = _site_file(site, site_file)
-        self._job, self._number = job, job.sites.index(site)
+        self._job, self._initial, self._number = job, initial, job.sites.index(site)
         self.train_rows = site_rows.rows_of(job, site, files["train_csv"])
         self.test_rows = site_rows.rows_of(job, site, files["test_csv"]) if files.get("test_csv") else None
         self._sums = shared_sums.site_sums(job, self.train_rows)
@@ -98,7 +99,7 @@ class SitePart:
         if self._trainer is None:
             from . import core  # TensorFlow takes seconds, and sums need none of it
 
-            self._trainer = core.Trainer(self._job, jobs.initial_weights())
+            self._trainer = core.Trainer(self._job, self._initial)
         return self._trainer
 
 
@@ -126,7 +127,7 @@ def main(words: list[str]) -> int:
         return 2
     job = jobs.load()
     try:
-        part = SitePart(job, *words)
+        part = SitePart(job, jobs.initial_weights(), *words)
     except JobError as error:
         logging.error("%s", error)
         return 2
