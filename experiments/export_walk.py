@@ -83,6 +83,21 @@ class Walk:
             return "".join(self._run(block, "server", site, seconds) for site in self.sites)
         return self._run(block, "server", None, seconds)
 
+    def run_until(self, block: Block, words: Sequence[str], seconds: float = 300.0) -> None:
+        """Runs a block again and again, until it succeeds and prints all of these words; RuntimeError after a time."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                printed = self.run(block)
+                if all(word in printed for word in words):
+                    return
+            except RuntimeError:  # the command says that not all is ready
+                if time.monotonic() > until:
+                    raise
+            if time.monotonic() > until:
+                raise RuntimeError(f"after {seconds:g} seconds not all is there: {block.text}")
+            time.sleep(3)
+
     def _run(self, block: Block, where: str, site: str | None, seconds: float) -> str:
         text, place = self._filled(block.text, site), self.place(where)
         log = place / "walk.log"

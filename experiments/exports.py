@@ -13,6 +13,7 @@ import json
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
@@ -148,11 +149,7 @@ def _under_flare(case: Case, walk: Walk, rows: pathlib.Path, venvs: Any) -> tupl
     export_walk.wait_for_port(8002)
     seen = {"ready": ready.count("ready"), "strangers": strangers(8002, kits / "localhost/startup/rootCA.pem")}
     walk.run(connect)
-    until = time.monotonic() + 300
-    while not all(site in walk.run(status) for site in walk.sites):
-        if time.monotonic() > until:
-            raise RuntimeError("not all hospitals are connected after 300 seconds")
-        time.sleep(3)
+    walk.run_until(status, walk.sites)
     found = re.search(r"job_id: (\S+)", walk.run(submit))
     if found is None:
         raise RuntimeError("nvflare job submit has told no id")
@@ -276,6 +273,7 @@ def main(argv: Sequence[str]) -> None:
     programs.check_writable("--results", page.parent)
     programs.check_writable("--work", work)
     quiet.silence()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that a walk ends what it started
     kept = page.with_suffix(".json")
     done = json.loads(kept.read_text()) if kept.is_file() else {}
     for batch in FLAGS.batches:
