@@ -17,7 +17,7 @@ from fedmed import cli
 from fedmed.export import exportable, exported, folders, site_files, verification
 from fedmed.export.exported import Exported
 from fedmed.export.fedmed_job import job as jobs
-from fedmed.export.fedmed_job import rounds, server_step, shared_sums, site_part, site_rows
+from fedmed.export.fedmed_job import by_file, rounds, server_step, shared_sums, site_part, site_rows
 from fedmed.export.fedmed_job.job import Column, Job, JobError, Label, Local, Reading, Server
 from fedmed.learning import servers
 from fedmed.learning.values import Weights
@@ -173,12 +173,24 @@ def job_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 def test_what_a_hospital_runs_knows_nothing_of_fedmed(job_folder: pathlib.Path) -> None:
     files = sorted(job_folder.rglob("*.py"))
-    assert len(files) == 13
+    assert len(files) == 14
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
             assert not [name for name in names if name.split(".")[0] == "fedmed"], file.name
+
+
+def test_messages_travel_as_files(tmp_path: pathlib.Path) -> None:
+    asked = site_part.Message("train", 3, '{"a": 1}', (np.ones((2, 3), np.float32), np.zeros(1, np.float32)))
+    by_file.write_message(tmp_path / "asked.npz", asked)
+    again = by_file.read_message(tmp_path / "asked.npz")
+    assert again[:3] == asked[:3]
+    for a, b in zip(again.weights, asked.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    by_file.write_reply(tmp_path / "reply.npz", site_part.Reply({"rows": np.arange(3)}, {"loss": 0.5}, "none"))
+    reply = by_file.read_reply(tmp_path / "reply.npz")
+    assert (reply.arrays["rows"].tolist(), reply.numbers, reply.trouble) == ([0, 1, 2], {"loss": 0.5}, "none")
 
 
 def test_the_readme_names_every_placeholder_and_column(job_folder: pathlib.Path) -> None:

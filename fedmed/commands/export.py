@@ -42,5 +42,9 @@ def _write(kind: str, settings: config.RunConfig, folder: pathlib.Path) -> list[
 
 
 COMMAND = Command(
-    "export", "flare|flower|files CONFIG", "A job that real hospitals run, or its parts as files.", _define, _execute
+    "export",
+    "KIND CONFIG",
+    "A job that real hospitals run (KIND flare, flower), or its parts (files).",
+    _define,
+    _execute,
 )

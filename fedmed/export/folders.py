@@ -11,8 +11,11 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import numpy as np
+
 from fedmed.export.exported import Exported
 from fedmed.export.fedmed_job import job as jobs
+from fedmed.export.fedmed_job.job import Column
 from fedmed.settings import config
 from fedmed.settings.config import RunConfig
 from fedmed.system import errors
@@ -145,8 +148,8 @@ def _check_size(package: pathlib.Path) -> None:
 def _facts(kind: Kind, made: Exported) -> dict[str, Any]:
     job = made.job
     columns = [
-        {"name": column.name, "holds": ", ".join(map(repr, column.levels)) if column.levels else "numbers"}
-        for column in job.columns
+        {"name": column.name, "holds": _held(column, feature.unit), "changes": _changes(column)}
+        for column, feature in zip(job.columns, made.clients.dataset.features, strict=True)
     ]
     return {
         "name": job.name,
@@ -159,6 +162,26 @@ def _facts(kind: Kind, made: Exported) -> dict[str, Any]:
         "made_by": job.made_by,
         "package": PACKAGES[kind],
     }
+
+
+def _held(column: Column, unit: str) -> str:
+    if column.levels:
+        return ", ".join(f"`{level}`" for level in column.levels)
+    return f"numbers ({unit})" if unit else "numbers"
+
+
+def _changes(column: Column) -> str:
+    """Says in words what the job does to a column when it reads a hospital's file."""
+    told = []
+    for change in column.changes:
+        what = [f"`{value}` means missing" for value in change.missing]
+        what += [f"`{old}` is read as `{new}`" for old, new in zip(change.old, change.new, strict=True)]
+        what += [f"times {change.times:g}"] if change.times != 1 else []
+        what += [f"plus {change.plus:g}"] if change.plus else []
+        what += [f"if above {change.above:g}"] if np.isfinite(change.above) else []
+        what += [f"if below {change.below:g}"] if np.isfinite(change.below) else []
+        told.append(f"{', '.join(change.sites) or 'all'}: {', '.join(what)}")
+    return "; ".join(told)
 
 
 def _render(template: str, path: pathlib.Path, facts: Mapping[str, Any]) -> None:
