@@ -16,8 +16,8 @@ import tensorflow as tf
 from fedmed import cli
 from fedmed.export import exportable, exported, folders, site_files, verification
 from fedmed.export.exported import Exported
-from fedmed.export.fedmed_job import job as jobs
 from fedmed.export.fedmed_job import by_file, rounds, server_step, shared_sums, site_part, site_rows
+from fedmed.export.fedmed_job import job as jobs
 from fedmed.export.fedmed_job.job import Column, Job, JobError, Label, Local, Reading, Server
 from fedmed.learning import servers
 from fedmed.learning.values import Weights
@@ -100,6 +100,12 @@ STATISTICS = ['model.name="tiny_models:batch_norm"', "model.args={}", "client.st
 )
 def test_mini_batches_end_at_fedmeds_weights(label: str, changes: list[str], tmp_path: pathlib.Path) -> None:
     assert_trains_the_same(config.load(own_table(tmp_path, label), changes), tmp_path)
+
+
+@pytest.mark.slow
+def test_counts_are_trained_alike(tmp_path: pathlib.Path) -> None:
+    changes = ['model.task="count"', "client.learning_rate=0.001", 'data.preprocessing="none"', "data.harmonise=[]"]
+    assert_trains_the_same(config.load(own_table(tmp_path, "days"), changes), tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["flare", "flower"])
@@ -251,7 +257,7 @@ def test_the_first_round_gives_fedmeds_scales(mode: str, tmp_path: pathlib.Path)
     for site, part in parts.items():
         own = shared_sums.own_scale(made.job, shared_sums.Recipe.from_json(recipe.to_json()), told[site])
         x = shared_sums.applied(made.job, own, part.train_rows.x)
-        np.testing.assert_allclose(x, made.clients.train[site].x, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(x, np.asarray(made.clients.train[site].x), rtol=1e-6, atol=1e-6)
         np.testing.assert_array_equal(part.train_rows.y, made.clients.train[site].y)
 
 

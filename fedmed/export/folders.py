@@ -30,7 +30,7 @@ PACKAGES: Mapping[Kind, str] = {"flare": "job/app/custom/fedmed_job", "flower": 
 
 _TEMPLATES = pathlib.Path(__file__).parent
 _LARGEST_APP = 9_000_000  # Flower takes apps of up to 10 MB
-_FLARE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 _LINE = 100
 
 
@@ -63,6 +63,7 @@ def write(kind: Kind, settings: RunConfig, made: Exported, folder: pathlib.Path)
     Raises:
         UserError: a hospital's name or the model's size is none that the framework takes.
     """
+    _check_names(made)
     package = folder / PACKAGES[kind]
     _copy_package(kind, package)
     (package / jobs.SETTINGS).write_text(_settings(made), encoding="utf-8")
@@ -72,7 +73,6 @@ def write(kind: Kind, settings: RunConfig, made: Exported, folder: pathlib.Path)
     for who in ("server", "hospital"):
         shutil.copyfile(_TEMPLATES / kind / f"requirements_{who}.txt", folder / f"requirements_{who}.txt")
     if kind == "flare":
-        _check_names(made)
         _render("flare/project.yml", folder / "project.yml", _facts(kind, made))
         _flare_job(made, folder / "job")
     else:
@@ -131,9 +131,9 @@ def _flare_job(made: Exported, folder: pathlib.Path) -> None:
 
 def _check_names(made: Exported) -> None:
     for site in made.job.sites:
-        if not _FLARE_NAME.fullmatch(site):
+        if not _NAME.fullmatch(site):
             raise errors.ConfigError(
-                f"data: the hospital {site!r} cannot be a client of FLARE, whose names are of letters, digits, - and _"
+                f"data: the hospital {site!r} cannot be exported by that name; what can: letters, digits, - and _"
             )
 
 
@@ -148,7 +148,7 @@ def _check_size(package: pathlib.Path) -> None:
 def _facts(kind: Kind, made: Exported) -> dict[str, Any]:
     job = made.job
     columns = [
-        {"name": column.name, "holds": _held(column, feature.unit), "changes": _changes(column)}
+        {"name": column.name.replace("|", r"\|"), "holds": _held(column, feature.unit), "changes": _changes(column)}
         for column, feature in zip(job.columns, made.clients.dataset.features, strict=True)
     ]
     return {
@@ -166,7 +166,7 @@ def _facts(kind: Kind, made: Exported) -> dict[str, Any]:
 
 def _held(column: Column, unit: str) -> str:
     if column.levels:
-        return ", ".join(f"`{level}`" for level in column.levels)
+        return ", ".join(f"`{level}`" for level in column.levels).replace("|", r"\|")
     return f"numbers ({unit})" if unit else "numbers"
 
 
@@ -181,7 +181,7 @@ def _changes(column: Column) -> str:
         what += [f"if above {change.above:g}"] if np.isfinite(change.above) else []
         what += [f"if below {change.below:g}"] if np.isfinite(change.below) else []
         told.append(f"{', '.join(change.sites) or 'all'}: {', '.join(what)}")
-    return "; ".join(told)
+    return "; ".join(told).replace("|", r"\|")
 
 
 def _render(template: str, path: pathlib.Path, facts: Mapping[str, Any]) -> None:

@@ -26,9 +26,13 @@ def main(grid: Grid, context: Context) -> None:
     """Waits for all hospitals, runs the job and leaves its results."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     job, initial, settings = jobs.load(), jobs.initial_weights(), context.run_config
-    nodes = _nodes(grid, job, float(settings["wait-seconds"]))
     seconds = float(settings["answer-seconds"])
-    outcome = rounds.run(job, initial, lambda message: _asked(grid, nodes, message, seconds))
+    try:
+        nodes = _nodes(grid, job, float(settings["wait-seconds"]))
+        outcome = rounds.run(job, initial, lambda message: _asked(grid, nodes, message, seconds))
+    except JobError as error:
+        logging.error("the job has ended: %s", error)
+        raise
     folder = pathlib.Path(str(settings["results"])).expanduser().resolve()
     rounds.write(job, initial, outcome, folder)
     logging.info("results: %s", folder)

@@ -107,15 +107,15 @@ def _site_file(site: str, path: str | pathlib.Path) -> dict[str, str]:
     """Returns what the hospital has filled in; {site} in the path stands for its name."""
     file = pathlib.Path(str(path).replace("{site}", site)).expanduser()
     if not file.is_file():
-        raise JobError(f"site file: there is no file {str(file)!r}")
+        raise JobError(f"site file: there is no file {file.name!r} where it was said to be")
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
-        raise JobError(f"site file: {str(file)!r} is no JSON") from None
+        raise JobError(f"site file: {file.name!r} is no JSON") from None
     if not isinstance(found, dict) or not isinstance(found.get("train_csv"), str):
-        raise JobError(f'site file: {str(file)!r} must hold "train_csv" and may hold "test_csv", paths in quotes')
+        raise JobError(f'site file: {file.name!r} must hold "train_csv" and may hold "test_csv", paths in quotes')
     if unknown := sorted(set(found) - {"train_csv", "test_csv"}):
-        raise JobError(f"site file: {str(file)!r}: unknown {unknown[0]!r}; allowed: train_csv, test_csv")
+        raise JobError(f"site file: {file.name!r}: unknown {unknown[0]!r}; allowed: train_csv, test_csv")
     return {name: str(file.parent / pathlib.Path(value).expanduser()) for name, value in found.items() if value}
 
 

@@ -1,6 +1,7 @@
 """A hospital's own CSV becomes rows: columns found, words told from numbers, units and codes brought into line.
 
-It reads as `fedmed run` does. No message shows a value of a row; of few rows not even the number is told.
+It reads as `fedmed run` does. A message names the file but not its folder, and shows no value of a row; of few rows it
+does not even tell how many.
 """
 
 import difflib
@@ -33,14 +34,13 @@ def rows_of(job: Job, site: str, path: str | pathlib.Path) -> Rows:
     Raises:
         JobError: the file or a column cannot be used; one line.
     """
-    frame = _table(job, pathlib.Path(path))
-    reading = job.reading
-    y, here = _label(job, frame, path)
+    frame, reading, name = _table(job, pathlib.Path(path)), job.reading, pathlib.Path(path).name
+    y, here = _label(job, frame, name)
     x = np.empty((int(here.sum()), len(job.columns)))
     for place, column in enumerate(job.columns):
         values = frame[column.name][here]
         make = _codes if column.levels else _numbers
-        x[:, place] = make(column, values, reading, site, path)
+        x[:, place] = make(column, values, reading, site, name)
     return Rows(x, y)
 
 
@@ -48,7 +48,7 @@ def _table(job: Job, path: pathlib.Path) -> Any:
     import pandas as pd
 
     if not path.is_file():
-        raise JobError(f"{path}: there is no such file")
+        raise JobError(f"{path.name}: there is no such file")
     words = [column.name for column in job.columns if column.levels]
     words += [job.label.name] if job.label.classes else []
     layout: dict[str, Any] = {"sep": job.reading.separator, "encoding": "utf-8-sig", "skipinitialspace": True}
@@ -58,15 +58,15 @@ def _table(job: Job, path: pathlib.Path) -> Any:
         kinds: Any = {place: str for place, name in enumerate(names) if name in words}
         frame = pd.read_csv(path, header=0, dtype=kinds, decimal=job.reading.decimal, low_memory=False, **layout)
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError):
-        raise JobError(f"{path}: it is no CSV in UTF-8 with column names in its first row") from None
+        raise JobError(f"{path.name}: it is no CSV in UTF-8 with column names in its first row") from None
     if len(frame.columns) != len(names):
-        raise JobError(f"{path}: it has more columns in its rows than names in its first row")
+        raise JobError(f"{path.name}: it has more columns in its rows than names in its first row")
     frame.columns = pd.Index(names)
     wanted = [*(column.name for column in job.columns), job.label.name]
     if missing := [name for name in wanted if names.count(name) != 1]:
-        raise JobError(f"{path}: {_missing(missing, names)}")
+        raise JobError(f"{path.name}: {_missing(missing, names)}")
     if len(frame) == 0:
-        raise JobError(f"{path}: it has column names but no rows")
+        raise JobError(f"{path.name}: it has column names but no rows")
     return frame
 
 
@@ -80,30 +80,30 @@ def _missing(missing: Sequence[str], names: Sequence[str]) -> str:
     return f"the file needs these columns once each: {', '.join(told)}"
 
 
-def _label(job: Job, frame: Any, path: str | pathlib.Path) -> tuple[Array, Array]:
+def _label(job: Job, frame: Any, file: str) -> tuple[Array, Array]:
     """Returns the labels of the rows that have one, and which rows those are."""
     label, column = job.label, frame[job.label.name]
     if label.classes:
         words = _words(column, job.reading.missing)
         here = words != ""
         codes = _matched(words[here], label.classes)
-        _refuse(np.isnan(codes), f"{path}: column {label.name!r}: {{}} hold none of {_listed(label.classes)}")
+        _refuse(np.isnan(codes), f"{file}: column {label.name!r}: {{}} hold none of {_listed(label.classes)}")
         y = codes.astype(np.int64)
     else:
         numbers, wrong = _parsed(column, job.reading)
-        _refuse(wrong, f"{path}: column {label.name!r}: {{}} hold no number")
+        _refuse(wrong, f"{file}: column {label.name!r}: {{}} hold no number")
         here = ~np.isnan(numbers)
         y = numbers[here].astype(np.float32)
     if not label.may_be_missing:
-        _refuse(~here, f"{path}: column {label.name!r}: {{}} have no label")
+        _refuse(~here, f"{file}: column {label.name!r}: {{}} have no label")
     if not here.any():
-        raise JobError(f"{path}: column {label.name!r} has no label at all")
+        raise JobError(f"{file}: column {label.name!r} has no label at all")
     return y, here
 
 
-def _numbers(column: Column, values: Any, reading: Reading, site: str, path: str | pathlib.Path) -> Array:
+def _numbers(column: Column, values: Any, reading: Reading, site: str, file: str) -> Array:
     numbers, wrong = _parsed(values, reading)
-    _refuse(wrong | np.isinf(numbers), f"{path}: column {column.name!r}: {{}} hold no number; leave them empty")
+    _refuse(wrong | np.isinf(numbers), f"{file}: column {column.name!r}: {{}} hold no number; leave them empty")
     for change in column.changes:
         if change.sites and site not in change.sites:
             continue
@@ -114,7 +114,7 @@ def _numbers(column: Column, values: Any, reading: Reading, site: str, path: str
     return numbers
 
 
-def _codes(column: Column, values: Any, reading: Reading, site: str, path: str | pathlib.Path) -> Array:
+def _codes(column: Column, values: Any, reading: Reading, site: str, file: str) -> Array:
     words = _words(values, reading.missing)
     known = {*column.levels, *(word for change in column.changes for word in (*change.old, *change.missing))}
     words = np.array([_spelled(word, known) for word in words], dtype=object)
@@ -126,7 +126,7 @@ def _codes(column: Column, values: Any, reading: Reading, site: str, path: str |
         words = after
     codes = _matched(words, column.levels)
     wrong = np.isnan(codes) & (words != "")
-    _refuse(wrong, f"{path}: column {column.name!r}: {{}} hold none of {_listed(column.levels)}; leave them empty")
+    _refuse(wrong, f"{file}: column {column.name!r}: {{}} hold none of {_listed(column.levels)}; leave them empty")
     return codes
 
 
