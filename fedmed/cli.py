@@ -13,8 +13,8 @@ from fedmed.system import errors
 if TYPE_CHECKING:
     from fedmed.commands.command import Command  # what takes a while is imported where Ctrl-C is quiet already
 
-COMMANDS = ("run", "study", "tune", "budget", "list", "data", "doctor", "version", "help")
-_MODULES = {"list": "listing"}  # a module called `list` would hide Python's
+COMMANDS = ("run", "study", "tune", "budget", "export", "check-export", "list", "data", "doctor", "version", "help")
+_MODULES = {"list": "listing", "check-export": "check_export"}  # a module called `list` would hide Python's
 
 _WRONG_USE, _FAILED, _INTERRUPTED, _BROKEN_PIPE = 2, 1, 130, 141
 _STOPPED = (129, _INTERRUPTED, 143)

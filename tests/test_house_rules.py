@@ -13,7 +13,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 LONGEST = 300
 FLOORS = (
     "system", "settings", "privacy", "data", "statistics", "models", "learning", "engine", "attacks",
-    "reporting", "runs", "study", "commands",
+    "reporting", "runs", "study", "export", "commands",
 )  # fmt: skip
 """The packages of fedmed from the ground up."""
 SAME_THING = {"calibration", "cohort", "decision", "price", "progress", "study", "subgroups"}

@@ -253,3 +253,40 @@ def slope(spec: Spec) -> tf.keras.Model:
 def ending_in(spec: Spec, *, activation: str) -> tf.keras.Model:
     """One dense layer with an activation that is asked for."""
     return tf.keras.Sequential([layers.Input(_shape(spec)), layers.Dense(spec.outputs, activation=activation)])
+
+
+def own_layer(spec: Spec) -> tf.keras.Model:
+    """A layer of a class of one's own, which Keras alone cannot build."""
+    return tf.keras.Sequential([layers.Input(_shape(spec)), Doubled(), layers.Dense(1, activation="sigmoid")])
+
+
+def own_activation(spec: Spec) -> tf.keras.Model:
+    """A Keras layer with a function of one's own."""
+    return tf.keras.Sequential([layers.Input(_shape(spec)), layers.Dense(1, activation=_steep)])
+
+
+def own_class(spec: Spec) -> tf.keras.Model:
+    """A model of a class of one's own."""
+    return Whole()
+
+
+class Doubled(layers.Layer):
+    """Twice its input."""
+
+    def call(self, inputs: Any) -> Any:
+        return 2.0 * inputs
+
+
+class Whole(tf.keras.Model):
+    """One dense layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(1, activation="sigmoid")
+
+    def call(self, inputs: Any) -> Any:
+        return self.dense(inputs)
+
+
+def _steep(x: Any) -> Any:
+    return tf.sigmoid(3.0 * x)

@@ -18,7 +18,7 @@ class Command(NamedTuple):
 
     Attributes:
         name: as it is typed.
-        usage: its arguments, "CONFIG" or "[KIND]" (may be left out), at most one.
+        usage: its arguments, "KIND CONFIG" or "[KIND]" (may be left out).
         summary: one line.
         define: adds the command's flags, and only these, to the values given.
         execute: does it, given flags and arguments; returns the exit status.
@@ -43,10 +43,11 @@ class Command(NamedTuple):
         except flags.Error as error:
             said = re.sub(r"invalid literal for int\(\).*", "expected a whole number, such as 5", str(error))
             raise UsageError(f"{self.name}: {said}; {self._see}") from None
-        if len(arguments) > bool(self.usage):
-            raise UsageError(f"{self.name}: unexpected argument {arguments[bool(self.usage)]!r}; {self._see}")
-        if self.usage and not self.usage.startswith("[") and not arguments:
-            raise UsageError(f"{self.name}: {self.usage} is missing; {self._see}")
+        wanted = self.usage.split()
+        if len(arguments) > len(wanted):
+            raise UsageError(f"{self.name}: unexpected argument {arguments[len(wanted)]!r}; {self._see}")
+        if missing := [word for word in wanted[len(arguments) :] if not word.startswith("[")]:
+            raise UsageError(f"{self.name}: {missing[0]} is missing; {self._see}")
         return values, arguments
 
     def help(self) -> str:

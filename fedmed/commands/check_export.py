@@ -1,0 +1,34 @@
+"""`fedmed check-export DIR`: does an exported job train what fedmed trains, on the rows that are here?"""
+
+import pathlib
+from collections.abc import Sequence
+
+from absl import flags
+
+from fedmed.commands.command import Command
+from fedmed.export import verification
+from fedmed.system import quiet
+
+_OTHER_WEIGHTS = 1
+
+
+def _define(values: flags.FlagValues) -> None:
+    flags.DEFINE_integer("rounds", 2, "Rounds that both train.", lower_bound=1, flag_values=values)
+
+
+def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
+    quiet.silence()
+    found = verification.compared(pathlib.Path(arguments[0]), values.rounds)
+    word = "round" if found.rounds == 1 else "rounds"
+    print(
+        f"After {found.rounds} {word} the largest difference of any weight is {found.largest:.1e}, "
+        f"where training has moved weights by up to {found.moved:.1e}."
+    )
+    if found.is_same:
+        print("The exported job trains what fedmed trains.")
+        return 0
+    print(f"More than {verification.TOLERANCE:.0e}: the exported job trains something else.")
+    return _OTHER_WEIGHTS
+
+
+COMMAND = Command("check-export", "DIR", "Does an exported job train what fedmed trains?", _define, _execute)

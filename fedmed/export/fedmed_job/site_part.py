@@ -1,0 +1,141 @@
+"""A hospital's part: it answers what the server asks, from its own files.
+
+    python -m fedmed_job.site_part SITE SITE_FILE
+
+says, at the hospital and before anything is sent, whether its files can be used.
+"""
+
+import json
+import logging
+import pathlib
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from . import job as jobs
+from . import shared_sums, site_rows, site_scores
+from .job import Array, Job, JobError, Weights
+from .shared_sums import Recipe
+
+if TYPE_CHECKING:
+    from .core import Trainer
+
+
+class Message(NamedTuple):
+    """What the server asks: "sums", "train" or "score", in a round from 0, by a recipe, with weights that travel."""
+
+    kind: str
+    round: int = 0
+    recipe: str = ""
+    weights: tuple[Array, ...] = ()
+
+
+class Reply(NamedTuple):
+    """What a hospital answers: arrays by name and numbers by name, or, in a line, why it cannot."""
+
+    arrays: dict[str, Array]
+    numbers: dict[str, float]
+    trouble: str = ""
+
+
+class SitePart:
+    """One hospital; its files are read once.
+
+    Attributes:
+        train_rows: that it trains on.
+        test_rows: that the model is scored on, or None.
+    """
+
+    def __init__(self, job: Job, initial: Weights, site: str, site_file: str | pathlib.Path) -> None:
+        """Reads the hospital's files.
+
+        Args:
+            job: that was exported.
+            initial: weights that it begins with; of them a hospital needs those that nobody changes.
+            site: the hospital's name, one of the job's.
+            site_file: JSON with `train_csv` and, if it is to be scored there, `test_csv`.
+
+        Raises:
+            JobError: something is not there, or cannot be used; one line, without a patient's value.
+        """
+        if site not in job.sites:
+            raise JobError(f"site: {site!r} is none of the job's hospitals: {', '.join(job.sites)}")
+        files = _site_file(site, site_file)
+        self._job, self._initial, self._number = job, initial, job.sites.index(site)
+        self.train_rows = site_rows.rows_of(job, site, files["train_csv"])
+        self.test_rows = site_rows.rows_of(job, site, files["test_csv"]) if files.get("test_csv") else None
+        self._sums = shared_sums.site_sums(job, self.train_rows)
+        self._trainer = None
+
+    def answer(self, message: Message) -> Reply:
+        """Returns the hospital's answer to what the server asks."""
+        if message.kind == "sums":
+            return Reply(self._sums, {})
+        recipe = shared_sums.own_scale(self._job, Recipe.from_json(message.recipe), self._sums)
+        return self._trained(message, recipe) if message.kind == "train" else self._scored(message, recipe)
+
+    def _trained(self, message: Message, recipe: Recipe) -> Reply:
+        x, y = self._inputs(recipe, self.train_rows.x), self.train_rows.y
+        if self._job.label.standardised:
+            y = ((y.astype(np.float64) - recipe.label.mean) / recipe.label.scale).astype(np.float32)
+        update, loss = self._made().train(message.weights, x, y, message.round, self._number)
+        return Reply({f"w{place}": part for place, part in enumerate(update)}, {"rows": float(len(y)), "loss": loss})
+
+    def _scored(self, message: Message, recipe: Recipe) -> Reply:
+        if self.test_rows is None:
+            return Reply({}, {})
+        trainer = self._made()
+        trainer.assign(message.weights)
+        predicted = trainer.predict(self._inputs(recipe, self.test_rows.x))
+        if self._job.label.standardised:
+            predicted = predicted * recipe.label.scale + recipe.label.mean
+        return Reply({}, site_scores.scores(self._job, self.test_rows.y, predicted))
+
+    def _inputs(self, recipe: Recipe, x: Array) -> Array:
+        return shared_sums.applied(self._job, recipe, x)
+
+    def _made(self) -> "Trainer":
+        if self._trainer is None:
+            from . import core  # TensorFlow takes seconds, and sums need none of it
+
+            self._trainer = core.Trainer(self._job, self._initial)
+        return self._trainer
+
+
+def _site_file(site: str, path: str | pathlib.Path) -> dict[str, str]:
+    """Returns what the hospital has filled in; {site} in the path stands for its name."""
+    file = pathlib.Path(str(path).replace("{site}", site)).expanduser()
+    if not file.is_file():
+        raise JobError(f"site file: there is no file {file.name!r} where it was said to be")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        raise JobError(f"site file: {file.name!r} is no JSON") from None
+    if not isinstance(found, dict) or not isinstance(found.get("train_csv"), str):
+        raise JobError(f'site file: {file.name!r} must hold "train_csv" and may hold "test_csv", paths in quotes')
+    if unknown := sorted(set(found) - {"train_csv", "test_csv"}):
+        raise JobError(f"site file: {file.name!r}: unknown {unknown[0]!r}; allowed: train_csv, test_csv")
+    return {name: str(file.parent / pathlib.Path(value).expanduser()) for name, value in found.items() if value}
+
+
+def main(words: list[str]) -> int:
+    """Says whether a hospital's files can be used; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if len(words) != 2:
+        logging.error("usage: python -m fedmed_job.site_part SITE SITE_FILE")
+        return 2
+    job = jobs.load()
+    try:
+        part = SitePart(job, jobs.initial_weights(), *words)
+    except JobError as error:
+        logging.error("%s", error)
+        return 2
+    test = 0 if part.test_rows is None else len(part.test_rows.y)
+    told = f"{len(part.train_rows.y)} training rows, {test} test rows, {len(job.columns)} columns"
+    logging.info("%s: %s; ready", words[0], told)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,106 @@
+"""Does an exported job train what fedmed trains? Both do, on the rows that the config has here, and are compared."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from typing import NamedTuple
+
+import numpy as np
+
+from fedmed.export import exported, folders, site_files
+from fedmed.export.exported import Exported
+from fedmed.export.fedmed_job import job as jobs
+from fedmed.settings import config
+from fedmed.settings.config import RunConfig
+from fedmed.system import errors
+
+TOLERANCE = 1e-6
+
+
+class Compared(NamedTuple):
+    """What came of it.
+
+    Attributes:
+        rounds: that both trained.
+        largest: the largest difference of any weight.
+        moved: the largest change of any weight by training, for comparison.
+    """
+
+    rounds: int
+    largest: float
+    moved: float
+
+    @property
+    def is_same(self) -> bool:
+        """Whether both ended at the same weights, to float32 rounding."""
+        return self.largest <= TOLERANCE
+
+
+def package_of(folder: pathlib.Path) -> pathlib.Path:
+    """Returns the code of an export; UserError where the folder is none."""
+    for place in folders.PACKAGES.values():
+        if (folder / place / jobs.SETTINGS).is_file() and (folder / "config.toml").is_file():
+            return folder / place
+    raise errors.UserError(f"{str(folder)!r} holds no job that fedmed has exported to flare or flower")
+
+
+def compared(folder: pathlib.Path, rounds: int) -> Compared:
+    """Trains some rounds by the export's own code, in a process without fedmed, and by fedmed.
+
+    The rows are written as hospitals' files to a private temporary folder, and removed.
+
+    Raises:
+        UserError: the folder is no export, the data are not here, or the export's code refuses them.
+    """
+    package = package_of(folder)
+    settings = config.load(folder / "config.toml")
+    made = exported.exported(settings)
+    count = min(rounds, settings.rounds)
+    with tempfile.TemporaryDirectory(prefix="fedmed-export-") as held:
+        site_file = site_files.write(made, pathlib.Path(held))
+        own = by_export(package, site_file, pathlib.Path(held) / "results", count)
+    theirs = by_fedmed(settings, made, count)
+    start = made.weights.sent
+    return Compared(count, _largest(own, theirs), _largest(theirs, start))
+
+
+def by_export(package: pathlib.Path, site_file: str, results: pathlib.Path, rounds: int) -> list[np.ndarray]:
+    """Returns the weights after some rounds of the export's code; it finds no fedmed."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    words = [sys.executable, "-c", _RUN, str(package.parent.resolve()), site_file, str(results), str(rounds)]
+    done = subprocess.run(words, env=environment, cwd=results.parent, capture_output=True, text=True)
+    if done.returncode:
+        told = done.stderr.strip().splitlines()
+        raise errors.UserError(f"the export's own code has failed: {told[-1] if told else 'without a word'}")
+    return jobs.unpacked((results / "weights.npz").read_bytes()).sent
+
+
+_RUN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+sys.modules["fedmed"] = None
+from fedmed_job import all_here
+sys.exit(all_here.main(sys.argv[2:]))
+"""
+
+
+def by_fedmed(settings: RunConfig, made: Exported, rounds: int) -> list[np.ndarray]:
+    """Returns the weights after some rounds of fedmed."""
+    from fedmed.engine import attendance
+    from fedmed.engine.federation import Federation
+
+    federation = Federation(attendance.with_lanes(settings), made.clients.dataset, made.clients.train)
+    try:
+        position = federation.start()
+        for _ in range(rounds):
+            position = federation.round(position).position
+        weights = federation.weights(position)
+    finally:
+        federation.close()
+    return [*weights.trainable, *weights.moving]
+
+
+def _largest(a: list[np.ndarray], b: list[np.ndarray]) -> float:
+    return max(float(np.abs(np.asarray(one) - other).max(initial=0.0)) for one, other in zip(a, b, strict=True))
