@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fedmed.data.examples import Examples
+from fedmed.system import errors, files
 
 _PREFIX = "fedmed-clients-"
 
@@ -65,6 +66,7 @@ class ClientStore:
 
     def __init__(self, clients: Mapping[str, Examples], *, patients: bool = False) -> None:
         """Writes the files; with `patients` each row's patient too, and rows in the order of their patients."""
+        _check_folder()
         remove_abandoned()
         self.folder, self._lock = _locked_folder()
         self._owner = os.getpid()
@@ -84,7 +86,7 @@ class ClientStore:
         if self._patients:
             examples = examples.take(np.argsort(patient_numbers(examples), kind="stable"))
         arrays = _arrays(examples, self._patients)
-        with path.open("wb") as file:
+        with files.named(path), path.open("wb") as file:
             for field, array in zip(self.layout, arrays.values(), strict=True):
                 little = np.dtype(field.dtype).newbyteorder("<")
                 file.write(np.ascontiguousarray(array, dtype=little).tobytes())
@@ -108,6 +110,16 @@ def _close_locks() -> None:
 
 
 os.register_at_fork(after_in_child=_close_locks)  # or a child that outlives its parent would keep the lock
+
+
+def _check_folder() -> None:
+    """Raises a UserError where rows would go elsewhere, since Python takes another folder for the one that was asked."""
+    asked = os.environ.get("TMPDIR")
+    if asked and not os.access(asked, os.W_OK | os.X_OK):
+        raise errors.UserError(
+            f"TMPDIR: {asked!r} is no folder that can be written to, and clients' rows would go to "
+            f"{tempfile.gettempdir()!r}; make it, or set TMPDIR to another"
+        )
 
 
 def _locked_folder() -> tuple[pathlib.Path, int]:
