@@ -1,4 +1,4 @@
-"""A full disk, or a limit on files' size, ends a run in one line that names the file; what was saved is gone on with."""
+"""A full disk, or a limit on files, ends a run in one line that names the file; what was saved is gone on with."""
 
 import errno
 import pathlib

@@ -776,7 +776,7 @@ def test_a_temporary_folder_that_is_not_there_is_told_and_nothing_goes_elsewhere
     data: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
-    with pytest.raises(errors.UserError, match="TMPDIR: '.*none' is no folder that can be written to"):
+    with pytest.raises(errors.UserError, match=r"TMPDIR: '.*none' is no folder that can be written to"):
         experiment.run(settings(data), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -372,7 +372,7 @@ def test_a_damaged_or_foreign_result_counts_as_none(tmp_path: pathlib.Path) -> N
     assert results.read(tmp_path / "none.npz", "key") is None
     path.unlink()
     path.mkdir()
-    with pytest.raises(errors.UserError, match="x.npz: is a folder, where a model's result is to be; move it away"):
+    with pytest.raises(errors.UserError, match=r"x\.npz: is a folder, where a model's result is to be; move it away"):
         results.read(path, "key")
 
 

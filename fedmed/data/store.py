@@ -113,7 +113,7 @@ os.register_at_fork(after_in_child=_close_locks)  # or a child that outlives its
 
 
 def _check_folder() -> None:
-    """Raises a UserError where rows would go elsewhere, since Python takes another folder for the one that was asked."""
+    """Raises a UserError where Python would take another folder for rows than the one that was asked for."""
     asked = os.environ.get("TMPDIR")
     if asked and not os.access(asked, os.W_OK | os.X_OK):
         raise errors.UserError(
