@@ -18,7 +18,7 @@ _MODULES = {"list": "listing", "check-export": "check_export"}  # a module calle
 
 _WRONG_USE, _FAILED, _INTERRUPTED, _BROKEN_PIPE = 2, 1, 130, 141
 _STOPPED = (129, _INTERRUPTED, 143)
-_NO_BUG = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_BUG = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -243,12 +243,13 @@ def test_damaged_checkpoints_do_not_start_a_run_over_in_silence(data: str, stopp
     assert lost == "its checkpoint is gone; overwrite=True starts anew"
 
 
-@pytest.mark.parametrize("damage", ["cut", "a number", "an empty object", "a round twice", "bytes"])
+@pytest.mark.parametrize("damage", ["cut", "a number", "an empty object", "a round twice", "bytes", "a digit"])
 def test_rounds_that_are_not_on_record_are_not_skipped(damage: str, data: str, stopped: pathlib.Path) -> None:
     path = stopped / "rounds.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
     bad = {"cut": lines[1][:30], "a number": b"7\n", "an empty object": b"{}\n", "a round twice": lines[0],
-           "bytes": b"\xff\x00\n"}[damage]  # fmt: skip
+           "bytes": b"\xff\x00\n", "a digit": lines[1].replace(b'"auroc": 0.', b'"auroc": 0.0')}[damage]  # fmt: skip
+    assert bad != lines[1]
     path.write_bytes(b"".join([lines[0], bad, *lines[2:]]))
     assert refused(settings(data), stopped) == "rounds.jsonl lacks rounds or is damaged; overwrite=True starts anew"
 
@@ -260,6 +261,28 @@ def test_a_last_line_that_is_lost_falls_back_to_the_checkpoint_before(
     (stopped / "rounds.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][:20])
     experiment.run(settings(data), stopped, resume=True)
     assert_same_run(straight, stopped)
+
+
+def test_a_run_is_not_gone_on_with_to_fewer_rounds_than_are_done(data: str, stopped: pathlib.Path) -> None:
+    told = refused(settings(data, rounds=2), stopped)
+    assert told == "rounds is 2, and 3 are done; allowed: rounds >= 3"
+
+
+def test_a_finished_run_without_its_checkpoint_is_not_started_over(data: str, tmp_path: pathlib.Path) -> None:
+    experiment.run(settings(data), tmp_path / "out")
+    (tmp_path / "out" / "checkpoint.bin").unlink()
+    assert refused(settings(data), tmp_path / "out") == "its checkpoint is gone; overwrite=True starts anew"
+
+
+def test_a_run_that_ended_before_its_first_checkpoint_was_written_begins_anew(
+    data: str, straight: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    out, changes = tmp_path / "out", settings(data, checkpoint={"every": 1})
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(changes, out, observers=[Interrupting(at=1)])
+    (out / "checkpoint.bin").unlink()  # as of a disk that was full then: round 1 is on record already
+    experiment.run(changes, out, resume=True)
+    assert_same_run(straight, out)
 
 
 def test_changed_data_are_not_gone_on_with(data: str, stopped: pathlib.Path) -> None:
@@ -357,6 +380,22 @@ def test_the_checkpoint_before_has_all_that_its_clients_kept(
     path.write_bytes(path.read_bytes()[:-9])
     experiment.run(with_drop_outs(data), tmp_path / "parts", resume=True)
     assert_same_run(dropping_out, tmp_path / "parts")
+
+
+def test_damage_to_what_clients_kept_is_noticed(data: str, dropping_out: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "parts"
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(with_drop_outs(data), out, observers=[Interrupting(at=3)])
+    newest = max((path for path in (out / "kept").iterdir()), key=lambda path: path.name.partition("-")[2])
+    content = newest.read_bytes()
+    newest.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    shutil.copytree(out, tmp_path / "both")
+    experiment.run(with_drop_outs(data), out, resume=True)  # from the checkpoint before
+    assert_same_run(dropping_out, out)
+    for path in (tmp_path / "both" / "kept").glob("0*"):
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(errors.UserError, match="kept: a file is damaged, and the federation cannot go on without it"):
+        experiment.run(with_drop_outs(data), tmp_path / "both", resume=True)
 
 
 def start(data: str, out: pathlib.Path, *overrides: str) -> "subprocess.Popen[bytes]":
@@ -731,6 +770,15 @@ def test_a_run_that_diverges_still_ends_with_strict_json(tmp_path: pathlib.Path)
     summary = experiment.run(wild, tmp_path / "out")
     assert strict((tmp_path / "out" / "summary.json").read_text()) == summary
     assert len(records(tmp_path / "out")) == 6
+
+
+def test_a_temporary_folder_that_is_not_there_is_told_and_nothing_goes_elsewhere(
+    data: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    with pytest.raises(errors.UserError, match=r"TMPDIR: '.*none' is no folder that can be written to"):
+        experiment.run(settings(data), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_clients_files_are_gone_after_a_run(data: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

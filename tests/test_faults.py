@@ -231,3 +231,14 @@ def test_the_page_lists_faults_and_has_no_section_without_any() -> None:
     table_of = section.blocks[1]
     assert isinstance(table_of, Table)
     assert list(table_of.rows[0]) == ["chol", "unit", "chol is odd", "data.x = 1"]
+
+
+def test_a_huge_value_of_few_rows_is_told_without_the_value() -> None:
+    rng = np.random.default_rng(0)
+    site, values = np.repeat(["a", "b", "c"], 50), rng.normal(5, 1, 150)
+    values[7] = 98765432109876.0
+    (told,) = faults.found(of({"chol": values}, site))
+    assert (told.kind, told.column, told.sites, told.changes) == ("code", "chol", ("a",), ())
+    assert told.text == "chol is beyond 1e+10 in a few rows at a: a code for missing, or a typing error?"
+    values[:6] = values[7]  # a code of the house, rather
+    assert "9.87654e+13" in faults.found(of({"chol": values}, site))[0].text

@@ -367,7 +367,13 @@ def test_a_damaged_or_foreign_result_counts_as_none(tmp_path: pathlib.Path) -> N
     assert results.read(path, "other") is None
     path.write_bytes(path.read_bytes()[:-40])
     assert results.read(path, "key") is None
+    path.write_bytes(b"")
+    assert results.read(path, "key") is None
     assert results.read(tmp_path / "none.npz", "key") is None
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(errors.UserError, match=r"x\.npz: is a folder, where a model's result is to be; move it away"):
+        results.read(path, "key")
 
 
 def test_what_is_wrong_is_told_before_anything_is_written(tmp_path: pathlib.Path) -> None:

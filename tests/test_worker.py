@@ -3,6 +3,7 @@
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -77,6 +78,20 @@ def test_a_worker_ends_when_it_is_stopped_and_can_start_again() -> None:
         worker.stop()
         assert not process.is_running()
         assert not worker.is_alive()
+
+
+def test_nobody_else_gets_the_port_of_a_worker_that_starts_and_who_listens_there_is_told_apart() -> None:
+    worker, other = Worker(lanes=1), Worker(lanes=1)
+    worker.start()
+    with socket.socket() as squatter, pytest.raises(OSError, match="in use"):
+        squatter.bind(("", worker.port))
+    worker.wait_ready()
+    other.start()
+    assert other.port != worker.port
+    other.port = worker.port  # which answers, but is another process's
+    assert not other._listens()
+    for one in (worker, other):
+        one.stop()
 
 
 def test_a_worker_that_dies_while_it_starts_is_told_with_its_log(tmp_path: pathlib.Path) -> None:

@@ -8,6 +8,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from fedmed.data.examples import Examples
+from fedmed.system import files
 from fedmed.system.folders import PrivateFolder
 
 PREFIX = "fedmed-clients-"
@@ -112,9 +113,10 @@ class ClientStore:
         if self._patients:
             examples = examples.take(np.argsort(patient_numbers(examples), kind="stable"))
         arrays = _arrays(examples, self._patients)
-        for field, array in zip(self.layout, arrays.values(), strict=True):
-            little = np.dtype(field.dtype).newbyteorder("<")
-            file.write(np.ascontiguousarray(array, dtype=little).tobytes())
+        with files.named(pathlib.Path(file.name)):
+            for field, array in zip(self.layout, arrays.values(), strict=True):
+                little = np.dtype(field.dtype).newbyteorder("<")
+                file.write(np.ascontiguousarray(array, dtype=little).tobytes())
 
     def close(self) -> None:
         """Removes the folder; may be called twice, and does nothing in a forked child, whose folder it is not."""

@@ -29,10 +29,6 @@ class Saved(NamedTuple):
     facts: dict[str, Any]
 
 
-class Foreign(errors.ConfigError):
-    """A checkpoint belongs to other settings, data, packages or code."""
-
-
 class Checkpoints:
     """The checkpoint of one federation's training, in a file and the one before it.
 
@@ -59,7 +55,8 @@ class Checkpoints:
         for name, position in saved.positions.items():
             leaves = tf.nest.flatten(position.state)
             arrays |= {f"{name}/{place:05d}": np.asarray(leaf) for place, leaf in enumerate(leaves)}
-            told[name] = {"round": position.round, "kept": sorted(position.kept.items())}
+            kept = {"kept": sorted(position.kept.items()), "kept_sha256": self._federation.kept_sha256(position)}
+            told[name] = {"round": position.round, **kept}
         head = {"identity": self._identity._asdict(), "positions": told, "facts": saved.facts}
         buffer = io.BytesIO()
         np.savez(buffer, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)
@@ -70,9 +67,10 @@ class Checkpoints:
         """Yields the checkpoints that are whole, the newest first.
 
         Raises:
-            Foreign: one belongs to other settings, data, packages or code.
-            UserError: what clients kept until one is gone.
+            ConfigError: one belongs to other settings, data, packages or code.
+            UserError: what clients kept until one is gone or damaged, and no other is left.
         """
+        trouble: errors.UserError | None = None
         like = self._federation.start().state
         for path in self.files():
             found = _content(path)
@@ -81,12 +79,18 @@ class Checkpoints:
             arrays, head = found
             changed = Identity(**head["identity"]).difference(self._identity)
             if changed:
-                raise Foreign(f"{path.parent}: cannot resume: {changed}")
+                raise errors.ConfigError(f"{path.parent}: cannot resume: {changed}")
             positions = {name: _position(name, told, arrays, like) for name, told in head["positions"].items()}
-            for position in positions.values():
-                self._federation.check(position)
+            try:
+                for name, position in positions.items():
+                    self._federation.check(position, head["positions"][name]["kept_sha256"])
+            except errors.UserError as error:
+                trouble = trouble or error
+                continue
             self._needed = list(positions.values())
             yield Saved(positions, head["facts"])
+        if trouble is not None:
+            raise trouble
 
     def files(self) -> Sequence[pathlib.Path]:
         """Returns the files there are, the newest first."""

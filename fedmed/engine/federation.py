@@ -253,9 +253,13 @@ class Federation:
         """Returns a model's predictions for rows: [n] means, or [n, classes] probabilities."""
         return self.label.in_units(self.prepared.predict(weights, x))
 
-    def check(self, position: Position) -> None:
-        """Raises a UserError where what the clients kept at a position is gone."""
-        self._kept.check(position.kept)
+    def check(self, position: Position, sha256: str) -> None:
+        """Raises a UserError where what the clients kept at a position is gone or damaged."""
+        self._kept.check(position.kept, sha256)
+
+    def kept_sha256(self, position: Position) -> str:
+        """Returns a SHA-256 of what the clients kept at a position."""
+        return self._kept.sha256(position.kept)
 
     def secure(self, positions: Sequence[Position]) -> None:
         """Puts on the disk what clients kept at these positions."""

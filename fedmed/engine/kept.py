@@ -4,6 +4,7 @@ A position of a federation says of which round each client's file is. So a round
 what it read before, whatever was written since.
 """
 
+import hashlib
 import os
 import pathlib
 import tempfile
@@ -37,7 +38,7 @@ class KeptFiles:
         self.wanted = bool(tf.nest.flatten(first))
         self._own = tempfile.TemporaryDirectory(prefix="fedmed-kept-") if folder is None and self.wanted else None
         self._folder = folder or pathlib.Path(self._own.name if self._own else "")
-        self._synced: set[pathlib.Path] = set()
+        self._synced: dict[pathlib.Path, bytes] = {}  # files that are on the disk, to their SHA-256
         self._open = False
 
     def open(self) -> None:
@@ -65,19 +66,30 @@ class KeptFiles:
             return self._first
         return keeping.to_numpy(pathlib.Path(self.path(client, round_)).read_bytes(), self._first)
 
-    def check(self, rounds: Mapping[int, int]) -> None:
-        """Raises a UserError where the file of a client and round is missing."""
+    def check(self, rounds: Mapping[int, int], sha256: str) -> None:
+        """Raises a UserError where the file of a client and round is missing, or they are not what was written."""
         for client, round_ in rounds.items():
             path = pathlib.Path(self.path(client, round_))
             if self.wanted and not path.is_file():
                 raise errors.UserError(f"{path}: is missing, and the federation cannot go on without it")
+        if self.sha256(rounds) != sha256:
+            raise errors.UserError(
+                f"{self._folder}: a file is damaged, and the federation cannot go on without it; "
+                f"{errors.OVERWRITE} starts anew"
+            )
+
+    def sha256(self, rounds: Mapping[int, int]) -> str:
+        """Returns a SHA-256 of the files of these clients and rounds, once they are on the disk."""
+        self.sync(rounds)
+        digests = [self._synced[path] for path in sorted(self._paths([rounds]))]
+        return hashlib.sha256(b"".join(digests)).hexdigest()
 
     def sync(self, rounds: Mapping[int, int]) -> None:
         """Makes sure that the files of these clients and rounds are on the disk."""
-        for path in self._paths([rounds]) - self._synced:
-            with path.open("rb") as file:
+        for path in self._paths([rounds]) - self._synced.keys():
+            with files.named(path), path.open("rb") as file:
                 os.fsync(file.fileno())
-            self._synced.add(path)
+                self._synced[path] = hashlib.file_digest(file, "sha256").digest()
 
     def keep_only(self, positions: Iterable[Mapping[int, int]]) -> None:
         """Removes the files that none of the positions (client number to round) needs."""
@@ -87,7 +99,7 @@ class KeptFiles:
         for path in self._folder.iterdir():
             if path not in needed:
                 path.unlink(missing_ok=True)
-                self._synced.discard(path)
+                self._synced.pop(path, None)
 
     def _paths(self, positions: Iterable[Mapping[int, int]]) -> set[pathlib.Path]:
         if not self.wanted:

@@ -7,7 +7,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from fedmed.system import errors
+from fedmed.system import errors, files
 
 
 @contextlib.contextmanager
@@ -27,6 +27,8 @@ def in_one_line(doing: str, *, calls: bool = False, of: Literal["model", "algori
     except Exception as error:
         if not calls and not isinstance(error, tf.errors.OpError):
             raise
+        if failure := files.disk_failure(error):
+            raise failure from None
         # Not `from error`: a traceback would quote what TensorFlow refused.
         kind = errors.ModelError if of == "model" else errors.AlgorithmError
         raise kind(f"{of}: it failed in {doing}: {cause(error)}") from None

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fedmed.system import files
+
 MOST_CLIENTS = 50
 
 
@@ -19,12 +21,15 @@ def write_events(records: Iterable[Mapping[str, Any]], folder: pathlib.Path) -> 
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("events.out.tfevents.*"):
         old.unlink()
-    writer: Any = tf.summary.create_file_writer(str(folder))
-    with writer.as_default():
-        for record in records:
-            for name, value in scalars(record):
-                tf.summary.scalar(name, np.float64(value), step=record["round"])  # it may be beyond float32
-    writer.close()
+    try:
+        writer: Any = tf.summary.create_file_writer(str(folder))
+        with writer.as_default():
+            for record in records:
+                for name, value in scalars(record):
+                    tf.summary.scalar(name, np.float64(value), step=record["round"])  # it may be beyond float32
+        writer.close()
+    except tf.errors.OpError as error:
+        raise files.disk_failure(error) or error from None
 
 
 def scalars(record: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

@@ -37,6 +37,7 @@ class RunDirectory:
         self.folder = folder
         self._settings, self._resume, self._claimed = settings, resume, False
         self._made: list[pathlib.Path] = []
+        self._lines = hashlib.sha256()  # of rounds.jsonl
         self._new: list[pathlib.Path] = []
         try:
             self._open()
@@ -98,16 +99,26 @@ class RunDirectory:
 
     def keep_rounds(self, records: Iterable[dict[str, Any]]) -> None:
         """Makes rounds.jsonl hold these records only."""
-        files.write_atomically(self.folder / _ROUNDS, "".join(map(_line, records)))
+        text = "".join(map(_line, records))
+        files.write_atomically(self.folder / _ROUNDS, text)
+        self._lines = hashlib.sha256(text.encode())
 
     def append_round(self, record: dict[str, Any]) -> None:
         """Adds a line to rounds.jsonl."""
-        with (self.folder / _ROUNDS).open("a") as file:
-            file.write(_line(record))
+        path, line = self.folder / _ROUNDS, _line(record)
+        with files.named(path), path.open("a") as file:
+            file.write(line)
+        self._lines.update(line.encode())
+
+    @property
+    def rounds_sha256(self) -> str:
+        """The SHA-256 of rounds.jsonl as it was written."""
+        return self._lines.hexdigest()
 
     def sync_rounds(self) -> None:
         """Makes sure that the lines are on the disk, before a checkpoint counts on them."""
-        with (self.folder / _ROUNDS).open("rb") as file:
+        path = self.folder / _ROUNDS
+        with files.named(path), path.open("rb") as file:
             os.fsync(file.fileno())
 
     def write_json(self, name: str, value: Any) -> None:
@@ -133,6 +144,11 @@ class RunDirectory:
         for folder in self._made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def sha256_of(records: Iterable[dict[str, Any]]) -> str:
+    """Returns the SHA-256 of a rounds.jsonl of these records."""
+    return hashlib.sha256("".join(map(_line, records)).encode()).hexdigest()
 
 
 def lanes_of(folder: pathlib.Path) -> int:
@@ -165,6 +181,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
     """Returns a line's record; None where it is none: the run was killed while it wrote it, or the file is damaged."""
     try:
         record = json.loads(line)
+        json.dumps(record, allow_nan=False)  # a digit that has changed can make a number endless
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and isinstance(record.get("round"), int) else None

@@ -16,7 +16,7 @@ from fedmed.engine import attendance, checks, identity
 from fedmed.engine.runtimes.starting import working
 from fedmed.runs import account
 from fedmed.runs.best import Best
-from fedmed.runs.directory import RunDirectory, lanes_of
+from fedmed.runs.directory import RunDirectory, lanes_of, sha256_of
 from fedmed.runs.summary import RoundRecord, RoundTest
 from fedmed.settings import config
 from fedmed.statistics import metrics
@@ -121,19 +121,28 @@ class _Run:
         records, undamaged = self.directory.records(), 0
         for saved in self.checkpoints.saved():
             position, undamaged = saved.positions["last"], undamaged + 1
-            if len(records) > position.round:
+            done = records[: position.round + 1]
+            if sha256_of(done) == saved.facts.pop("rounds_sha256"):
+                self._check_rounds(position.round)
                 self.best_position = saved.positions["best"]
                 self.best.restore(saved.facts.pop("best"))
-                self.facts, self.records = saved.facts, records[: position.round + 1]
+                self.facts, self.records = saved.facts, done
                 return position
         if self.checkpoints.files():
             why = "rounds.jsonl lacks rounds or is damaged" if undamaged else "its checkpoints are damaged"
-        elif len(records) > self.settings.checkpoint.every:
+        elif len(records) > self.settings.checkpoint.every + 1 or (self.directory.folder / "summary.json").exists():
             why = "its checkpoint is gone"
         else:
             return None
         where = self.directory.folder
         raise errors.UserError(f"{where}: cannot resume: {why}; {errors.OVERWRITE} starts anew")
+
+    def _check_rounds(self, done: int) -> None:
+        if self.planned < done:
+            where = self.directory.folder
+            raise errors.ConfigError(
+                f"{where}: cannot resume: rounds is {self.planned}, and {done} are done; allowed: rounds >= {done}"
+            )
 
     def _rounds(self, position: Position, observers: Sequence[Observer]) -> Position:
         for done in self.federation.rounds(position) if not self.best.stopped else ():
@@ -179,7 +188,8 @@ class _Run:
 
         positions = {"last": position, "best": self.best_position}
         self.directory.sync_rounds()
-        self.checkpoints.save(Saved(positions, {**self.facts, "best": self.best.to_facts()}))
+        facts = {**self.facts, "best": self.best.to_facts(), "rounds_sha256": self.directory.rounds_sha256}
+        self.checkpoints.save(Saved(positions, facts))
 
     def _preprocessing(self) -> dict[str, Any]:
         """Returns how columns and label were scaled, {} where neither was."""

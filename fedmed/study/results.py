@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fedmed.data.examples import Array
-from fedmed.system import files
+from fedmed.system import errors, files
 
 
 class Result(NamedTuple):
@@ -77,7 +77,13 @@ def write(path: pathlib.Path, key: str, result: Result) -> None:
 
 
 def read(path: pathlib.Path, key: str) -> Result | None:
-    """Returns the result of the job with this key; None where there is none, or it is another's, or damaged."""
+    """Returns the result of the job with this key; None where there is none, or it is another's, or damaged.
+
+    Raises:
+        UserError: a folder is in its place, so that it could not be written either.
+    """
+    if path.is_dir():
+        raise errors.UserError(f"{path}: is a folder, where a model's result is to be; move it away")
     try:
         with np.load(path, allow_pickle=False) as archive:
             if str(archive["key"]) != key:

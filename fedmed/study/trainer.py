@@ -13,7 +13,7 @@ import numpy as np
 
 from fedmed.data.examples import Array, Examples
 from fedmed.engine import contributions
-from fedmed.engine.checkpoints import Checkpoints, Foreign, Saved, files_of
+from fedmed.engine.checkpoints import Checkpoints, Saved, files_of
 from fedmed.engine.contributions import Attendance, Contribution
 from fedmed.engine.evaluation import predict_parts
 from fedmed.engine.federation import Done, Federation, Position
@@ -28,7 +28,7 @@ from fedmed.study.consortium import POOLED, Consortium, Material
 from fedmed.study.guarantees import training_settings
 from fedmed.study.plan import Job
 from fedmed.study.results import Result
-from fedmed.system import plain
+from fedmed.system import errors, plain
 
 _MOST_POINTS = 100  # of a curve
 _SECONDS_BETWEEN_CHECKPOINTS = 10.0
@@ -220,8 +220,8 @@ class _Course:
                 self._facts, self._sent = saved.facts, list(saved.facts["sent"][-1])
                 self._clock = saved.facts["clock"][-1]
                 return saved.positions["last"]
-        except Foreign:
-            pass  # it was saved before something changed, and what has changed is trained anew
+        except errors.UserError:
+            pass  # of what has changed since, or with damaged files: trained anew
         return None
 
     def _save(self, position: Position) -> None:

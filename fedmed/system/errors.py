@@ -16,6 +16,7 @@ from collections.abc import Iterable
 # Three characters that Unicode leaves without meaning, so that they are in no file name or column of a user's.
 _BEGIN, _OR, _END = "\ue000", "\ue001", "\ue002"
 _ARGUMENT = re.compile(f"{_BEGIN}(.*?){_OR}(.*?){_END}", re.DOTALL)
+_ENDLESS = re.compile(r"'[^']{301,}'|\"[^\"]{301,}\"|\S{301,}")  # longer than a path, so a value of somebody's
 
 
 def argument(python: str, flag: str) -> str:
@@ -32,12 +33,12 @@ class UserError(ValueError):
     """Something the user gave cannot be used; the message says where, what was got and what is allowed."""
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(_ARGUMENT.sub(r"\1", message))
+        super().__init__(_readable(_ARGUMENT.sub(r"\1", message)))
         self._message = message
 
     def on_command_line(self) -> str:
         """Returns the message with its arguments spelled as flags; str() spells them as Python."""
-        return _ARGUMENT.sub(r"\2", self._message)
+        return _readable(_ARGUMENT.sub(r"\2", self._message))
 
 
 class ConfigError(UserError):
@@ -57,6 +58,11 @@ class AlgorithmError(UserError):
 
 
 _LONGEST = 100
+
+
+def _readable(message: str) -> str:
+    """Returns a message whose words and quotations of hundreds of characters are cut."""
+    return _ENDLESS.sub(lambda found: shortened(found[0]), message)
 
 
 def shown(value: object) -> str:

@@ -12,6 +12,8 @@ import pathlib
 import shutil
 import tempfile
 
+from fedmed.system import errors
+
 _LOCKS: set[int] = set()
 """Open folders that this process has locked; programs that it starts do not get them (close-on-exec)."""
 
@@ -29,7 +31,12 @@ class PrivateFolder:
         Args:
             prefix: of its name, such as "fedmed-clients-".
             within: the folder that it is made in; None for the temporary folder.
+
+        Raises:
+            UserError: $TMPDIR is no folder that can be written to.
         """
+        if within is None:
+            _check_temporary()
         remove_abandoned(prefix, within)
         self.path, self._lock = _locked(prefix, within)
         self._owner = os.getpid()
@@ -42,6 +49,16 @@ class PrivateFolder:
             shutil.rmtree(self.path, ignore_errors=True)
             _LOCKS.remove(self._lock)
             os.close(self._lock)
+
+
+def _check_temporary() -> None:
+    """Raises a UserError where Python would take another folder than the one that was asked for."""
+    asked = os.environ.get("TMPDIR")
+    if asked and not os.access(asked, os.W_OK | os.X_OK):
+        raise errors.UserError(
+            f"TMPDIR: {asked!r} is no folder that can be written to, and clients' rows would go to "
+            f"{tempfile.gettempdir()!r}; make it, or set TMPDIR to another"
+        )
 
 
 def _close_locks() -> None:

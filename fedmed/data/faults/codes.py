@@ -6,7 +6,7 @@ import numpy as np
 
 from fedmed.data.examples import Array
 from fedmed.data.faults.conversions import hinted, words_of
-from fedmed.data.faults.fault import Fault, harmonisable, listed, share
+from fedmed.data.faults.fault import FEW, Fault, harmonisable, listed, share
 from fedmed.data.faults.readings import Reading, Sites
 from fedmed.data.missing_words import means_missing
 from fedmed.settings.harmonise import Harmonise
@@ -43,6 +43,9 @@ def _fault(reading: Reading, sites: Sites, said: float | str, counts: Array) -> 
         # Of several sites a share over all would tell a small count, once the others' are known.
         how = share(int(counts[part[0]]), int(sites.rows[part[0]])) if len(part) == 1 else "in some rows"
         parts.append(f"{how}{at}")
+    if not isinstance(said, str) and abs(said) >= _HUGE and counts.sum() < FEW:  # no usual code, so a patient's value
+        text = f"{reading.name} is beyond {_HUGE:.0e} {' and '.join(parts)}: a code for missing, or a typing error?"
+        return Fault("code", reading.name, sites.named(where), text)
     shown = f"“{said}”" if isinstance(said, str) else f"{said:g}"
     text = f"{reading.name} is {shown} {' and '.join(parts)}: a code for missing?"
     chosen = () if everywhere else sites.named(where)

@@ -21,11 +21,15 @@ import time
 from collections.abc import Callable
 from typing import IO
 
+import psutil
+
+from fedmed.system import errors
+
 _START_SECONDS = 60.0
 _MESSAGE_BYTES = 2 * 1000 * 1000 * 1000  # protobuf's limit
 
 
-class WorkerError(RuntimeError):
+class WorkerError(errors.UserError):
     """The worker did not start, or died more often than it is worth starting it again."""
 
 
@@ -36,12 +40,14 @@ class Worker:
         self._lanes = lanes
         self._log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self._reserved: socket.socket | None = None
         self.port = 0
         atexit.register(self.stop)
 
     def start(self) -> None:
         """Starts the process, one thread a lane: several clients at once beat one client on several threads."""
-        self.port = _unused_port()
+        self._reserved = _reserved_port()
+        self.port = self._reserved.getsockname()[1]
         command = [
             str(binary()),
             f"--port={self.port}",
@@ -78,10 +84,24 @@ class Worker:
         while time.monotonic() < give_up:
             if not self.is_alive():
                 raise WorkerError(f"the TFF worker ended while starting{self._where_to_look()}")
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            if self._listens():
+                self._release()
                 return
             time.sleep(0.02)
         raise WorkerError(f"the TFF worker did not answer within {_START_SECONDS:.0f} s{self._where_to_look()}")
+
+    def _listens(self) -> bool:
+        """Whether the port answers and it is this process that does: another may have been quicker."""
+        with contextlib.suppress(psutil.Error):
+            for at in psutil.Process(self.pid).connections("tcp"):
+                if at.status == psutil.CONN_LISTEN and at.laddr.port == self.port:
+                    return True
+        return False
+
+    def _release(self) -> None:
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
 
     def _where_to_look(self) -> str:
         return f"; its log: {self._log}" if self._log else ""
@@ -89,6 +109,7 @@ class Worker:
     def stop(self) -> None:
         """Ends the process and waits for it; may be called twice."""
         atexit.unregister(self.stop)
+        self._release()
         process, self._process = self._process, None
         if process is None or process.poll() is not None:
             return
@@ -106,10 +127,16 @@ def binary() -> pathlib.Path:
     return path
 
 
-def _unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def _reserved_port() -> socket.socket:
+    """Returns a socket bound to a port that nobody else gets, but a process that shares ports as the worker does.
+
+    It is never listened on, so that no connection goes to it, and is held until the worker listens: two workers that
+    chose the same port would both get it, and each run would talk to the other's.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    reserved.bind(("", 0))
+    return reserved
 
 
 def _ending_with(parent: int) -> Callable[[], None]:
