@@ -141,8 +141,8 @@ def markdown(results: Results) -> str:
         "McMahan et al. 2017 (arXiv 1602.05629): 2NN to 97 %, CNN to 99 %, 100 clients. Made by",
         "`uv run python -m experiments.mnist_benchmark`; every run's curve is in "
         f"`{pathlib.Path(FLAGS.results).name}`.",
-        f"Machine: {machine['cores']} cores, {' or '.join(processors)}, no GPU. Mean over seeds with a 95 % t interval;",
-        "seed 0 also chose the rate.",
+        f"Machine: {machine['cores']} cores, {' or '.join(processors)}, no GPU.",
+        "Mean over seeds with a 95 % t interval; seed 0 also chose the rate.",
         "",
         "| cell | paper | fedmed: rounds | 95 % interval | rate | rounds of each seed | minutes | |",
         "|---|---|---|---|---|---|---|---|",

@@ -117,6 +117,7 @@ class ClientStore:
             for field, array in zip(self.layout, arrays.values(), strict=True):
                 little = np.dtype(field.dtype).newbyteorder("<")
                 file.write(np.ascontiguousarray(array, dtype=little).tobytes())
+            file.flush()  # a full disk is told here, not when the file is closed
 
     def close(self) -> None:
         """Removes the folder; may be called twice, and does nothing in a forked child, whose folder it is not."""
