@@ -187,6 +187,15 @@ def test_what_a_hospital_runs_knows_nothing_of_fedmed(job_folder: pathlib.Path) 
             assert not [name for name in names if name.split(".")[0] == "fedmed"], file.name
 
 
+def test_of_an_error_that_may_quote_a_row_only_the_kind_is_told() -> None:
+    def fails() -> Any:
+        raise KeyError("77.25")
+
+    told = site_part.answered(fails, site_part.Message("train")).trouble
+    assert told.startswith("KeyError at 'train'")
+    assert "77.25" not in told
+
+
 def test_messages_travel_as_files(tmp_path: pathlib.Path) -> None:
     asked = site_part.Message("train", 3, '{"a": 1}', (np.ones((2, 3), np.float32), np.zeros(1, np.float32)))
     by_file.write_message(tmp_path / "asked.npz", asked)
