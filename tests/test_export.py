@@ -169,6 +169,16 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: pathlib.Path, capsys: py
     assert "did you mean 'flare'?" in capsys.readouterr().err
 
 
+def test_a_hospital_whose_name_no_framework_takes_is_refused(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = own_table(tmp_path)
+    (tmp_path / "own.csv").write_text((tmp_path / "own.csv").read_text().replace("\nc;", "\nSt. Mary's;"))
+    assert cli.main(["export", "flower", str(path), "--out", str(tmp_path / "job")]) == 2
+    assert 'the hospital "St. Mary\'s" cannot be exported by that name' in capsys.readouterr().err
+    assert not (tmp_path / "job").exists()
+
+
 @pytest.fixture(scope="module", params=list(folders.PACKAGES))
 def job_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """An export of each kind."""
