@@ -276,8 +276,8 @@ def table(done: dict[str, Any]) -> str:
         pairs = [f"{a:.4f} / {b:.4f}" for a, b in done[f"{name}_{batch}"]["auroc"].values()]
         lines.append(f"| {_NAMES[name]} | {batch} | {' | '.join(pairs)} |")
     lines += ["", "Who is let in by the server:", ""]
-    told = {_NAMES[name]: done[f"{name}_{batch}"]["known"] for name, batch in cases if name != "simulator"}
-    lines += [*(f"- {name}: {what}." for name, what in told.items()), ""]
+    told = {_NAMES[name]: known for name, batch in cases if (known := done[f"{name}_{batch}"].get("known"))}
+    lines += [*(f"- {name}: {what.rstrip('.')}." for name, what in told.items()), ""]
     return "\n".join(lines)
 
 
