@@ -114,7 +114,7 @@ class Walk:
                 status = -signal.SIGALRM
         printed = log.read_text(errors="replace")[start:]
         if status:
-            raise RuntimeError(f"{where}: status {status} of:\n{text}\n{printed[-2000:]}")
+            raise RuntimeError(f"{where}: status {status} of:\n{text}\n{printed[-6000:]}")
         return printed
 
     def _filled(self, text: str, site: str | None) -> str:

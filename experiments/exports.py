@@ -147,7 +147,7 @@ def _under_flare(case: Case, walk: Walk, rows: pathlib.Path, venvs: Any) -> tupl
     ready = walk.run(check)
     walk.run(start)
     export_walk.wait_for_port(8002)
-    seen = {"ready": ready.count("ready"), "strangers": strangers(8002, kits / "localhost/startup/rootCA.pem")}
+    seen = {"ready": ready.count("ready"), "known": _known_by_certificate(8002, kits / walk.sites[0] / "startup")}
     walk.run(connect)
     walk.run_until(status, walk.sites)
     found = re.search(r"job_id: (\S+)", walk.run(submit))
@@ -174,29 +174,49 @@ def _under_flower(case: Case, walk: Walk, rows: pathlib.Path, venvs: Any) -> tup
     walk.run(start)
     export_walk.wait_for_port(9092)
     export_walk.wait_for_port(9093)
-    seen = {"ready": ready.count("ready"), "strangers": strangers(9092, server / "certificates/ca.crt")}
     walk.run(register)
+    seen = {"ready": ready.count("ready"), "known": _known_by_key(walk)}
     walk.run(connect)
     walk.run(train)
     return server / "results", seen
 
 
-def strangers(port: int, authority: pathlib.Path) -> str:
-    """Returns what becomes of a client that has the authority's certificate and none of its own."""
-    context = ssl.create_default_context(cafile=str(authority))
+def _known_by_certificate(port: int, startup: pathlib.Path) -> str:
+    """Says whether FLARE's server answers a client without a certificate, and one with a hospital's."""
+    told = {}
+    pair = startup / "client.crt", startup / "client.key"
+    for who, own in {"without a certificate": None, "with a hospital's": pair}.items():
+        context = ssl.create_default_context(cafile=str(startup / "rootCA.pem"))
+        if own is not None:
+            context.load_cert_chain(*own)
+        try:
+            with (
+                socket.create_connection(("localhost", port), timeout=10) as plain,
+                context.wrap_socket(plain, server_hostname="localhost") as secure,
+            ):
+                secure.settimeout(5)
+                secure.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                told[who] = "an answer" if secure.recv(1) else "the connection is closed"
+        except (ssl.SSLError, OSError):
+            told[who] = "the connection is closed"
+    return "; ".join(f"{who}: {what}" for who, what in told.items())
+
+
+def _known_by_key(walk: Walk) -> str:
+    """Says what becomes of a Flower node whose key is not registered."""
+    asked = (
+        ". venv/bin/activate\n"
+        'ssh-keygen -q -t ecdsa -b 384 -N "" -f stranger.key\n'
+        "timeout 90 flower-supernode --root-certificates certificates/ca.crt --superlink localhost:9092 "
+        "--clientappio-api-address 127.0.0.1:19099 --auth-supernode-private-key stranger.key "
+        "--auth-supernode-public-key stranger.key.pub --max-retries 1 --node-config \"site='x' site-file='y'\"\n"
+    )
     try:
-        with (
-            socket.create_connection(("localhost", port), timeout=10) as plain,
-            context.wrap_socket(plain, server_hostname="localhost") as secure,
-        ):
-            secure.settimeout(5)
-            secure.sendall(b"GET / HTTP/1.1\r\n\r\n")
-            secure.recv(1)
-            return f"{secure.version()}, certificate verified; spoken to without a certificate of the client's"
-    except ssl.SSLCertVerificationError:
-        return "the server's certificate is not the authority's"
-    except (ssl.SSLError, OSError) as error:
-        return f"refused without a certificate of its own ({type(error).__name__})"
+        walk.run(export_walk.Block("server", "", asked))
+    except RuntimeError as error:
+        found = re.search(r'details = "(.*?)"', str(error))
+        return f"with a key that is not registered: {found[1] if found else 'refused, without words'}"
+    return "with a key that is not registered: let in"
 
 
 def measured(name: str, batch: str, work: pathlib.Path) -> dict[str, Any]:
@@ -255,10 +275,9 @@ def table(done: dict[str, Any]) -> str:
     for name, batch in cases:
         pairs = [f"{a:.4f} / {b:.4f}" for a, b in done[f"{name}_{batch}"]["auroc"].values()]
         lines.append(f"| {_NAMES[name]} | {batch} | {' | '.join(pairs)} |")
-    lines += ["", "A client with the authority's certificate and none of its own, at the server's port:", ""]
-    told = {_NAMES[name]: done[f"{name}_{batch}"]["strangers"] for name, batch in cases if name != "simulator"}
-    lines += [f"- {name}: {what}." for name, what in told.items()]
-    lines += ["", "Under Flower such a client is turned away later, for want of a registered key.", ""]
+    lines += ["", "Who is let in by the server:", ""]
+    told = {_NAMES[name]: known for name, batch in cases if (known := done[f"{name}_{batch}"].get("known"))}
+    lines += [*(f"- {name}: {what.rstrip('.')}." for name, what in told.items()), ""]
     return "\n".join(lines)
 
 

@@ -109,23 +109,19 @@ def test_counts_are_trained_alike(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["flare", "flower"])
-def test_an_exported_job_trains_what_fedmed_trains(
+def test_an_exported_job_trains_what_fedmed_trains_and_another_is_found(
     kind: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = str(tmp_path / "job")
-    source = [str(own_table(tmp_path))] if kind == "flare" else [CONFIG, *DIABETES]
-    assert cli.main(["export", kind, *source, "--set", 'client.batch_size="full"', "--out", out]) == 0
-    assert cli.main(["check-export", out]) == 0
-    assert "After 2 rounds the largest difference" in capsys.readouterr().out
-
-
-def test_a_job_that_trains_something_else_is_found(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "job"
-    assert cli.main(["export", "flower", str(own_table(tmp_path)), "--out", str(out)]) == 0
-    settings = out / folders.PACKAGES["flower"] / jobs.SETTINGS
-    settings.write_text(settings.read_text().replace("learning_rate = 0.1\n", "learning_rate = 0.101\n"))
-    assert cli.main(["check-export", str(out), "--rounds=1"]) == 1
-    assert "something else" in capsys.readouterr().out
+    source = [str(own_table(tmp_path))] if kind == "flare" else [CONFIG, *DIABETES]
+    assert cli.main(["export", kind, *source, "--set", 'client.batch_size="full"', "--out", str(out)]) == 0
+    assert cli.main(["check-export", str(out)]) == 0
+    assert "After 2 rounds the largest difference" in capsys.readouterr().out
+    if kind == "flower":
+        settings = out / folders.PACKAGES["flower"] / jobs.SETTINGS
+        settings.write_text(settings.read_text().replace("learning_rate = 0.05\n", "learning_rate = 0.051\n"))
+        assert cli.main(["check-export", str(out), "--rounds=1"]) == 1
+        assert "something else" in capsys.readouterr().out
 
 
 REFUSED = {
@@ -169,6 +165,16 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: pathlib.Path, capsys: py
     assert "did you mean 'flare'?" in capsys.readouterr().err
 
 
+def test_a_hospital_whose_name_no_framework_takes_is_refused(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = own_table(tmp_path)
+    (tmp_path / "own.csv").write_text((tmp_path / "own.csv").read_text().replace("\nc;", "\nSt. Mary's;"))
+    assert cli.main(["export", "flower", str(path), "--out", str(tmp_path / "job")]) == 2
+    assert 'the hospital "St. Mary\'s" cannot be exported by that name' in capsys.readouterr().err
+    assert not (tmp_path / "job").exists()
+
+
 @pytest.fixture(scope="module", params=list(folders.PACKAGES))
 def job_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """An export of each kind."""
@@ -185,6 +191,15 @@ def test_what_a_hospital_runs_knows_nothing_of_fedmed(job_folder: pathlib.Path) 
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
             assert not [name for name in names if name.split(".")[0] == "fedmed"], file.name
+
+
+def test_of_an_error_that_may_quote_a_row_only_the_kind_is_told() -> None:
+    def fails() -> Any:
+        raise KeyError("77.25")
+
+    told = site_part.answered(fails, site_part.Message("train")).trouble
+    assert told.startswith("KeyError at 'train'")
+    assert "77.25" not in told
 
 
 def test_messages_travel_as_files(tmp_path: pathlib.Path) -> None:

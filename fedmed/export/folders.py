@@ -159,6 +159,7 @@ def _facts(kind: Kind, made: Exported) -> dict[str, Any]:
         "reading": job.reading,
         "rounds": job.rounds,
         "minimum": job.minimum,
+        "scales": job.preprocessing != "none",
         "made_by": job.made_by,
         "package": PACKAGES[kind],
     }

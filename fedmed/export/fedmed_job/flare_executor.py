@@ -13,8 +13,7 @@ from nvflare.app_common.abstract.fl_model import FLModel
 from nvflare.app_common.utils.fl_model_utils import FLModelUtils
 
 from . import job as jobs
-from .job import JobError
-from .site_part import Message, Reply, SitePart
+from .site_part import Message, SitePart, answered
 
 
 class SiteExecutor(Executor):
@@ -30,17 +29,15 @@ class SiteExecutor(Executor):
         asked = FLModelUtils.from_shareable(shareable)
         weights = [asked.params[f"w{place}"] for place in range(len(asked.params)) if f"w{place}" in asked.params]
         message = Message(task_name, asked.meta["round"], asked.meta["recipe"], tuple(weights))
-        reply = self._answer(message, fl_ctx)
+        reply = answered(lambda: self._made(fl_ctx.get_identity_name()), message)
+        if reply.trouble:
+            self.log_error(fl_ctx, reply.trouble)
         arrays = reply.arrays or {"nothing": np.zeros(1)}
         meta = {"numbers": reply.numbers, "trouble": reply.trouble}
         return FLModelUtils.to_shareable(FLModel(params=arrays, meta=meta))
 
-    def _answer(self, message: Message, fl_ctx: FLContext) -> Reply:
-        try:
-            if self._part is None:
-                site_file = os.environ.get("FEDMED_SITE_FILE", "")
-                self._part = SitePart(jobs.load(), jobs.initial_weights(), fl_ctx.get_identity_name(), site_file)
-            return self._part.answer(message)
-        except JobError as error:
-            self.log_error(fl_ctx, str(error))
-            return Reply({}, {}, str(error))
+    def _made(self, site: str) -> SitePart:
+        if self._part is None:
+            site_file = os.environ.get("FEDMED_SITE_FILE", "")
+            self._part = SitePart(jobs.load(), jobs.initial_weights(), site, site_file)
+        return self._part

@@ -11,8 +11,7 @@ from flwr.app import Message as FlowerMessage
 from flwr.clientapp import ClientApp
 
 from . import job as jobs
-from .job import JobError
-from .site_part import Message, Reply, SitePart
+from .site_part import Message, SitePart, answered
 
 app = ClientApp()
 
@@ -30,11 +29,9 @@ def answer(asked: FlowerMessage, context: Context) -> FlowerMessage:
     site, told = str(context.node_config["site"]), asked.content["told"]
     weights = tuple(asked.content["weights"].to_numpy_ndarrays())
     message = Message(str(told["kind"]), int(told["round"]), str(told["recipe"]), weights)
-    try:
-        reply = _part(site, str(context.node_config["site-file"])).answer(message)
-    except JobError as error:
-        logging.getLogger("flwr").error("%s", error)
-        reply = Reply({}, {}, str(error))
+    reply = answered(lambda: _part(site, str(context.node_config["site-file"])), message)
+    if reply.trouble:
+        logging.getLogger("flwr").error("%s", reply.trouble)
     about = {
         "site": site,
         "names": json.dumps(list(reply.arrays)),

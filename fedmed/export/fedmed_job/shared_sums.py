@@ -58,9 +58,9 @@ def site_sums(job: Job, rows: Rows) -> Sums:
     """Returns what a hospital tells of its training rows.
 
     Of a column with 1 to `job.minimum` - 1 values it tells nothing, as if all were missing, and of a level with as few
-    rows that it has none: they would tell of single patients.
+    rows that it has none: they would tell of single patients. What is not scaled has no sums.
     """
-    number = np.array([*(not column.levels for column in job.columns), not job.label.classes])
+    number = np.array([*(_is_scaled(job, column) for column in job.columns), job.label.standardised])
     x = np.concatenate([rows.x, rows.y.astype(np.float64)[:, None]], axis=1)
     here = ~np.isnan(x)
     here &= here.sum(axis=0) >= job.minimum

@@ -9,6 +9,7 @@ import json
 import logging
 import pathlib
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -101,6 +102,24 @@ class SitePart:
 
             self._trainer = core.Trainer(self._job, self._initial)
         return self._trainer
+
+
+def answered(part: Callable[[], SitePart], message: Message) -> Reply:
+    """Returns a hospital's answer, or why there is none.
+
+    Of an error that is not the job's own only the kind is told: a library's message may quote a row, and what is
+    raised or logged here a framework may send to the server.
+
+    Args:
+        part: returns the hospital's part, made at the first question.
+        message: what the server asks.
+    """
+    try:
+        return part().answer(message)
+    except JobError as error:
+        return Reply({}, {}, str(error))
+    except Exception as error:
+        return Reply({}, {}, f"{type(error).__name__} at {message.kind!r}; rehearse with files like these to see more")
 
 
 def _site_file(site: str, path: str | pathlib.Path) -> dict[str, str]:
