@@ -74,8 +74,12 @@ class ClientStore:
         self._patients = patients
         self.layout = layout(next(iter(clients.values())), patients=patients)
         self.paths = {client: self.folder / f"{number:06d}.bin" for number, client in enumerate(clients)}
-        for client, examples in clients.items():
-            self._write(self.paths[client], examples)
+        try:
+            for client, examples in clients.items():
+                self._write(self.paths[client], examples)
+        except BaseException:  # of a disk without room, half of the rows would stay as long as the process
+            self.close()
+            raise
 
     def add(self, client: str, examples: Examples) -> None:
         """Writes another file, under a name of its own, in the same layout."""
