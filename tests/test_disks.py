@@ -3,6 +3,7 @@
 import errno
 import pathlib
 import resource
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ import tensorflow as tf
 import tiny
 
 from fedmed import cli
+from fedmed.data import store
 from fedmed.models import refusals
 from fedmed.settings import config
 from fedmed.system import errors, files
@@ -39,6 +41,15 @@ def test_a_file_that_cannot_be_written_whole_is_named_and_the_run_goes_on_later(
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     assert cli.main([*command, "--resume"]) == 0
     assert (out / "summary.json").is_file()
+
+
+@pytest.mark.usefixtures("limit")
+def test_no_rows_stay_where_there_is_no_room_for_all(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.RLIM_INFINITY))
+    with pytest.raises(OSError, match="File too large"):
+        store.ClientStore(tiny.clients((11, 400)).train)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tensorflow_tells_of_full_disks_too() -> None:

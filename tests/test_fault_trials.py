@@ -1,31 +1,32 @@
 """The program that tries what can befall a run: trials hold, are kept, begin anew when they must, and are told."""
 
-import json
 import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from experiments.trials import bench, fault_table, injection, malformed
+from experiments.trials import bench, course, fault_table, injection
 from experiments.trials.bench import Ended, Place, Row, Verdict
-
-ROOT = pathlib.Path(__file__).parent.parent
-
-
-def place(folder: pathlib.Path, number: int) -> Place:
-    own = folder / str(number)
-    own.mkdir()
-    return Place(own, folder, np.random.default_rng(number), number)
+from fedmed.system import errors
 
 
-def test_odd_files_and_plugins_that_are_none_are_refused_or_taken(tmp_path: pathlib.Path) -> None:
-    # 6 and 4: a table and arrays; 11 and 19: settings; injection's 3 and 7: plugins
-    odd = [malformed.malformed(place(tmp_path, number)) for number in (4, 5, 8, 10)]
-    odd += [injection.injected(place(tmp_path, number)) for number in (3, 7, 11)]
-    assert [verdict for verdict in odd if not verdict.held] == []
-    assert "a plugin that is none: refused" in {verdict.said for verdict in odd}
+def test_a_tiny_course_is_kept_and_told(tmp_path: pathlib.Path) -> None:
+    path, rows = tmp_path / "f.json", [course.ROWS[name] for name in ("malformed", "kept")]
+    found = course.complete(rows, path, seed=0, times=1)
+    assert course.missed(rows, found) == []
+    assert "| `kept` |" in fault_table.page(course.ROWS, found)
+    content = path.read_bytes()
+    assert course.complete(rows, path, seed=0, times=1) == found  # of what is done nothing is tried again
+    assert path.read_bytes() == content
+    assert course.opened(path, seed=1) == {}
+    path.write_text("[]")
+    with pytest.raises(errors.UserError, match="holds no results of this program"):
+        course.opened(path, seed=0)
+
+
+def test_plugins_that_are_none_are_refused(tmp_path: pathlib.Path) -> None:
+    tried = [injection.plugins(Place(tmp_path, tmp_path, np.random.default_rng(0), number)) for number in range(12)]
+    assert {verdict.said for verdict in tried} == {"a plugin that is none: refused"}
 
 
 def test_what_is_no_refusal_is_told_from_one() -> None:
@@ -58,22 +59,3 @@ def test_the_page_counts_what_held_and_names_what_did_not() -> None:
     assert "What did not hold:\n\n- `one`: went on\n" in page
     assert "two" not in page
     assert "Machine: 2 cores, a processor; seed 0." in page
-
-
-@pytest.mark.slow
-def test_trials_are_kept_and_a_changed_seed_begins_anew(tmp_path: pathlib.Path) -> None:
-    results = tmp_path / "f.json"
-    command = [sys.executable, "-m", "experiments.faults", "--rows=malformed,logs", f"--results={results}"]
-
-    def ran(*more: str) -> dict[str, list[list[object]]]:
-        subprocess.run([*command, *more], cwd=ROOT, check=True, capture_output=True)
-        return {name: row["trials"] for name, row in json.loads(results.read_text())["rows"].items()}
-
-    first = ran("--times=1")
-    assert [len(trials) for trials in first.values()] == [1, 1]
-    more = ran("--times=2")
-    assert {name: trials[:1] for name, trials in more.items()} == first
-    assert ran("--times=1") == more
-    assert ran("--times=1", "--seed=1").keys() == first.keys()
-    assert json.loads(results.read_text())["rows"]["logs"]["of"]["seed"] == 1
-    assert "| `logs` |" in (tmp_path / "f.md").read_text()

@@ -103,6 +103,14 @@ def test_names_from_users_files_are_text_in_both_files(page: tuple[pathlib.Path,
     assert r"\| \`name\` \*here\*" in markdown
 
 
+def test_a_name_cannot_move_the_cursor_or_turn_the_direction(tmp_path: pathlib.Path) -> None:
+    run_page(tmp_path, ("no\x1b[2Jrth", "so\u202euth", "east"))
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / name).read_text()
+        assert "no?[2Jrth" in text.replace("\\", "")
+        assert not {"\x1b", "\u202e"} & set(text)
+
+
 def test_every_link_and_id_in_the_page_is_sound(page: tuple[pathlib.Path, Reader]) -> None:
     ids = [value for _, name, value in page[1].attributes if name == "id"]
     assert [name for name, times in Counter(ids).items() if times > 1] == []

@@ -21,7 +21,7 @@ from fedmed import cli
 from fedmed.settings import config
 
 CLOCKS = ("seconds", "evaluation_seconds", "memory_mb")
-HEADER = ("hospital", "patient", "age", "chol", "smokes", "stage", "died")
+HEADER: tuple[str, ...] = ("hospital", "patient", "age", "chol", "smokes", "stage", "died")
 PATIENCE = 600
 """Seconds after which a command is taken to hang; machines are shared."""
 

@@ -13,7 +13,7 @@ _HOW = 6
 def page(rows: Mapping[str, Row], found: Mapping[str, Any]) -> str:
     """Returns the page of all rows that have trials, in the order of `rows`."""
     done = [rows[name] for name in rows if found.get(name, {}).get("trials")]
-    told = list({(found[row.name]["of"]["machine"], found[row.name]["of"]["seed"]) for row in done})
+    told = {(found[row.name]["of"]["machine"], found[row.name]["of"]["seed"]) for row in done}
     lines = [
         "# What befalls a run, and what is lost",
         "",

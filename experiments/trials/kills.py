@@ -1,10 +1,12 @@
 """Commands that are ended from outside: SIGKILL and going on, SIGINT, SIGTERM, SIGHUP, and TFF's worker killed."""
 
+import contextlib
 import functools
 import os
 import pathlib
 import signal
 import time
+from collections.abc import Iterator
 
 import psutil
 
@@ -67,13 +69,25 @@ def killed_study(place: Place) -> Verdict:
     return Verdict(alike, "same bytes" if alike else "other bytes")
 
 
+@contextlib.contextmanager
+def _heeded() -> Iterator[None]:
+    """Has what is started inside heed all signals: a shell that starts this in the background has some ignored."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def ended(place: Place) -> Verdict:
     """A run is asked to end by a signal at a random moment."""
     number = list(_SIGNALS)[place.number % len(_SIGNALS)]
     path, out, rows = bench.written(place.folder, rounds=10**6), place.folder / "out", place.folder / "rows"
     rows.mkdir()
     early = place.number % 4 == 0
-    process = bench.Begun("run", path, "--out", out, "--quiet", env={"TMPDIR": str(rows)}, cold=early)
+    with _heeded():
+        process = bench.Begun("run", path, "--out", out, "--quiet", env={"TMPDIR": str(rows)}, cold=early)
     if not early:  # it imports or prepares otherwise
         bench.wait_for(lambda: bench.rounds_in(out) > 2, process)
     time.sleep(float(place.rng.uniform(0.2, 1.5)))

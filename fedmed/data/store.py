@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -83,41 +83,45 @@ class ClientStore:
         self._patients, self._files = patients, 0
         self.layout = layout(next(iter(clients.values())), patients=patients)
         self.places: dict[str, Place] = {}
-        file: BinaryIO | None = None
         try:
-            for client, examples in clients.items():
-                size = len(examples) * sum(field.row_bytes for field in self.layout)
-                if file is None or (file.tell() and file.tell() + size > _FULL):
-                    if file is not None:
-                        file.close()
-                    path, file = self._next_file()
-                self.places[client] = Place(path, file.tell())
-                self._write(file, examples)
-        finally:
-            if file is not None:
-                file.close()
+            self._write_all(clients)
+        except BaseException:  # of a disk without room, half of the rows would stay as long as the process
+            self.close()
+            raise
+
+    def _write_all(self, clients: Mapping[str, Examples]) -> None:
+        held: list[bytes] = []
+        for client, examples in clients.items():
+            content, size = self._content(examples), sum(map(len, held))
+            if held and size + len(content) > _FULL:
+                self._write(held)
+                held, size = [], 0
+            self.places[client] = Place(self._next_path, size)
+            held.append(content)
+        self._write(held)
 
     def add(self, client: str, examples: Examples) -> None:
         """Writes another client, under a name of its own and to a file of its own, in the same layout."""
-        path, file = self._next_file()
-        with file:
-            self._write(file, examples)
-        self.places[client] = Place(path, 0)
+        self.places[client] = Place(self._next_path, 0)
+        self._write([self._content(examples)])
 
-    def _next_file(self) -> tuple[pathlib.Path, BinaryIO]:
-        path = self.folder / f"{self._files:06d}.bin"
+    @property
+    def _next_path(self) -> pathlib.Path:
+        return self.folder / f"{self._files:06d}.bin"
+
+    def _write(self, contents: list[bytes]) -> None:
+        """Writes the next file."""
+        with files.named(self._next_path), self._next_path.open("wb") as file:
+            file.writelines(contents)
         self._files += 1
-        return path, path.open("wb")
 
-    def _write(self, file: BinaryIO, examples: Examples) -> None:
+    def _content(self, examples: Examples) -> bytes:
         if self._patients:
             examples = examples.take(np.argsort(patient_numbers(examples), kind="stable"))
         arrays = _arrays(examples, self._patients)
-        with files.named(pathlib.Path(file.name)):
-            for field, array in zip(self.layout, arrays.values(), strict=True):
-                little = np.dtype(field.dtype).newbyteorder("<")
-                file.write(np.ascontiguousarray(array, dtype=little).tobytes())
-            file.flush()  # a full disk is told here, not when the file is closed
+        parts = zip(self.layout, arrays.values(), strict=True)
+        little = (np.ascontiguousarray(array, np.dtype(field.dtype).newbyteorder("<")) for field, array in parts)
+        return b"".join(array.tobytes() for array in little)
 
     def close(self) -> None:
         """Removes the folder; may be called twice, and does nothing in a forked child, whose folder it is not."""

@@ -58,6 +58,7 @@ class AlgorithmError(UserError):
 
 
 _LONGEST = 100
+_NAMED = 20
 
 
 def _readable(message: str) -> str:
@@ -88,4 +89,6 @@ def unknown(where: str, kind: str, name: object, allowed: Iterable[str]) -> str:
     """Words the message for a name that is not among the allowed ones."""
     names = sorted(allowed)
     meant = nearest(str(name), names)
-    return f"{shortened(where)}: unknown {kind} {shown(name)}{meant}; allowed: {', '.join(names) or 'none'}"
+    more = f" and {len(names) - _NAMED} more" if len(names) > 2 * _NAMED else ""
+    listed = ", ".join(names[:_NAMED] if more else names) or "none"
+    return f"{shortened(where)}: unknown {kind} {shown(name)}{meant}; allowed: {listed}{more}"

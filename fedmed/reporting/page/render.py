@@ -26,11 +26,20 @@ _SIGNS = {
 }
 
 
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
 def write(page: Page, folder: pathlib.Path) -> None:
     """Writes report.html and report.md to `folder`, each whole or not at all."""
-    files.write_atomically(folder / "report.html", _environment(True).get_template("report.html.j2").render(page=page))
-    text = _environment(False).get_template("report.md.j2").render(page=page)
+    text = _visible(_environment(True).get_template("report.html.j2").render(page=page))
+    files.write_atomically(folder / "report.html", text)
+    text = _visible(_environment(False).get_template("report.md.j2").render(page=page))
     files.write_atomically(folder / "report.md", re.sub(r"\n{3,}", "\n\n", text).strip() + "\n")
+
+
+def _visible(text: str) -> str:
+    """Returns text without what moves a terminal's cursor or turns the direction of reading: a name may have it."""
+    return _UNSEEN.sub("?", text)
 
 
 @functools.cache
