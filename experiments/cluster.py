@@ -33,7 +33,7 @@ from experiments import cluster_table, programs
 from experiments.hosts import ADDRESS, Hosts, two_hosts
 from experiments.speed import workloads
 from fedmed.settings import config
-from fedmed.system import files, machine
+from fedmed.system import files, machine, quiet
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("only", ["hosts", "rounds", "study", "kills", "clients"], "which parts")
@@ -199,7 +199,8 @@ def study(folder: pathlib.Path) -> dict[str, Any]:
 def kills(folder: pathlib.Path) -> dict[str, Any]:
     """Kills one training process of a study at a random moment, again and again."""
     rng, found = np.random.default_rng(0), {}
-    short = dataclasses.replace(config.parse(_STUDY), rounds=30)
+    few = {"seeds": 1, "arms": ["federated", "local"], "draws": 50, "reference": False}
+    short = config.parse({**_STUDY, "rounds": 100, "model": {"name": "logistic_regression"}, "study": few})
     expected, took = ended("study", short, folder / "whole")
     for name, most in (("ray", FLAGS.times), ("pool", -(-FLAGS.times // 2))):
         runtime = config.Runtime("ray" if name == "ray" else "local", 1)
@@ -257,6 +258,7 @@ PARTS: dict[str, Callable[[pathlib.Path], dict[str, Any]]] = {
 def main(argv: Sequence[str]) -> None:
     """Does the parts that are not done, and writes the table."""
     del argv
+    quiet.silence()
     programs.check_names("--only", "part", FLAGS.only, PARTS)
     path = pathlib.Path(FLAGS.results)
     programs.check_writable("--results", path.parent)

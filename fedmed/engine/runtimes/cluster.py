@@ -115,6 +115,7 @@ class Cluster:
                 self._start_here(processors)
             else:
                 self._connect()
+        _hush()
 
     def _start_here(self, processors: int) -> None:
         if os.environ.setdefault("RAY_AUTH_MODE", "token").lower() == "token":
@@ -186,6 +187,17 @@ def _probe(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise errors.UserError(f"runtime.address: nobody answers at {address!r}: {error}") from None
+
+
+def _hush() -> None:
+    """Keeps Ray from telling of each lost process on standard output, which is the program's own.
+
+    There is no setting for it; `log_to_driver=False` is for what the processes print.
+    """
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *told, **more: None
 
 
 @contextlib.contextmanager
