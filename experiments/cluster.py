@@ -199,7 +199,7 @@ def study(folder: pathlib.Path) -> dict[str, Any]:
 def kills(folder: pathlib.Path) -> dict[str, Any]:
     """Kills one training process of a study at a random moment, again and again."""
     rng, found = np.random.default_rng(0), {}
-    few = {"seeds": 1, "arms": ["federated", "local"], "draws": 50, "reference": False}
+    few = {"seeds": 1, "arms": ["federated", "local"], "draws": 100, "reference": False}
     short = config.parse({**_STUDY, "rounds": 100, "model": {"name": "logistic_regression"}, "study": few})
     expected, took = ended("study", short, folder / "whole")
     for name, most in (("ray", FLAGS.times), ("pool", -(-FLAGS.times // 2))):
