@@ -14,7 +14,7 @@ def page(known: Mapping[str, Mapping[str, Any]]) -> str:
         "weights, and its records but for clocks; all of a study's study.json but the command.",
     ]
     for name, make in _SECTIONS.items():
-        if name in known:
+        if name in known and "so far" not in known[name]:
             lines += ["", *make(known[name]), "", f"Machine: {known[name]['machine']}."]
     return "\n".join(lines) + "\n"
 
