@@ -23,6 +23,7 @@ from experiments.mnist_figures import chosen_rate, interval, next_rate, rounds_t
         ("promises --only=hospital", "--only: unknown setting 'hospital'"),
         ("attacks --rules=medain", "--rules: unknown rule 'medain' (did you mean 'median'?)"),
         ("personal --only=hart", "--only: unknown population 'hart' (did you mean 'heart'?)"),
+        ("cluster --only=hots", "--only: unknown part 'hots' (did you mean 'hosts'?)"),
         ("mnist_benchmark --cells=cnn-iid-C0.1-E5-B5", "cnn-iid-C0.1-E5-B50"),
         # these import TensorFlow before they look at their flags
         pytest.param("audits --results=pyproject.toml/x.json", "--results: cannot write in", marks=pytest.mark.slow),

@@ -108,6 +108,11 @@ class Cluster:
         Raises:
             UserError: there is none, or it does not let us in.
         """
+        if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+            raise errors.UserError(
+                "runtime.name: this program is connected to a Ray already, and fedmed needs a connection of its own; "
+                "call ray.shutdown() before"
+            )
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         with _handlers_kept(), _muted():
