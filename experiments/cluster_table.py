@@ -121,9 +121,11 @@ def _clients(found: Mapping[str, Any]) -> list[str]:
         "|---|---|---|",
     ]
     lines += [
-        f"| {name} | {form.format(by * one[key])} | {form.format(by * shared[key])} |" for name, form, by, key in rows
+        f"| {name} | {form.format(by * one[key])} | {form.format(by * shared[key])} |"
+        for name, form, by, key in rows
+        if key in one
     ]
-    of = 50  # times as many
+    of = 50  # times as many, to a million
     lines += [
         "",
         "On paper, at the same cost a client, a million of them:",
