@@ -33,7 +33,7 @@ from experiments import cluster_table, programs
 from experiments.hosts import ADDRESS, Hosts, two_hosts
 from experiments.speed import workloads
 from fedmed.settings import config
-from fedmed.system import files, machine
+from fedmed.system import files, machine, quiet
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("only", ["hosts", "rounds", "study", "kills", "clients"], "which parts")
@@ -198,12 +198,16 @@ def study(folder: pathlib.Path) -> dict[str, Any]:
 
 def kills(folder: pathlib.Path) -> dict[str, Any]:
     """Kills one training process of a study at a random moment, again and again."""
-    rng, found = np.random.default_rng(0), {}
-    short = dataclasses.replace(config.parse(_STUDY), rounds=30)
+    rng = np.random.default_rng()  # of moments: they are not to be the same when it goes on
+    few = {"seeds": 1, "arms": ["federated", "local"], "draws": 100, "reference": False}
+    known = json.loads(pathlib.Path(FLAGS.results).read_text()) if pathlib.Path(FLAGS.results).exists() else {}
+    found = known.get("kills", {}).get("so far", {})
+    short = config.parse({**_STUDY, "rounds": 100, "model": {"name": "logistic_regression"}, "study": few})
     expected, took = ended("study", short, folder / "whole")
     for name, most in (("ray", FLAGS.times), ("pool", -(-FLAGS.times // 2))):
         runtime = config.Runtime("ray" if name == "ray" else "local", 1)
-        settings, same, times, out = dataclasses.replace(short, runtime=runtime), 0, 0, folder / name
+        times, same = found.get(name, {}).get("killed", 0), found.get(name, {}).get("same", 0)
+        settings, out = dataclasses.replace(short, runtime=runtime), folder / name
         while times < most:
             with started("study", settings, out) as process:
                 while process.poll() is None and not list(out.glob("jobs/*.npz")):
@@ -214,9 +218,12 @@ def kills(folder: pathlib.Path) -> dict[str, Any]:
             if hit:
                 times += 1
                 same += status == 0 and same_part("study", out) == expected
+                found[name] = {"killed": times, "same": same}
+                files.write_atomically(
+                    pathlib.Path(FLAGS.results), json.dumps({**known, "kills": {"so far": found}}, indent=1) + "\n"
+                )
                 print(name, times, same, flush=True)
             shutil.rmtree(out, ignore_errors=True)
-        found[name] = {"killed": times, "same": same}
     return found
 
 
@@ -257,12 +264,13 @@ PARTS: dict[str, Callable[[pathlib.Path], dict[str, Any]]] = {
 def main(argv: Sequence[str]) -> None:
     """Does the parts that are not done, and writes the table."""
     del argv
+    quiet.silence()
     programs.check_names("--only", "part", FLAGS.only, PARTS)
     path = pathlib.Path(FLAGS.results)
     programs.check_writable("--results", path.parent)
     known = json.loads(path.read_text()) if path.exists() else {}
     for name in FLAGS.only:
-        if name not in known:
+        if name not in known or "so far" in known[name]:
             processor = machine.processor()
             with tempfile.TemporaryDirectory(prefix="fmc-", dir="/tmp") as folder:  # Ray's sockets need a short path
                 told = PARTS[name](pathlib.Path(folder))

@@ -14,7 +14,7 @@ def page(known: Mapping[str, Mapping[str, Any]]) -> str:
         "weights, and its records but for clocks; all of a study's study.json but the command.",
     ]
     for name, make in _SECTIONS.items():
-        if name in known:
+        if name in known and "so far" not in known[name]:
             lines += ["", *make(known[name]), "", f"Machine: {known[name]['machine']}."]
     return "\n".join(lines) + "\n"
 
@@ -121,9 +121,11 @@ def _clients(found: Mapping[str, Any]) -> list[str]:
         "|---|---|---|",
     ]
     lines += [
-        f"| {name} | {form.format(by * one[key])} | {form.format(by * shared[key])} |" for name, form, by, key in rows
+        f"| {name} | {form.format(by * one[key])} | {form.format(by * shared[key])} |"
+        for name, form, by, key in rows
+        if key in one
     ]
-    of = 50  # times as many
+    of = 50  # times as many, to a million
     lines += [
         "",
         "On paper, at the same cost a client, a million of them:",

@@ -226,7 +226,7 @@ def _losses(
             job = Job(f"{rate:g}-{seed}", "federated", "federated", job_settings, metric="loss")
             path = results.path_of(folder, job.name)
             tasks[rate, seed] = Assignment(own, job, path, job.identity({}, {}), inner)
-    with search.runner(len(tasks), 1, folder / "workers.log", here=False) as run:
+    with search.runner(config.Runtime(), len(tasks), 1, folder / "workers.log", here=False) as run:
         run(list(tasks.values()), lambda task: None)
     validation, losses = Validation(own, inner), {}
     for (rate, _), task in tasks.items():

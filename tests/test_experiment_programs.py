@@ -25,6 +25,7 @@ from experiments.mnist_figures import chosen_rate, interval, next_rate, rounds_t
         ("personal --only=hart", "--only: unknown population 'hart' (did you mean 'heart'?)"),
         ("faults --rows=endigs", "--rows: unknown row 'endigs' (did you mean 'endings'?)"),
         ("faults --times=0", "--times=0"),
+        ("cluster --only=hots", "--only: unknown part 'hots' (did you mean 'hosts'?)"),
         ("mnist_benchmark --cells=cnn-iid-C0.1-E5-B5", "cnn-iid-C0.1-E5-B50"),
         # these import TensorFlow before they look at their flags
         pytest.param("audits --results=pyproject.toml/x.json", "--results: cannot write in", marks=pytest.mark.slow),

@@ -273,7 +273,7 @@ def test_a_run_ended_by_a_signal_leaves_no_process_and_no_row(
     environment = dict(os.environ, PYTHONPATH=str(TESTS), TMPDIR=str(temporary))
     words = [sys.executable, "-m", "fedmed", "run", str(tmp_path / "endless.toml"), "--out", str(tmp_path / "out")]
     process = subprocess.Popen([*words, "--quiet"], cwd=TESTS.parent, env=environment, stderr=subprocess.DEVNULL)
-    give_up = time.monotonic() + 120
+    give_up = time.monotonic() + 300
     path = tmp_path / "out" / "rounds.jsonl"
     while not (path.exists() and path.read_text().count("\n") > 3):
         assert process.poll() is None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from experiments.speed import workloads
 from fedmed.data.clients import prepare as prepare_clients
 from fedmed.engine import attendance
-from fedmed.engine.runtimes.worker import working
+from fedmed.engine.runtimes.starting import working
 
 
 def prepare(workload: str, runtime: str = "local") -> tuple[Callable[[int], float], Callable[[], None]]:

@@ -60,8 +60,9 @@ class Recording(NamedTuple):
     def arrived(cls, sent: "Recording") -> "Recording":
         """Returns, in another process, what was sent; its outputs are a list."""
         graph = tf.compat.v1.GraphDef.FromString(sent.graph)
+        here: Any = context.context()
         for function in graph.library.function:  # a process that has not met them dies of a replay
-            context.context().add_function_def(function)
+            here.add_function_def(function)
         return sent._replace(graph=graph)
 
     def replay(self, variables: Sequence[tf.Variable], *arguments: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 from joblib.externals import loky
+from joblib.externals.loky import process_executor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from fedmed.study import session
@@ -88,26 +89,34 @@ class Pool:
         """
         left = dict(enumerate(tasks))
         while left:
+            running: dict[Any, int] = {}
             try:
-                for place, reply in self._replies(left):
-                    task = left.pop(place)
-                    session.check(reply, task)
-                    done(task)
+                self._work_off(left, running, done)
             except BrokenProcessPool as error:
-                self._start_again(error, left)
+                self._start_again(error, [left[place].job.name for place in running.values() if place in left])
 
-    def _replies(self, tasks: dict[int, Assignment]) -> Any:
-        with _interrupts_held():  # what is started meanwhile never hears of Ctrl-C, which is the parent's to handle
-            futures = {self._executor.submit(_train, task): place for place, task in tasks.items()}
-        for future in loky.as_completed(futures):
-            yield futures[future], future.result()
+    def _work_off(
+        self, left: dict[int, Assignment], running: dict[Any, int], done: Callable[[Assignment], None]
+    ) -> None:
+        """Gives each process one task at a time, so that what was running is known when one is killed."""
+        waiting = list(reversed(left))
+        while waiting or running:
+            with _interrupts_held():  # what is started meanwhile never hears of Ctrl-C, which is the parent's to handle
+                while waiting and len(running) < self._count:
+                    place = waiting.pop()
+                    running[self._executor.submit(_train, left[place])] = place
+            ready, _ = loky.wait(list(running), return_when=loky.FIRST_COMPLETED)
+            for future in ready:
+                reply = future.result()
+                task = left.pop(running.pop(future))
+                session.check(reply, task)
+                done(task)
 
-    def _start_again(self, error: BaseException, left: dict[int, Assignment]) -> None:
+    def _start_again(self, error: BaseException, names: Sequence[str]) -> None:
         self._restarts += 1
         if self._restarts > _RESTARTS:
-            first = next(iter(left.values())).job.name
             raise errors.UserError(
-                f"study: processes that trained {first} and others were killed {self._restarts} times "
+                f"study: a process that trained {' or '.join(names)} ended, the fourth one "
                 f"({_signals(error)}out of memory? see {self._log}); starting the study again goes on"
             ) from None
         self._executor.shutdown(kill_workers=True)
@@ -144,6 +153,8 @@ def _begin(parent: int, log: pathlib.Path, found: Sequence[str]) -> None:
         os.dup2(file.fileno(), sys.stdout.fileno())
         os.dup2(file.fileno(), sys.stderr.fileno())
     sys.path.extend(path for path in found if path not in sys.path)
+    # loky ends a process that has grown by 300 MB, taking it for a leak: it is what a session keeps for the next job.
+    process_executor._MAX_MEMORY_LEAK_SIZE = float("inf")
     quiet.silence()
 
 

@@ -40,6 +40,8 @@ class RemoteSession(Member):
 
     def train(self, task: Assignment) -> Reply:
         """Trains a job whose folder is seen here."""
+        if not task.path.parent.is_dir():
+            return Reply(error=f"runtime.shared: a host of the cluster does not see {task.path.parent}; leave it out")
         return session.answer(self._session, task)
 
     def deliver(self, parcel: Parcel) -> Delivery:

@@ -1,1 +1,1 @@
-"""Where rounds run: in this process, or on TFF's executor. Only this package imports TFF."""
+"""Where rounds run: in this process, on TFF's executor, or on a cluster. Only this package imports TFF and Ray."""

@@ -108,6 +108,11 @@ class Cluster:
         Raises:
             UserError: there is none, or it does not let us in.
         """
+        if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+            raise errors.UserError(
+                "runtime.name: this program is connected to a Ray already, and fedmed needs a connection of its own; "
+                "call ray.shutdown() before"
+            )
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         with _handlers_kept(), _muted():
@@ -115,6 +120,7 @@ class Cluster:
                 self._start_here(processors)
             else:
                 self._connect()
+        _hush()
 
     def _start_here(self, processors: int) -> None:
         if os.environ.setdefault("RAY_AUTH_MODE", "token").lower() == "token":
@@ -186,6 +192,17 @@ def _probe(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise errors.UserError(f"runtime.address: nobody answers at {address!r}: {error}") from None
+
+
+def _hush() -> None:
+    """Keeps Ray from telling of each lost process on standard output, which is the program's own.
+
+    There is no setting for it; `log_to_driver=False` is for what the processes print.
+    """
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *told, **more: None
 
 
 @contextlib.contextmanager
