@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from fedmed import cli
-from fedmed.export import exportable, exported, folders, site_files, verification
+from fedmed.export import exportable, exported, job_files, site_files, verification
 from fedmed.export.exported import Exported
 from fedmed.export.fedmed_job import by_file, rounds, server_step, shared_sums, site_part, site_rows
 from fedmed.export.fedmed_job import job as jobs
@@ -118,7 +118,7 @@ def test_an_exported_job_trains_what_fedmed_trains_and_another_is_found(
     assert cli.main(["check-export", str(out)]) == 0
     assert "After 2 rounds the largest difference" in capsys.readouterr().out
     if kind == "flower":
-        settings = out / folders.PACKAGES["flower"] / jobs.SETTINGS
+        settings = out / job_files.PACKAGES["flower"] / jobs.SETTINGS
         settings.write_text(settings.read_text().replace("learning_rate = 0.05\n", "learning_rate = 0.051\n"))
         assert cli.main(["check-export", str(out), "--rounds=1"]) == 1
         assert "something else" in capsys.readouterr().out
@@ -175,7 +175,7 @@ def test_a_hospital_whose_name_no_framework_takes_is_refused(
     assert not (tmp_path / "job").exists()
 
 
-@pytest.fixture(scope="module", params=list(folders.PACKAGES))
+@pytest.fixture(scope="module", params=list(job_files.PACKAGES))
 def job_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """An export of each kind."""
     folder = tmp_path_factory.mktemp(request.param)

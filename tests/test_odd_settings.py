@@ -50,7 +50,7 @@ def test_long_names_and_lists_are_cut(tmp_path: pathlib.Path) -> None:
     assert "client.learning_rate: expected a number of 64 bits" in refused(
         tmp_path, "", f"client.learning_rate={10**400}"
     )
-    assert errors.unknown("x", "y", "z", map(str, range(300))).endswith(", 116 and 280 more")
+    assert errors.unknown("x", "y", "z", map(str, range(300))).endswith(", 115 and 280 more")
     assert "…" in str(errors.DataError(f"data.args.label: unknown column {'a word ' * 800!r}; allowed: x"))
     assert "seed: expected a whole number, got 'a short one'" in refused(tmp_path, "", "seed=a short one")
 

@@ -376,7 +376,7 @@ def test_a_federation_closes_with_files_of_changed_rows() -> None:
     federation = tiny.federation(settings({"name": "label_flip"}), HELD)
     federation.round(federation.start())
     folder = federation._store.folder
-    assert len(list(folder.iterdir())) == 6
+    assert len(list(folder.iterdir())) == 1 + 3  # small clients share a file; what is made of one has its own
     federation.close()
     assert not folder.exists()
 

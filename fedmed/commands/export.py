@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from fedmed.commands.command import Command, UsageError, define_set
-from fedmed.export import exported, folders, plain_files
+from fedmed.export import exported, job_files, plain_files
 from fedmed.settings import config
 from fedmed.system import errors, quiet
 
@@ -26,7 +26,7 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
         raise UsageError("export: --out is missing; give the folder to be made, such as --out=job")
     quiet.silence()
     settings, out = config.load(path, values.set), pathlib.Path(values.out)
-    with folders.made_whole(out) as folder:
+    with job_files.made_whole(out) as folder:
         told = _write(kind, settings, folder)
     print("\n".join([*told, f"Exported: {out}"]))
     return 0
@@ -37,7 +37,7 @@ def _write(kind: str, settings: config.RunConfig, folder: pathlib.Path) -> list[
     if kind == "files":
         return plain_files.write(settings, folder)
     made = exported.exported(settings)
-    folders.write("flare" if kind == "flare" else "flower", settings, made, folder)
+    job_files.write("flare" if kind == "flare" else "flower", settings, made, folder)
     return ["README.md in it says what to fill in and how to go on."]
 
 

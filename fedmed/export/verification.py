@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fedmed.export import exported, folders, site_files
+from fedmed.export import exported, job_files, site_files
 from fedmed.export.exported import Exported
 from fedmed.export.fedmed_job import job as jobs
 from fedmed.settings import config
@@ -40,7 +40,7 @@ class Compared(NamedTuple):
 
 def package_of(folder: pathlib.Path) -> pathlib.Path:
     """Returns the code of an export; UserError where the folder is none."""
-    for place in folders.PACKAGES.values():
+    for place in job_files.PACKAGES.values():
         if (folder / place / jobs.SETTINGS).is_file() and (folder / "config.toml").is_file():
             return folder / place
     raise errors.UserError(f"{str(folder)!r} holds no job that fedmed has exported to flare or flower")

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from fedmed.settings import clock as clocks
 from fedmed.settings import harmonise as harmonising
-from fedmed.settings import mishaps, registry, toml_file
+from fedmed.settings import machines, mishaps, registry, toml_file
 from fedmed.settings import privacy as promises
 from fedmed.settings import study as studies
+from fedmed.settings.machines import Runtime
 from fedmed.settings.overrides import apply_overrides, set_value
 from fedmed.settings.ranges import check_range, setting
 from fedmed.settings.sending import UNCOMPRESSED, Compression
@@ -142,26 +143,6 @@ class Checkpoint:
 
 
 @dataclasses.dataclass(frozen=True)
-class Runtime:
-    """Where rounds run: in this process ("local"), on TFF's executor ("tff"), or on a cluster ("ray").
-
-    "local" is the default, being faster by measurement (README, "How fast"); "ray" gives its very bits, "tff" the same
-    weights to rounding. `lanes` is how many clients train at a time, one thread each; 0 means one a core. Changing it
-    changes the order of floating-point sums, so bits are promised only for the same number of lanes.
-
-    For "ray" `address` is HOST:PORT of a cluster that is there already; "" starts one on this machine. `shared` says
-    that all hosts see this one's temporary folder and the run's under the same paths; else rows are sent. `insecure`
-    lets rows travel to other machines without a token and TLS. docs/cluster.md has all of it.
-    """
-
-    name: Literal["local", "tff", "ray"] = "local"
-    lanes: int = setting(0, least=0, most=256)
-    address: str = ""
-    shared: bool = False
-    insecure: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
 class RunConfig:
     """Everything a run needs; the same file, seed and versions give the same weights."""
 
@@ -184,7 +165,7 @@ class RunConfig:
     evaluation: Evaluation = Evaluation()
     stop: Stop = Stop()
     checkpoint: Checkpoint = Checkpoint()
-    runtime: Runtime = Runtime()
+    runtime: Runtime = machines.DEFAULT
     study: studies.Study = studies.DEFAULT
     arms: tuple[studies.Arm, ...] = ()
 
@@ -226,23 +207,11 @@ def parse(tree: Mapping[str, Any]) -> RunConfig:
     promises.check(config.privacy)
     mishaps.check(config.scenario)
     clocks.check(config.clock)
-    _check_runtime(config.runtime)
+    machines.check(config.runtime)
     studies.check(config.study, config.arms)
     for arm in config.arms:
         variant(config, arm)
     return config
-
-
-def _check_runtime(runtime: Runtime) -> None:
-    for name in ("address", "shared", "insecure"):
-        if getattr(runtime, name) and runtime.name != "ray":
-            raise errors.ConfigError(f"runtime.{name}: is for runtime.name = 'ray', got {runtime.name!r}")
-    host, _, port = runtime.address.rpartition(":")
-    if runtime.address not in ("", "auto") and not (host and "/" not in host and port.isdigit()):
-        raise errors.ConfigError(
-            f"runtime.address: expected HOST:PORT, or 'auto' for a Ray that runs on this machine, got "
-            f"{errors.shown(runtime.address)}"
-        )
 
 
 def variant(config: RunConfig, arm: studies.Arm) -> RunConfig:
