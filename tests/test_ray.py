@@ -114,6 +114,7 @@ class Doomed(Member):
 
 
 @needs_ray
+@pytest.mark.slow
 def test_who_loses_processes_again_and_again_is_told_so(made: Cluster) -> None:
     lost = pytest.raises(errors.UserError, match=r"lost 4 times .*; giving up")
     with contextlib.closing(Crew(made, Doomed, 1)) as doomed, lost as told:
