@@ -14,8 +14,8 @@ from fedmed.system.folders import PrivateFolder
 PREFIX = "fedmed-clients-"
 """Of the folder's name."""
 
-_FULL = 256 * 1024
-"""Bytes from which a file takes no other client: a file is read whole, which at this size takes 0.1 ms."""
+_FULL = 64 * 1024
+"""Bytes from which a file takes no other client: it is read whole for each client in it."""
 
 
 @dataclasses.dataclass(frozen=True)
