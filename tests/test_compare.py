@@ -16,8 +16,10 @@ from fedmed.reporting.page import write_study
 from fedmed.settings import config
 from fedmed.statistics import difference_interval, mean_interval
 from fedmed.statistics.resampling import Spread
-from fedmed.study import conduct, contenders, judging, measures, plan, presets
+from fedmed.study import conduct, contenders, contest_words, judging, measures, plan, presets
+from fedmed.study.judged_words import Words
 from fedmed.study.schema import Findings
+from fedmed.study.schema.contested import Contrast, Judged
 from fedmed.study.schema.shapes import TestedDifference
 from fedmed.study.tuning.halving import SHORT, Candidate, Halving, Trial, budgets
 from fedmed.system import errors, plain
@@ -172,6 +174,23 @@ def test_words_are_holms_worked_by_hand() -> None:
     words = {name: own.word for name, own in found.items()}
     assert words == {"a": "undecided", "b": "better", "c": "no figure", "d": "undecided", "e": "undecided"}
     assert judging.judged(family, loss, 0.95)["b"].word == "worse"
+
+
+def test_an_interval_that_leaves_out_0_is_told_though_its_word_is_undecided() -> None:
+    auroc = measures.measures("binary", 0.9, "auroc")[0]
+    said = Words(auroc, 0.95, "fedavg", 3, 5)
+
+    def contrast(arm: str, low: float, high: float) -> Contrast:
+        mean = Judged((low + high) / 2, low, high, "", "", 0.03, 0.3, "undecided")
+        return Contrast(arm, "fedavg", mean, {})
+
+    above, over, below = contrast("a", 0.01, 0.05), contrast("b", -0.01, 0.05), contrast("c", -0.05, -0.01)
+    told = contest_words.summary([above, over, below], [over], said)
+    assert "In mean AUROC over 3 hospitals none of a, b and c is shown to be better or worse than fedavg." in told
+    assert "The interval by itself has a better than fedavg and c worse than fedavg, which is not enough" in told
+    assert told.endswith("b is not shown to be better or worse than each hospital alone.")
+    loss = said._replace(metric=measures.measures("binary", 0.9, "loss")[0])
+    assert "has c better than fedavg and a worse than fedavg" in contest_words.summary([above, below], [over], loss)
 
 
 def test_the_mean_over_hospitals_worked_by_hand() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from fedmed.learning.algorithms import algorithms
 from fedmed.study import judged_words
-from fedmed.study.judged_words import Words, named, verb
+from fedmed.study.judged_words import Words, leans, named, verb
 from fedmed.study.plan import ABOUT, ArmPlan
 from fedmed.study.presets import SERVERS
 from fedmed.study.schema.contested import Contrast
@@ -99,9 +99,23 @@ def _listed(names: Sequence[str], most: int = 6) -> str:
 
 
 def summary(to_first: Sequence[Contrast], to_local: Sequence[Contrast], words: Words) -> str:
-    """Returns what is shown in the mean; nothing is ranked."""
-    said = [_shown(to_first, f"than {words.first}", words)] if to_first else []
-    return " ".join([*said, _shown(to_local, "than each hospital alone", words)])
+    """Returns what is shown in the mean, and what only intervals by themselves have; nothing is ranked."""
+    pairs = ((to_first, f"than {words.first}"), (to_local, "than each hospital alone"))
+    return " ".join(
+        said for found, than in pairs if found for said in (_shown(found, than, words), *_leaning(found, than, words))
+    )
+
+
+def _leaning(found: Sequence[Contrast], than: str, words: Words) -> list[str]:
+    """Returns what is not shown, but is not to be passed over either."""
+    by = {word: [one.arm for one in found if leans(one.mean, words) == word] for word in ("better", "worse")}
+    told = [f"{named(arms)} {word} {than}" for word, arms in by.items() if arms]
+    if not told:
+        return []
+    return [
+        f"The interval by itself has {' and '.join(told)}, which is not enough once it is allowed for all that was "
+        "asked; more seeds may tell."
+    ]
 
 
 def _shown(found: Sequence[Contrast], than: str, words: Words) -> str:

@@ -45,6 +45,15 @@ def fact(mean: Judged, seeds: int) -> str:
     return f"{signed(mean.estimate, digits)}{span}, {mean.word}"
 
 
+def leans(difference: Judged | None, words: Words) -> str:
+    """Returns "better" or "worse" where the word is undecided but the interval by itself leaves out 0; else ""."""
+    if difference is None or difference.word != "undecided" or difference.low is None or difference.high is None:
+        return ""
+    if says_nothing(difference.low, difference.high, 1.0, words.seeds) or difference.low <= 0 <= difference.high:
+        return ""
+    return "worse" if (difference.low > 0) == (words.metric.better == "lower") else "better"
+
+
 def verb(names: Sequence[str]) -> str:
     """Returns "is" or "are"."""
     return "is" if len(names) == 1 else "are"

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from fedmed.statistics import says_nothing
 from fedmed.study.hardships import PLANNED, Place
-from fedmed.study.judged_words import Words, fact
-from fedmed.study.schema.contested import Judged
+from fedmed.study.judged_words import Words, fact, leans
 from fedmed.study.schema.stressed import StressRow
 
 _ESTIMAND = (
@@ -81,7 +79,7 @@ def _pointing(rows: Mapping[str, StressRow], words: Words) -> list[str]:
     """Returns where harm is not shown, but the interval by itself has it: it is not to be passed over."""
     told = []
     for rule in rows[PLANNED].rules:
-        found = [name for name, row in rows.items() if _points_down(row.rules[rule].difference, words)]
+        found = [name for name, row in rows.items() if leans(row.rules[rule].difference, words) == "worse"]
         if found:
             told.append(f"by {rule} in {_listed(rows, found, rule, words)}")
     if not told:
@@ -90,14 +88,6 @@ def _pointing(rows: Mapping[str, StressRow], words: Words) -> list[str]:
         f"Not shown once it is allowed for all that was asked, though the interval by itself has harm: "
         f"{'; '.join(told)}. More seeds may tell."
     ]
-
-
-def _points_down(difference: Judged | None, words: Words) -> bool:
-    if difference is None or difference.word != "undecided" or difference.low is None or difference.high is None:
-        return False
-    if says_nothing(difference.low, difference.high, 1.0, words.seeds):
-        return False
-    return difference.low > 0 if words.metric.better == "lower" else difference.high < 0
 
 
 def _of_first(rows: Mapping[str, StressRow], first: str, words: Words) -> str:
