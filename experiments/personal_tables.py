@@ -29,7 +29,8 @@ def page(studies: Mapping[str, Mapping[str, Any]], where: str) -> str:
             f"## {name}",
             "",
             f"Seeds {', '.join(map(str, study['seeds']))}; {metric['label']}, {metric['better']} is better; paired",
-            f"differences with {level} intervals.",
+            f"differences with {level} intervals, each by itself: not allowed for how many there are, so that some",
+            "leave out 0 by chance.",
             *table(study, ALONE, "the hospital alone"),
             *table(study, AVERAGED, "FedAvg"),
         ]
