@@ -239,24 +239,13 @@ def end_of(out: pathlib.Path) -> Any:
 
 
 @functools.cache
-def undisturbed(common: pathlib.Path) -> pathlib.Path:
-    """Returns the folder of a run that nothing befell: trial.toml, and the run in `out`."""
-    folder = common / "undisturbed"
+def undisturbed(common: pathlib.Path, kind: str = "run") -> pathlib.Path:
+    """Returns the folder of a run, or a study, that nothing befell: trial.toml, and what it has left in `out`."""
+    folder = common / f"undisturbed-{kind}"
     folder.mkdir()
-    ended = command("run", written(folder), "--out", folder / "out", "--quiet")
+    ended = command(kind, written(folder), "--out", folder / "out", "--quiet")
     if ended.status:
-        raise RuntimeError(f"the undisturbed run failed: {ended.last}")
-    return folder
-
-
-@functools.cache
-def undisturbed_study(common: pathlib.Path) -> pathlib.Path:
-    """Returns the folder of a study that nothing befell: trial.toml, and the study in `out`."""
-    folder = common / "undisturbed-study"
-    folder.mkdir()
-    ended = command("study", written(folder), "--out", folder / "out", "--quiet")
-    if ended.status:
-        raise RuntimeError(f"the undisturbed study failed: {ended.last}")
+        raise RuntimeError(f"the undisturbed {kind} failed: {ended.last}")
     return folder
 
 

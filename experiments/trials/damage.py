@@ -66,6 +66,15 @@ def _resumed(out: pathlib.Path, whole: pathlib.Path, *more: str) -> bench.Ended:
     return bench.command("run", whole / "trial.toml", "--out", out, "--quiet", "--resume", *more)
 
 
+def _gone_on_or_refused(out: pathlib.Path, whole: pathlib.Path, how: str) -> Verdict:
+    """Goes on with a run: it must end as the undisturbed one, or be refused with nothing touched."""
+    before = bench.content_of(out)
+    ended = _resumed(out, whole)
+    if ended.status == 0:
+        return bench.same_end(ended, out, whole / "out", how)
+    return bench.refused_untouched(ended, out, before)
+
+
 def checkpoint(place: Place) -> Verdict:
     """The newest checkpoint is damaged, in every second trial the one before too."""
     out, whole = _copy(place)
@@ -86,11 +95,7 @@ def kept(place: Place) -> Verdict:
         chosen.unlink()
     else:
         _damaged(chosen, place)
-    before = bench.content_of(out)
-    ended = _resumed(out, whole)
-    if ended.status == 0:
-        return bench.same_end(ended, out, whole / "out", "went on from the checkpoint before")
-    return bench.refused_untouched(ended, out, before)
+    return _gone_on_or_refused(out, whole, "went on from the checkpoint before")
 
 
 def log(place: Place) -> Verdict:
@@ -107,11 +112,7 @@ def log(place: Place) -> Verdict:
             path.write_bytes(b"".join([*lines[:at], lines[at + 1], lines[at], *lines[at + 2 :]]))
         case _:
             _damaged(path, place)
-    before = bench.content_of(out)
-    ended = _resumed(out, whole)
-    if ended.status == 0:
-        return bench.same_end(ended, out, whole / "out", "the same end")
-    return bench.refused_untouched(ended, out, before)
+    return _gone_on_or_refused(out, whole, "the same end")
 
 
 _FOREIGN: tuple[tuple[str, ...], ...] = (
@@ -161,7 +162,7 @@ def _other_data(place: Place, *, flip: bool) -> Verdict:
 
 def result(place: Place) -> Verdict:
     """The result of a model of a study is damaged, removed, or a folder lies in its place."""
-    whole = bench.undisturbed_study(place.common)
+    whole = bench.undisturbed(place.common, "study")
     out = shutil.copytree(whole / "out", place.folder / "out")
     files = sorted((out / "jobs").glob("*.npz"))
     chosen = files[int(place.rng.integers(len(files)))]

@@ -124,7 +124,7 @@ def pickles(place: Place) -> Verdict:
         ended = bench.command("run", whole / "trial.toml", "--out", out, "--quiet", "--resume")
         held = ended.is_refusal
     else:
-        whole = bench.undisturbed_study(place.common)
+        whole = bench.undisturbed(place.common, "study")
         out = shutil.copytree(whole / "out", place.folder / "out")
         with open(sorted((out / "jobs").glob("*.npz"))[0], "wb") as file:
             np.savez(file, key=bomb)

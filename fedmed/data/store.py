@@ -91,13 +91,15 @@ class ClientStore:
 
     def _write_all(self, clients: Mapping[str, Examples]) -> None:
         held: list[bytes] = []
+        size = 0
         for client, examples in clients.items():
-            content, size = self._content(examples), sum(map(len, held))
+            content = self._content(examples)
             if held and size + len(content) > _FULL:
                 self._write(held)
                 held, size = [], 0
             self.places[client] = Place(self._next_path, size)
             held.append(content)
+            size += len(content)
         self._write(held)
 
     def add(self, client: str, examples: Examples) -> None:
