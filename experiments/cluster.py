@@ -52,6 +52,7 @@ _STUDY: dict[str, Any] = {
     "client": {"learning_rate": 0.05, "batch_size": 16},
     "study": {"seeds": 2, "arms": ["federated", "local", "pooled"], "draws": 100, "reference": False},
 }
+_LENGTHS = (240, 720)  # rounds of the studies that are timed
 _RAY = config.Runtime("ray", 2)
 _CLOCKS = ("seconds", "evaluation_seconds", "memory_mb")
 
@@ -180,18 +181,22 @@ def _pair(both: Sequence[Any], number: int) -> list[float]:
 
 
 def study(folder: pathlib.Path) -> dict[str, Any]:
-    """Times studies in pairs."""
+    """Times studies in pairs, short ones, in which Ray's start tells, and longer ones."""
+    return {str(rounds): _studies(folder, rounds) for rounds in _LENGTHS}
+
+
+def _studies(folder: pathlib.Path, rounds: int) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {"pool": [], "ray": []}
     ends = set()
-    longer = dataclasses.replace(config.parse(_STUDY), rounds=240)
+    longer = dataclasses.replace(config.parse(_STUDY), rounds=rounds)
     for number in range(FLAGS.studies):
         for name in ("pool", "ray") if number % 2 else ("ray", "pool"):
             runtime = config.Runtime("ray" if name == "ray" else "local", 1)
-            out = folder / f"{name}{number}"
+            out = folder / f"{name}{rounds}-{number}"
             end, took = ended("study", dataclasses.replace(longer, runtime=runtime), out)
             ends.add(end)
             seconds[name].append(took)
-            print(name, took, flush=True)
+            print(name, rounds, took, flush=True)
     ratios = np.array(seconds["ray"]) / np.array(seconds["pool"])
     return {**seconds, "ratio": float(np.median(ratios)), "same": len(ends) == 1, "load": os.getloadavg()[0]}
 

@@ -68,20 +68,25 @@ def _rounds(found: Mapping[str, Any]) -> list[str]:
 
 
 def _study(found: Mapping[str, Any]) -> list[str]:
-    pairs = zip(found["pool"], found["ray"], strict=True)
-    rows = [f"| {pool:.0f} s | {ray:.0f} s | {ray / pool:.2f} |" for pool, ray in pairs]
-    return [
+    lengths = [name for name in found if name.isdigit()]
+    same = all(found[name]["same"] for name in lengths)
+    loads = ", ".join(f"{found[name]['load']:.1f}" for name in lengths)
+    lines = [
         "## A study",
         "",
-        f"The whole command, 240 rounds, 10 models, 2 processes; the same study.json: "
-        f"{_yes(found['same'])}. Load at the end: "
-        f"{found['load']:.1f}.",
+        f"The whole command, 10 models, 2 processes, in pairs; the same study.json: {_yes(same)}.",
+        f"Load at the end, with 2 of it by the study: {loads}.",
+        "Ray takes some seconds to start and to end, which is what a short study sees.",
         "",
-        "| processes of this machine (loky) | Ray | ratio |",
-        "|---|---|---|",
-        *rows,
-        f"| | median | {found['ratio']:.2f} |",
+        "| rounds | processes of this machine (loky) | Ray | ratio |",
+        "|---|---|---|---|",
     ]
+    for name in lengths:
+        one = found[name]
+        pairs = zip(one["pool"], one["ray"], strict=True)
+        lines += [f"| {name} | {pool:.0f} s | {ray:.0f} s | {ray / pool:.2f} |" for pool, ray in pairs]
+        lines.append(f"| {name} | | median | {one['ratio']:.2f} |")
+    return lines
 
 
 def _kills(found: Mapping[str, Any]) -> list[str]:

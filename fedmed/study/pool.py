@@ -66,9 +66,9 @@ class Pool:
         return self
 
     def _started(self) -> Any:
-        threads = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": str(self._lanes), "OMP_NUM_THREADS": "1"}
         found = [path for path in sys.path if path]  # plugins beside a script
         begin = (os.getpid(), self._log, found)
+        threads = quiet.one_core_each(self._lanes)
         return loky.ProcessPoolExecutor(self._count, initializer=_begin, initargs=begin, env=threads)
 
     def __exit__(

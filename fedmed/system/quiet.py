@@ -27,6 +27,11 @@ def environment() -> dict[str, str]:
     return {name: os.environ[name] for name in {**_ENVIRONMENT, **_BEHAVIOUR, **_KERNELS} if name in os.environ}
 
 
+def one_core_each(lanes: int) -> dict[str, str]:
+    """Returns the variables for a training process beside others: one thread for each of its lanes."""
+    return {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": str(lanes), "OMP_NUM_THREADS": "1"}
+
+
 def silence() -> None:
     """Keeps libraries from printing what is no failure and chooses kernels; call it before TensorFlow is imported.
 

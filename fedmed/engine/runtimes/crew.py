@@ -83,7 +83,8 @@ class Crew:
         needed = self._processors if spare else 0
         options = {"num_cpus": needed, "scheduling_strategy": "SPREAD", "max_restarts": 0, "max_task_retries": 0}
         found = [path for path in sys.path if path] if self._cluster.is_ours else []
-        return ray.remote(self._kind).options(**options).remote(quiet.environment(), found)
+        environment = quiet.environment() | quiet.one_core_each(self._processors)
+        return ray.remote(self._kind).options(**options).remote(environment, found)
 
     def _check(self, ray: Any) -> None:
         ours = machine.packages()

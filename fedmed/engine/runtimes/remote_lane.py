@@ -1,6 +1,5 @@
 """A lane in a process of a cluster: what crosses is bytes and NumPy arrays, never a tensor."""
 
-import contextlib
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -76,13 +75,7 @@ class RemoteLane(Member):
 
     def warm(self) -> None:
         """Imports TensorFlow, which takes seconds, while the driver does the same."""
-        import tensorflow as tf
-
-        from fedmed.engine.programs import one_thread_an_operation
-
-        one_thread_an_operation()
-        with contextlib.suppress(RuntimeError):  # it runs already
-            tf.config.threading.set_inter_op_parallelism_threads(2)
+        import tensorflow as tf  # noqa: F401
 
     def _learn(self, program: int, taught: Taught) -> None:
         """Takes a computation in, under a number."""
