@@ -8,7 +8,8 @@ It is tested with the mix v_bar_i = alpha_i v_i + (1 - alpha_i) w, and each step
     alpha_i <- alpha_i - eta <v_i - w_i, grad f_i(v_bar_i; xi)>        where alpha is adaptive (eq. 10), within [0, 1]
 
 all from the values before the step; grad_v f_i(v_bar_i) is alpha_i grad f_i(v_bar_i), by the chain rule. Moving
-statistics are not mixed: those of v_bar_i are kept with v_i.
+statistics are not mixed: those of v_bar_i are kept with v_i. (The authors' program, FedTorch, learns alpha_i at a
+round's first batch alone, and pulls it towards zero; eq. 10 has neither.)
 """
 
 import functools
