@@ -7,7 +7,8 @@ F_k its objective at w over all of its rows (see `full_batch`), L = 1 / eta the 
     Delta w_k = L (w - w_k),   Delta_k = F_k^q Delta w_k,   h_k = q F_k^(q - 1) ||Delta w_k||^2 + L F_k^q,
 
 and the next w is w - sum Delta_k / sum h_k, as in the authors' program. Here both are sent over L, the update with
-FedAvg's sign: what leaves the quotient as it is. ||Delta w_k|| is over the trainable weights; moving statistics take the plain mean.
+FedAvg's sign: what leaves the quotient as it is. ||Delta w_k|| is over the trainable weights; moving statistics take
+the plain mean.
 
 The paper draws clients by p_k and sums them alike. Here clients are drawn alike, and the sums are weighted by shares,
 which comes to the same p_k on average; uniform weights give the paper's sums. With q = 0 all h_k are L, and the next w
