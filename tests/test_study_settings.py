@@ -45,6 +45,7 @@ def parsed(**changes: Any) -> config.RunConfig:
         ({"arms": {"name": "x"}}, r"arms: expected tables, \[\[arms\]\]"),
         ({"arms": [{"name": "a/b"}]}, r"arms\[0\].name"),
         ({"arms": [{"name": "local"}]}, "'local' is taken already"),
+        ({"arms": [{"name": "compare"}]}, "'compare' is taken already"),
         ({"arms": [PROX, PROX]}, "'prox' is taken already"),
         ({"arms": [{"name": "a", "set": {"seed": 1}}]}, "'seed' is the same for all arms"),
         ({"arms": [{"name": "a", "set": {"client.rate": 1}}]}, "arms, 'a': client.rate: unknown setting"),

@@ -171,6 +171,8 @@ class Arm:
 
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,38}[A-Za-z0-9+])?")
+_PARTS = ("compare", "grow", "leakage", "privacy", "stress")
+"""What a study calls parts of its own, beside which stand those of arms with other data, by the arm's name."""
 _FIXED = ("name", "seed", "plugins", "study", "arms", "runtime", "checkpoint")
 
 
@@ -195,7 +197,7 @@ def check(study: Study, arms: tuple[Arm, ...]) -> None:
         raise errors.ConfigError(f"study.leakage.models: expected an even number, got {study.leakage.models}")
     for column, edges in study.bands.items():
         _check_edges(column, edges)
-    taken: set[str] = {*KINDS, *REFERENCES}
+    taken: set[str] = {*KINDS, *REFERENCES, *_PARTS}
     for number, arm in enumerate(arms):
         if not _NAME.fullmatch(arm.name):
             raise errors.ConfigError(
