@@ -8,7 +8,20 @@ import numpy as np
 
 from fedmed.reporting import tables
 from fedmed.reporting.page import contributing, limits, plots, protection, render, words
-from fedmed.reporting.page.blocks import Block, Code, Figure, Finding, Items, Key, Page, Panel, Section, Table, Text
+from fedmed.reporting.page.blocks import (
+    Block,
+    Code,
+    Figure,
+    Finding,
+    Fold,
+    Items,
+    Key,
+    Page,
+    Panel,
+    Section,
+    Table,
+    Text,
+)
 from fedmed.reporting.page.drawing import Look
 from fedmed.reporting.page.plots import Frame, Line
 from fedmed.reporting.page.view import View
@@ -236,11 +249,12 @@ def _again(summary: Mapping[str, Any], folder: pathlib.Path) -> Section:
     blocks: list[Block] = [Text(f"{summary['seed']}", "Seed.")]
     if "model_file" in summary and summary["model_file"] is None:
         blocks.append(Text(words.sentence(tables.NOT_SAVED), "There is no model.keras."))
-    if config.is_file():
-        blocks.append(Code("Config, with every default", config.read_text()))
     checksums = {**summary["data"]["checksums"], "weights": summary["weights_sha256"]}
-    blocks.append(limits.facts("Versions", "package", "version", summary["versions"]))
-    blocks.append(
-        limits.facts(f"Checksums of “{summary['data']['name']}” and of the weights", "array", "SHA-256", checksums)
-    )
+    told: list[Block] = [
+        limits.facts("Versions", "package", "version", summary["versions"]),
+        limits.facts(f"Checksums of “{summary['data']['name']}” and of the weights", "array", "SHA-256", checksums),
+    ]
+    if config.is_file():
+        told.insert(0, Code("Config, with every default", config.read_text()))
+    blocks.append(Fold("Config, versions and checksums", told))
     return Section("reproduce", "To make it again", blocks)
