@@ -1,7 +1,8 @@
 """Follows the README of an export to the letter: runs its blocks, each as who it is for, on one machine.
 
-A block begins with ```sh and who types it ("server", "hospital", "rehearsal"), perhaps with "background" for what goes
-on, or "each" for what is done once a hospital. Only what one machine makes necessary is added: see `_on_one_machine`.
+A block begins with ```sh and who types it ("server", "hospital", "rehearsal", "poc"), perhaps with "background" for
+what goes on, or "each" for what is done once a hospital. Only what one machine makes necessary is changed: see
+`_on_one_machine`.
 """
 
 import dataclasses
@@ -128,17 +129,16 @@ class Walk:
         return self._on_one_machine(filled, site)
 
     def _on_one_machine(self, text: str, site: str | None) -> str:
-        """Gives each hospital's node a port of its own, which one machine a hospital needs not."""
+        """Gives each hospital's node a port of its own, as the README says of nodes on one machine."""
         if site is None or "flower-supernode" not in text:
             return text
-        port = 19100 + self.sites.index(site)
-        return text.replace("--superlink", f"--clientappio-api-address 127.0.0.1:{port} --superlink")
+        return text.replace("127.0.0.1:9094", f"127.0.0.1:{19100 + self.sites.index(site)}")
 
     def _environment(self, place: pathlib.Path) -> dict[str, str]:
         home = place / "home"
         home.mkdir(exist_ok=True)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "TF_", "FEDMED"))}
-        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "FLWR_TELEMETRY_ENABLED": "0"}
+        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
         return {**kept, **quiet, "HOME": str(home), "PYTHONUNBUFFERED": "1", _TOKEN: self.token}
 
     def end(self) -> None:

@@ -3,10 +3,11 @@
     uv run python -m experiments.exports --work=/tmp/exports
 
 Each case exports configs/diabetes_three_hospitals.toml, follows the export's README (`export_walk`), and compares the
-weights that it leaves, and each hospital's AUROC, with those of fedmed: NVIDIA FLARE in its simulator; FLARE with a
-server and three hospitals as processes of their own that know each other by certificates (mutual TLS); Flower with a
-SuperLink and three SuperNodes under TLS, each node with a registered key. Full batches for two rounds, and batches of
-32 for ten. Cases that are done are kept, so that the same command goes on. Needs uv, openssl and ssh-keygen.
+weights that it leaves, and each hospital's AUROC, with those of fedmed: NVIDIA FLARE in its simulator and in its POC
+mode; FLARE with a server and three hospitals as processes of their own that know each other by certificates (mutual
+TLS); Flower with a SuperLink and three SuperNodes under TLS, each node with a registered key. Full batches for two
+rounds, and batches of 32 for ten. Cases that are done are kept, so that the same command goes on. Needs uv, openssl and
+ssh-keygen.
 """
 
 import json
@@ -35,15 +36,16 @@ from fedmed.system import errors, files, machine, quiet
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("work", None, "a folder for environments, exports and logs")
-flags.DEFINE_list("cases", ["simulator", "flare", "flower"], "frameworks: simulator (FLARE's), flare, flower")
+flags.DEFINE_list("cases", ["simulator", "poc", "flare", "flower"], "simulator and poc are FLARE's; flare, flower")
 flags.DEFINE_list("batches", ["full", "32"], "which batch sizes")
 flags.DEFINE_string("results", "experiments/results/exports.md", "the table; a .json beside it holds what is done")
 
 CONFIG = pathlib.Path(__file__).parent.parent / "configs/diabetes_three_hospitals.toml"
 ROUNDS = {"full": 2, "32": 10}
-_KINDS = {"simulator": "flare", "flare": "flare", "flower": "flower"}
+_KINDS = {"simulator": "flare", "poc": "flare", "flare": "flare", "flower": "flower"}
 _NAMES = {
     "simulator": "FLARE 2.9.0, simulator",
+    "poc": "FLARE 2.9.0, POC mode",
     "flare": "FLARE 2.9.0, mutual TLS",
     "flower": "Flower 1.23.0, TLS and keys",
 }
@@ -93,7 +95,7 @@ def walked(case: Case, work: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any]
     folder.mkdir()
     export_walk.handed_out(case.export, walk, venvs, _SECRET)
     steps: dict[str, Callable[..., tuple[pathlib.Path, dict[str, Any]]]] = {
-        "simulator": _simulated, "flare": _under_flare, "flower": _under_flower,
+        "simulator": _simulated, "poc": _in_poc_mode, "flare": _under_flare, "flower": _under_flower,
     }  # fmt: skip
     try:
         return steps[case.name](case, walk, rows, venvs)
@@ -101,22 +103,40 @@ def walked(case: Case, work: pathlib.Path) -> tuple[pathlib.Path, dict[str, Any]
         walk.end()
 
 
-def _of(case: Case, who: str) -> list[export_walk.Block]:
-    return [
-        b
-        for b in export_walk.blocks((case.export / "README.md").read_text())
-        if (b.who == "rehearsal") == (who == "rehearsal")
-    ]
+def _of(case: Case, *who: str) -> list[export_walk.Block]:
+    return [b for b in export_walk.blocks((case.export / "README.md").read_text()) if b.who in who]
 
 
-def _simulated(case: Case, walk: Walk, rows: pathlib.Path, venvs: Any) -> tuple[pathlib.Path, dict[str, Any]]:
+def _all_at_hand(walk: Walk, rows: pathlib.Path, venvs: Any) -> pathlib.Path:
+    """Gives the server all rows and a hospital's packages, as a rehearsal needs; returns its folder."""
     server = walk.place("server")
     (server / "venv").unlink()
     (server / "venv").symlink_to(venvs["hospital"])
     shutil.copytree(rows, server / "rows")
+    return server
+
+
+def _simulated(case: Case, walk: Walk, rows: pathlib.Path, venvs: Any) -> tuple[pathlib.Path, dict[str, Any]]:
+    server = _all_at_hand(walk, rows, venvs)
     (block,) = _of(case, "rehearsal")
     walk.run(block)
     return server / "simulated/server/simulate_job/results", {}
+
+
+def _in_poc_mode(case: Case, walk: Walk, rows: pathlib.Path, venvs: Any) -> tuple[pathlib.Path, dict[str, Any]]:
+    server = _all_at_hand(walk, rows, venvs)
+    submit, fetch = _of(case, "poc")
+    return _downloaded(walk, server, walk.run(submit), fetch), {}
+
+
+def _downloaded(walk: Walk, server: pathlib.Path, submitted: str, fetch: export_walk.Block) -> pathlib.Path:
+    """Waits for a job and fetches its results; returns their folder."""
+    found = re.search(r"job_id: (\S+)", submitted)
+    if found is None:
+        raise RuntimeError("nvflare job submit has told no id")
+    walk.values["<JOB_ID>"] = found[1]
+    walk.run(fetch)
+    return server / "downloaded" / found[1] / "workspace/results"
 
 
 def _hospital_files(walk: Walk, rows: pathlib.Path) -> None:
@@ -131,7 +151,7 @@ def _hospital_files(walk: Walk, rows: pathlib.Path) -> None:
 
 def _under_flare(case: Case, walk: Walk, rows: pathlib.Path, venvs: Any) -> tuple[pathlib.Path, dict[str, Any]]:
     del venvs
-    provision, prepare, check, start, connect, status, submit, fetch, stop = _of(case, "walk")
+    provision, prepare, check, start, connect, status, submit, fetch, stop = _of(case, "server", "hospital")
     server = walk.place("server")
     project = server / "project.yml"
     text = project.read_text()
@@ -150,18 +170,14 @@ def _under_flare(case: Case, walk: Walk, rows: pathlib.Path, venvs: Any) -> tupl
     seen = {"ready": ready.count("ready"), "known": _known_by_certificate(8002, kits / walk.sites[0] / "startup")}
     walk.run(connect)
     walk.run_until(status, walk.sites)
-    found = re.search(r"job_id: (\S+)", walk.run(submit))
-    if found is None:
-        raise RuntimeError("nvflare job submit has told no id")
-    walk.values["<JOB_ID>"] = found[1]
-    walk.run(fetch)
+    results = _downloaded(walk, server, walk.run(submit), fetch)
     walk.run(stop)
-    return server / "downloaded" / found[1] / "workspace/results", seen
+    return results, seen
 
 
 def _under_flower(case: Case, walk: Walk, rows: pathlib.Path, venvs: Any) -> tuple[pathlib.Path, dict[str, Any]]:
     del venvs
-    certify, prepare, check, start, register, connect, train = _of(case, "walk")
+    certify, prepare, check, start, register, connect, listed, train = _of(case, "server", "hospital")
     server = walk.place("server")
     walk.run(certify)
     for site in walk.sites:
@@ -177,6 +193,7 @@ def _under_flower(case: Case, walk: Walk, rows: pathlib.Path, venvs: Any) -> tup
     walk.run(register)
     seen = {"ready": ready.count("ready"), "known": _known_by_key(walk)}
     walk.run(connect)
+    walk.run_until(listed, ["online"])
     walk.run(train)
     return server / "results", seen
 
@@ -209,7 +226,7 @@ def _known_by_key(walk: Walk) -> str:
         'ssh-keygen -q -t ecdsa -b 384 -N "" -f stranger.key\n'
         "timeout 90 flower-supernode --root-certificates certificates/ca.crt --superlink localhost:9092 "
         "--clientappio-api-address 127.0.0.1:19099 --auth-supernode-private-key stranger.key "
-        "--auth-supernode-public-key stranger.key.pub --max-retries 1 --node-config \"site='x' site-file='y'\"\n"
+        "--max-retries 1 --node-config \"site='x' site-file='y'\"\n"
     )
     try:
         walk.run(export_walk.Block("server", "", asked))

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import tomllib
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +17,16 @@ import tensorflow as tf
 from fedmed import cli
 from fedmed.export import exportable, exported, job_files, site_files, verification
 from fedmed.export.exported import Exported
-from fedmed.export.fedmed_job import by_file, rounds, server_step, shared_sums, site_part, site_rows
+from fedmed.export.fedmed_job import (
+    by_file,
+    predict,
+    rounds,
+    server_step,
+    shared_sums,
+    site_part,
+    site_rows,
+    site_scores,
+)
 from fedmed.export.fedmed_job import job as jobs
 from fedmed.export.fedmed_job.job import Column, Job, JobError, Label, Local, Reading, Server
 from fedmed.learning import servers
@@ -117,6 +127,10 @@ def test_an_exported_job_trains_what_fedmed_trains_and_another_is_found(
     assert cli.main(["export", kind, *source, "--set", 'client.batch_size="full"', "--out", str(out)]) == 0
     assert cli.main(["check-export", str(out)]) == 0
     assert "After 2 rounds the largest difference" in capsys.readouterr().out
+    code = out / job_files.PACKAGES["flare" if kind == "flare" else "flower"] / "core.py"
+    code.write_text(code.read_text() + "\n# more\n")
+    assert cli.main(["check-export", str(out), "--rounds=1"]) == 1
+    assert f"Not as fedmed exports them: {code.relative_to(out)}." in capsys.readouterr().out
     if kind == "flower":
         settings = out / job_files.PACKAGES["flower"] / jobs.SETTINGS
         settings.write_text(settings.read_text().replace("learning_rate = 0.05\n", "learning_rate = 0.051\n"))
@@ -185,12 +199,57 @@ def job_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 def test_what_a_hospital_runs_knows_nothing_of_fedmed(job_folder: pathlib.Path) -> None:
     files = sorted(job_folder.rglob("*.py"))
-    assert len(files) == 14
+    assert len(files) == 15
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
             assert not [name for name in names if name.split(".")[0] == "fedmed"], file.name
+
+
+def test_what_stays_with_the_exporter_is_missed_by_name(
+    job_folder: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handed = tmp_path / "handed"
+    shutil.copytree(job_folder, handed, ignore=lambda _, names: [name for name in names if name == "config.toml"])
+    for folder, told in ((handed, "has no config.toml"), (tmp_path, "holds no job"), (tmp_path / "no", "no folder")):
+        assert cli.main(["check-export", str(folder)]) == 2
+        assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        ({"train_csv": "<TRAIN_CSV>", "test_csv": ""}, "'site.json': fill in 'train_csv'"),
+        ({"train_csv": "a.csv", "test_csv": "./a.csv"}, "are the same file"),
+    ],
+)
+def test_a_site_file_that_is_not_filled_in_is_refused(held: dict[str, str], told: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "site.json").write_text(json.dumps(held))
+    start = jobs.Weights([np.zeros(1, np.float32)], [], [])
+    with pytest.raises(JobError, match=told):
+        site_part.SitePart(job_of(COLUMNS), start, "a", tmp_path / "site.json")
+
+
+def test_a_hospital_predicts_with_what_the_job_has_left(tmp_path: pathlib.Path) -> None:
+    made = exported.exported(config.load(own_table(tmp_path)))
+    (tmp_path / "files").mkdir()
+    path = site_files.write(made, tmp_path / "files")
+    parts = {site: site_part.SitePart(made.job, made.weights, site, path) for site in made.job.sites}
+    outcome = rounds.run(made.job, made.weights, lambda m: {site: p.answer(m) for site, p in parts.items()}, 2)
+    rounds.write(made.job, made.weights, outcome, tmp_path / "results")
+    weights, recipe = predict.left_in(tmp_path / "results")
+    new = tmp_path / "new.csv"
+    new.write_text("age;sex;stage;bp\n50,5;male;1;12,5\n;;2;-9\n")
+    predicted = parts["b"].predictions(weights, recipe, site_rows.columns_of(made.job, "b", new))
+    assert predicted.shape == (2,)
+    assert ((predicted > 0) & (predicted < 1)).all()
+    assert predict.written(made.job, predicted).splitlines()[0] == "probability_of_yes"
+    test = parts["b"].test_rows
+    assert test is not None
+    assert site_scores.scores(made.job, test.y, parts["b"].predictions(weights, recipe, test.x)) == outcome.scores["b"]
+    with pytest.raises(JobError, match=r"it has no weights\.npz"):
+        predict.left_in(tmp_path / "nowhere")
 
 
 def test_of_an_error_that_may_quote_a_row_only_the_kind_is_told() -> None:
@@ -276,6 +335,24 @@ def test_the_first_round_gives_fedmeds_scales(mode: str, tmp_path: pathlib.Path)
         np.testing.assert_array_equal(part.train_rows.y, made.clients.train[site].y)
 
 
+def test_numbers_of_any_size_and_sign_are_no_codes() -> None:
+    job = job_of((Column("bp"), Column("sex", ("f", "m"), ("f", "m"))))
+    x = np.array([[-9.0, 0.0], [1e12, 1.0]] * 5)
+    told = shared_sums.site_sums(job, site_rows.Rows(x, np.arange(10) % 2))
+    assert told["levels"].tolist() == [5, 5]
+    assert told["total"][0] == 5 * (1e12 - 9)
+
+
+def test_the_inputs_are_named_in_their_order() -> None:
+    columns = (Column("bp", missing=True), Column("sex", ("f", "m", "x"), ("m",)), Column("age"))
+    job = job_of(columns)
+    names = shared_sums.input_names(job)
+    assert names == ["bp", "bp is missing", "sex = m", "sex = another", "age"]
+    told = shared_sums.site_sums(job, site_rows.Rows(np.zeros((6, 3)), np.arange(6) % 2))
+    recipe, _ = shared_sums.fitted(job, [told])
+    assert shared_sums.applied(job, recipe, np.array([[np.nan, 2.0, 3.0]])).tolist() == [[0.0, 1.0, 0.0, 1.0, 3.0]]
+
+
 def test_sums_of_fewer_than_five_rows_are_not_told() -> None:
     job = job_of((Column("bp"), Column("hb"), Column("sex", ("f", "m"), ("f", "m"))))
     x = np.array([[1.0, np.nan, 0.0]] * 6 + [[2.0, 7.0, 1.0]] * 4)
@@ -295,9 +372,11 @@ BAD = {
     "bp,sexe,y\n1,f,0\n": "the file needs these columns once each: 'sex' (is 'sexe' meant?)",
     "bp,sex,sex,y\n1,f,m,0\n": "'sex' twice",
     "bp,sex,y\n": "it has column names but no rows",
-    "bp,sex,y\n1;2,f,0\n2,m,1\n": "column 'bp': fewer than 5 rows hold no number; leave them empty",
-    "bp,sex,y\n" + "77.25,x,0\n" * 6: "column 'sex': 6 rows hold none of 'f', 'm'; leave them empty",
-    "bp,sex,y\n1,f,\n2,m,1\n": "column 'y': fewer than 5 rows have no label",
+    "bp,sex,y\n1;2,f,0\n2,m,1\n": "column 'bp': fewer than 5 rows hold no number; write them as 1.5, or leave",
+    "bp,sex,y\n" + "77.25,x,0\n" * 6: "column 'sex': 6 rows hold none of 'f', 'm'; use these words, or leave unknown",
+    "bp,sex,y\n1,f,\n2,m,1\n": "column 'y': fewer than 5 rows have no label; leave such rows out",
+    "bp;sex;y\n1;f;1\n": "its first row is a single name; names are separated by ','",
+    "bp,sex,y\n1,f,1\n77.25,f,1,7\n": "a line has more fields than the first row has names",
     "bp,sex,y\n1,f,2\n2,m,1\n": "column 'y': fewer than 5 rows hold none of '0', '1'",
 }
 
@@ -358,7 +437,7 @@ def test_what_can_be_exported_is_on_the_list_of_algorithms() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif("FEDMED_EXPORT_WORK" not in os.environ, reason="FEDMED_EXPORT_WORK names no folder to work in")
-@pytest.mark.parametrize("name", ["simulator", "flare", "flower"])
+@pytest.mark.parametrize("name", ["simulator", "poc", "flare", "flower"])
 def test_a_readme_followed_to_the_letter_ends_at_fedmeds_weights(name: str) -> None:
     from experiments import exports
 

@@ -9,7 +9,7 @@ from fedmed.commands.command import Command
 from fedmed.export import verification
 from fedmed.system import quiet
 
-_OTHER_WEIGHTS = 1
+_OTHER = 1
 
 
 def _define(values: flags.FlagValues) -> None:
@@ -24,11 +24,14 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
         f"After {found.rounds} {word} the largest difference of any weight is {found.largest:.1e}, "
         f"where training has moved weights by up to {found.moved:.1e}."
     )
-    if found.is_same:
-        print("The exported job trains what fedmed trains.")
+    if found.changed:
+        print(f"Not as fedmed exports them: {', '.join(found.changed)}. Read what was changed, or export again.")
+    if not found.is_same:
+        print(f"More than {verification.TOLERANCE:.0e}: the exported job trains something else.")
+    if found.is_same and not found.changed:
+        print("The exported job trains what fedmed trains, and its code is fedmed's.")
         return 0
-    print(f"More than {verification.TOLERANCE:.0e}: the exported job trains something else.")
-    return _OTHER_WEIGHTS
+    return _OTHER
 
 
 COMMAND = Command("check-export", "DIR", "Does an exported job train what fedmed trains?", _define, _execute)

@@ -28,7 +28,7 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
     settings, out = config.load(path, values.set), pathlib.Path(values.out)
     with job_files.made_whole(out) as folder:
         told = _write(kind, settings, folder)
-    print("\n".join([*told, f"Exported: {out}"]))
+    print("\n".join([f"Exported: {out}", *told]))
     return 0
 
 

@@ -28,6 +28,9 @@ Kind: TypeAlias = Literal["flare", "flower"]
 PACKAGES: Mapping[Kind, str] = {"flare": "job/app/custom/fedmed_job", "flower": "app/fedmed_job"}
 """Where the code that runs at hospitals and server is, in an export of each kind."""
 
+RUN = ("job", "app")
+"""The folders of which frameworks run all that is in them."""
+
 _TEMPLATES = pathlib.Path(__file__).parent
 _LARGEST_APP = 9_000_000  # Flower takes apps of up to 10 MB
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")

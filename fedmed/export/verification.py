@@ -1,4 +1,7 @@
-"""Does an exported job train what fedmed trains? Both do, on the rows that the config has here, and are compared."""
+"""Does an exported job train what fedmed trains? Both do, on the rows that the config has here, and are compared.
+
+So are the files that hospitals and server run with what fedmed would export now: code may do more than train.
+"""
 
 import os
 import pathlib
@@ -26,11 +29,13 @@ class Compared(NamedTuple):
         rounds: that both trained.
         largest: the largest difference of any weight.
         moved: the largest change of any weight by training, for comparison.
+        changed: files that are not what fedmed exports of these settings, or are not there.
     """
 
     rounds: int
     largest: float
     moved: float
+    changed: list[str]
 
     @property
     def is_same(self) -> bool:
@@ -38,12 +43,19 @@ class Compared(NamedTuple):
         return self.largest <= TOLERANCE
 
 
-def package_of(folder: pathlib.Path) -> pathlib.Path:
-    """Returns the code of an export; UserError where the folder is none."""
-    for place in job_files.PACKAGES.values():
-        if (folder / place / jobs.SETTINGS).is_file() and (folder / "config.toml").is_file():
-            return folder / place
-    raise errors.UserError(f"{str(folder)!r} holds no job that fedmed has exported to flare or flower")
+def kind_of(folder: pathlib.Path) -> job_files.Kind:
+    """Returns what an export is for; UserError where the folder is none, or has no config."""
+    if not folder.is_dir():
+        raise errors.UserError(f"check-export: there is no folder {str(folder)!r}")
+    for kind, place in job_files.PACKAGES.items():
+        if (folder / place / jobs.SETTINGS).is_file():
+            if not (folder / "config.toml").is_file():
+                raise errors.UserError(
+                    f"check-export: {str(folder)!r} has no config.toml, which stays with who has exported it; "
+                    "check the export there"
+                )
+            return kind
+    raise errors.UserError(f"check-export: {str(folder)!r} holds no job that fedmed has exported to flare or flower")
 
 
 def compared(folder: pathlib.Path, rounds: int) -> Compared:
@@ -54,16 +66,36 @@ def compared(folder: pathlib.Path, rounds: int) -> Compared:
     Raises:
         UserError: the folder is no export, the data are not here, or the export's code refuses them.
     """
-    package = package_of(folder)
+    kind = kind_of(folder)
     settings = config.load(folder / "config.toml")
     made = exported.exported(settings)
     count = min(rounds, settings.rounds)
     with tempfile.TemporaryDirectory(prefix="fedmed-export-") as held:
         site_file = site_files.write(made, pathlib.Path(held))
-        own = by_export(package, site_file, pathlib.Path(held) / "results", count)
+        fresh = pathlib.Path(held) / "fresh"
+        fresh.mkdir()
+        job_files.write(kind, settings, made, fresh)
+        changed = _changed(fresh, folder)
+        own = by_export(folder / job_files.PACKAGES[kind], site_file, pathlib.Path(held) / "results", count)
     theirs = by_fedmed(settings, made, count)
     start = made.weights.sent
-    return Compared(count, _largest(own, theirs), _largest(theirs, start))
+    return Compared(count, _largest(own, theirs), _largest(theirs, start), changed)
+
+
+def _changed(fresh: pathlib.Path, folder: pathlib.Path) -> list[str]:
+    """Returns which files of the two folders that frameworks send or run are not the same in both."""
+    names = {
+        file.relative_to(whole).as_posix()
+        for whole in (fresh, folder)
+        for place in job_files.RUN
+        for file in (whole / place).rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    return sorted(name for name in names if _content(fresh / name) != _content(folder / name))
+
+
+def _content(file: pathlib.Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
 
 
 def by_export(package: pathlib.Path, site_file: str, results: pathlib.Path, rounds: int) -> list[np.ndarray]:

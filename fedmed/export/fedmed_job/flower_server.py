@@ -40,8 +40,11 @@ def main(grid: Grid, context: Context) -> None:
 
 def _nodes(grid: Grid, job: Job, seconds: float) -> list[int]:
     """Returns the nodes of all hospitals, once they are connected."""
-    until = time.monotonic() + seconds
+    until, before = time.monotonic() + seconds, -1
     while len(nodes := list(grid.get_node_ids())) < len(job.sites):
+        if len(nodes) != before:
+            before = len(nodes)
+            logging.info("waiting: %d of %d hospitals are connected", before, len(job.sites))
         if time.monotonic() > until:
             raise JobError(f"{len(nodes)} of {len(job.sites)} hospitals are connected after {seconds:g} seconds")
         time.sleep(1.0)

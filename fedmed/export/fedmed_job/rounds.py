@@ -25,6 +25,7 @@ class Outcome(NamedTuple):
         weights: what was trained, then moving statistics.
         recipe: how rows become inputs, as JSON.
         losses: mean loss over all training rows, of each round.
+        rows: that each hospital has trained on.
         scores: of each hospital on its own test rows.
         differences: where the hospitals' rows call for other inputs than the job was made with.
     """
@@ -32,6 +33,7 @@ class Outcome(NamedTuple):
     weights: list[Array]
     recipe: str
     losses: list[float]
+    rows: dict[str, int]
     scores: dict[str, dict[str, float]]
     differences: list[str]
 
@@ -62,7 +64,8 @@ def run(job: Job, initial: Weights, ask: Ask, rounds: int | None = None) -> Outc
     final = Message("score", len(losses), recipe.to_json(), tuple(state.weights))
     scored = _all(job, ask(final), "the scores")
     scores = {site: scored[site].numbers for site in job.sites}
-    return Outcome(state.weights, recipe.to_json(), losses, scores, differences)
+    rows = {site: int(told[site].arrays["rows"][0]) for site in job.sites}
+    return Outcome(state.weights, recipe.to_json(), losses, rows, scores, differences)
 
 
 def _all(job: Job, replies: Mapping[str, Reply], what: str) -> Mapping[str, Reply]:
@@ -95,8 +98,11 @@ def write(job: Job, initial: Weights, outcome: Outcome, folder: pathlib.Path) ->
         "job": job.name,
         "rounds": len(outcome.losses),
         "training_loss": outcome.losses,
+        "training_rows": outcome.rows,
         "scores": outcome.scores,
         "differences": outcome.differences,
+        "columns": [column.name for column in job.columns],
+        "inputs": shared_sums.input_names(job),
         "recipe": json.loads(outcome.recipe),
     }
     (folder / "results.json").write_text(json.dumps(told, indent=1), encoding="utf-8")

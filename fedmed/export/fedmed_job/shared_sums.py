@@ -75,6 +75,9 @@ def site_sums(job: Job, rows: Rows) -> Sums:
 
 
 def _level_counts(column: Column, codes: Array) -> Array:
+    """Returns the rows of each level; none of a number's column, whose values are no codes."""
+    if not column.levels:
+        return np.zeros(0, np.int64)
     return np.bincount(codes[~np.isnan(codes)].astype(np.int64), minlength=len(column.levels))[: len(column.levels)]
 
 
@@ -101,6 +104,16 @@ def fitted(job: Job, told: Sequence[Sums]) -> tuple[Recipe, list[str]]:
     )
     label = Scaled(float(mean[-1]), float(scale[-1])) if job.label.standardised else Scaled()
     return Recipe(columns, label), differences(job, found)
+
+
+def input_names(job: Job) -> list[str]:
+    """Returns what each of the model's inputs is, in order."""
+    names = []
+    for column in job.columns:
+        names += [f"{column.name} = {level}" for level in column.kept] if column.levels else [column.name]
+        names += [f"{column.name} = another"] if len(column.kept) < len(column.levels) else []
+        names += [f"{column.name} is missing"] if column.missing else []
+    return names
 
 
 def _is_scaled(job: Job, column: Column) -> bool:

@@ -2,21 +2,21 @@
 
     python -m fedmed_job.site_part SITE SITE_FILE
 
-says, at the hospital and before anything is sent, whether its files can be used.
+says, at the hospital and before anything is sent, whether its files can be used, and what is in each column.
 """
 
 import json
 import logging
 import pathlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from . import job as jobs
 from . import shared_sums, site_rows, site_scores
-from .job import Array, Job, JobError, Weights
+from .job import Array, Column, Job, JobError, Weights
 from .shared_sums import Recipe
 
 if TYPE_CHECKING:
@@ -86,12 +86,26 @@ class SitePart:
     def _scored(self, message: Message, recipe: Recipe) -> Reply:
         if self.test_rows is None:
             return Reply({}, {})
-        trainer = self._made()
-        trainer.assign(message.weights)
-        predicted = trainer.predict(self._inputs(recipe, self.test_rows.x))
-        if self._job.label.standardised:
-            predicted = predicted * recipe.label.scale + recipe.label.mean
+        predicted = self._predicted(message.weights, recipe, self.test_rows.x)
         return Reply({}, site_scores.scores(self._job, self.test_rows.y, predicted))
+
+    def predictions(self, weights: Sequence[Array], recipe: str, x: Array) -> Array:
+        """Returns what a trained model says of rows: probabilities, or amounts in the files' units.
+
+        Args:
+            weights: that the job has left, those that travel.
+            recipe: that it has left, as JSON.
+            x: of rows, see `site_rows.columns_of`.
+        """
+        return self._predicted(weights, shared_sums.own_scale(self._job, Recipe.from_json(recipe), self._sums), x)
+
+    def _predicted(self, weights: Sequence[Array], recipe: Recipe, x: Array) -> Array:
+        trainer = self._made()
+        trainer.assign(weights)
+        predicted = trainer.predict(self._inputs(recipe, x))
+        if self._job.label.standardised:
+            return predicted * recipe.label.scale + recipe.label.mean
+        return predicted
 
     def _inputs(self, recipe: Recipe, x: Array) -> Array:
         return shared_sums.applied(self._job, recipe, x)
@@ -135,7 +149,12 @@ def _site_file(site: str, path: str | pathlib.Path) -> dict[str, str]:
         raise JobError(f'site file: {file.name!r} must hold "train_csv" and may hold "test_csv", paths in quotes')
     if unknown := sorted(set(found) - {"train_csv", "test_csv"}):
         raise JobError(f"site file: {file.name!r}: unknown {unknown[0]!r}; allowed: train_csv, test_csv")
-    return {name: str(file.parent / pathlib.Path(value).expanduser()) for name, value in found.items() if value}
+    if open_ := [name for name, value in found.items() if str(value).startswith("<")]:
+        raise JobError(f"site file: {file.name!r}: fill in {open_[0]!r}")
+    paths = {name: str(file.parent / pathlib.Path(value).expanduser()) for name, value in found.items() if value}
+    if len(set(paths.values())) < len(paths):
+        raise JobError(f"site file: {file.name!r}: train_csv and test_csv are the same file; test rows are others")
+    return paths
 
 
 def main(words: list[str]) -> int:
@@ -150,10 +169,23 @@ def main(words: list[str]) -> int:
     except JobError as error:
         logging.error("%s", error)
         return 2
+    except Exception as error:  # its message may quote a row
+        logging.error("%s: the files cannot be used (%s)", words[0], type(error).__name__)
+        return 2
+    for column, values in zip(job.columns, part.train_rows.x.T, strict=True):
+        print(f"  {column.name}: {_described(job, column, values)}")
     test = 0 if part.test_rows is None else len(part.test_rows.y)
-    told = f"{len(part.train_rows.y)} training rows, {test} test rows, {len(job.columns)} columns"
-    logging.info("%s: %s; ready", words[0], told)
+    print(f"{words[0]}: {len(part.train_rows.y)} training rows, {test} test rows, {len(job.columns)} columns; ready")
     return 0
+
+
+def _described(job: Job, column: Column, values: Array) -> str:
+    """Says for the hospital's own eyes what its training rows hold, as the job understands them."""
+    here = values[~np.isnan(values)]
+    if len(here) < job.minimum:
+        return f"fewer than {job.minimum} values"
+    told = f"{len(here)} values, {len(values) - len(here)} missing"
+    return told if column.levels else f"{told}, mean {here.mean():.4g}"
 
 
 if __name__ == "__main__":

@@ -34,17 +34,25 @@ def rows_of(job: Job, site: str, path: str | pathlib.Path) -> Rows:
     Raises:
         JobError: the file or a column cannot be used; one line.
     """
-    frame, reading, name = _table(job, pathlib.Path(path)), job.reading, pathlib.Path(path).name
+    frame, name = _table(job, pathlib.Path(path), job.label.name), pathlib.Path(path).name
     y, here = _label(job, frame, name)
-    x = np.empty((int(here.sum()), len(job.columns)))
+    return Rows(_columns(job, site, frame[here], name), y)
+
+
+def columns_of(job: Job, site: str, path: str | pathlib.Path) -> Array:
+    """Returns x, as in `Rows`, of a file that needs no label; JobError as of `rows_of`."""
+    return _columns(job, site, _table(job, pathlib.Path(path)), pathlib.Path(path).name)
+
+
+def _columns(job: Job, site: str, frame: Any, file: str) -> Array:
+    x = np.empty((len(frame), len(job.columns)))
     for place, column in enumerate(job.columns):
-        values = frame[column.name][here]
         make = _codes if column.levels else _numbers
-        x[:, place] = make(column, values, reading, site, name)
-    return Rows(x, y)
+        x[:, place] = make(column, frame[column.name], job.reading, site, file)
+    return x
 
 
-def _table(job: Job, path: pathlib.Path) -> Any:
+def _table(job: Job, path: pathlib.Path, label: str | None = None) -> Any:
     import pandas as pd
 
     if not path.is_file():
@@ -57,12 +65,18 @@ def _table(job: Job, path: pathlib.Path) -> Any:
         names = [str(name).strip() for name in header.iloc[0]]
         kinds: Any = {place: str for place, name in enumerate(names) if name in words}
         frame = pd.read_csv(path, header=0, dtype=kinds, decimal=job.reading.decimal, low_memory=False, **layout)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError):
+    except (UnicodeDecodeError, pd.errors.EmptyDataError):
         raise JobError(f"{path.name}: it is no CSV in UTF-8 with column names in its first row") from None
+    except pd.errors.ParserError:
+        told = "a line has more fields than the first row has names"
+        raise JobError(f"{path.name}: {told}; fields are separated by {job.reading.separator!r}") from None
     if len(frame.columns) != len(names):
         raise JobError(f"{path.name}: it has more columns in its rows than names in its first row")
     frame.columns = pd.Index(names)
-    wanted = [*(column.name for column in job.columns), job.label.name]
+    wanted = [*(column.name for column in job.columns), *([label] if label else [])]
+    if len(names) == 1 and len(wanted) > 1:
+        told = f"its first row is a single name; names are separated by {job.reading.separator!r}"
+        raise JobError(f"{path.name}: {told}")
     if missing := [name for name in wanted if names.count(name) != 1]:
         raise JobError(f"{path.name}: {_missing(missing, names)}")
     if len(frame) == 0:
@@ -91,11 +105,11 @@ def _label(job: Job, frame: Any, file: str) -> tuple[Array, Array]:
         y = codes.astype(np.int64)
     else:
         numbers, wrong = _parsed(column, job.reading)
-        _refuse(wrong, f"{file}: column {label.name!r}: {{}} hold no number")
+        _refuse(wrong, f"{file}: column {label.name!r}: {{}} hold no number{_numeral(job.reading)}")
         here = ~np.isnan(numbers)
         y = numbers[here].astype(np.float32)
     if not label.may_be_missing:
-        _refuse(~here, f"{file}: column {label.name!r}: {{}} have no label")
+        _refuse(~here, f"{file}: column {label.name!r}: {{}} have no label; leave such rows out")
     if not here.any():
         raise JobError(f"{file}: column {label.name!r} has no label at all")
     return y, here
@@ -103,7 +117,8 @@ def _label(job: Job, frame: Any, file: str) -> tuple[Array, Array]:
 
 def _numbers(column: Column, values: Any, reading: Reading, site: str, file: str) -> Array:
     numbers, wrong = _parsed(values, reading)
-    _refuse(wrong | np.isinf(numbers), f"{file}: column {column.name!r}: {{}} hold no number; leave them empty")
+    told = f"{file}: column {column.name!r}: {{}} hold no number{_numeral(reading)}, or leave unknown ones empty"
+    _refuse(wrong | np.isinf(numbers), told)
     for change in column.changes:
         if change.sites and site not in change.sites:
             continue
@@ -126,7 +141,8 @@ def _codes(column: Column, values: Any, reading: Reading, site: str, file: str) 
         words = after
     codes = _matched(words, column.levels)
     wrong = np.isnan(codes) & (words != "")
-    _refuse(wrong, f"{file}: column {column.name!r}: {{}} hold none of {_listed(column.levels)}; leave them empty")
+    told = f"{{}} hold none of {_listed(column.levels)}; use these words, or leave unknown ones empty"
+    _refuse(wrong, f"{file}: column {column.name!r}: {told}")
     return codes
 
 
@@ -174,6 +190,10 @@ def _parsed(series: Any, reading: Reading) -> tuple[Array, Array]:
     text = pd.Series(words, dtype=object).str.replace(reading.decimal, ".", regex=False)
     numbers = np.asarray(pd.to_numeric(text, errors="coerce"), dtype=np.float64)
     return numbers, np.isnan(numbers) & (words != "")
+
+
+def _numeral(reading: Reading) -> str:
+    return f"; write them as 1{reading.decimal}5"
 
 
 def _refuse(wrong: Array, told: str) -> None:

@@ -1,0 +1,61 @@
+"""What the trained model says of a hospital's patients, whose outcome need not be known.
+
+    python -m fedmed_job.predict SITE SITE_FILE RESULTS ROWS OUT
+
+RESULTS is the folder with `weights.npz` and `results.json` that the job has left, ROWS a CSV like the training rows,
+OUT the CSV to be made: a line for each of ROWS, in order. SITE and SITE_FILE say how the hospital's numbers are meant.
+"""
+
+import json
+import logging
+import pathlib
+import sys
+
+import numpy as np
+
+from . import job as jobs
+from . import site_rows
+from .job import Array, Job, JobError
+from .site_part import SitePart
+
+
+def main(words: list[str]) -> int:
+    """Writes the predictions; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if len(words) != 5:
+        logging.error("usage: python -m fedmed_job.predict SITE SITE_FILE RESULTS ROWS OUT")
+        return 2
+    site, site_file, results, rows, out = words
+    job = jobs.load()
+    try:
+        weights, recipe = left_in(pathlib.Path(results))
+        part = SitePart(job, jobs.initial_weights(), site, site_file)
+        predicted = part.predictions(weights, recipe, site_rows.columns_of(job, site, rows))
+    except JobError as error:
+        logging.error("%s", error)
+        return 2
+    pathlib.Path(out).write_text(written(job, predicted), encoding="utf-8")
+    return 0
+
+
+def left_in(results: pathlib.Path) -> tuple[list[Array], str]:
+    """Returns the weights and the recipe of a folder of results; JobError where it is none."""
+    try:
+        told = json.loads((results / "results.json").read_text(encoding="utf-8"))
+        return jobs.unpacked((results / "weights.npz").read_bytes()).sent, json.dumps(told["recipe"])
+    except (OSError, ValueError, KeyError):
+        raise JobError(f"{results.name}: it has no weights.npz and results.json of a job") from None
+
+
+def written(job: Job, predicted: Array) -> str:
+    """Returns a CSV: the probability of the second class or of each, or the expected amount or count."""
+    if job.task == "multiclass":
+        names = [f"probability_of_{name}" for name in job.label.classes]
+    else:
+        names = [f"probability_of_{job.label.classes[1]}" if job.label.classes else f"expected_{job.label.name}"]
+    lines = [",".join(f"{value:.6g}" for value in np.atleast_1d(row)) for row in predicted]
+    return "\n".join([",".join(names), *lines, ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
