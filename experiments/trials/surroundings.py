@@ -55,7 +55,7 @@ def full_disk(place: Place) -> Verdict:
 def full_temporary_folder(place: Place) -> Verdict:
     """There is no room for the clients' rows."""
     rows, out = place.folder / "rows", place.folder / "out"
-    path = bench.written(place.folder)
+    path = bench.written(place.folder, bench.table(np.random.default_rng(0), 1200))
     with _small_disk(rows, 4096 * (1 + place.number % 2)) as kind:
         env = {"TMPDIR": str(rows)}
         if kind != "tmpfs":
