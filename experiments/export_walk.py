@@ -113,7 +113,7 @@ class Walk:
                 status = process.wait(seconds)
             except subprocess.TimeoutExpired:
                 status = -signal.SIGALRM
-        printed = log.read_text(errors="replace")[start:]
+        printed = log.read_bytes()[start:].decode(errors="replace")
         if status:
             raise RuntimeError(f"{where}: status {status} of:\n{text}\n{printed[-6000:]}")
         return printed
