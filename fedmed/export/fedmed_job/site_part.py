@@ -173,9 +173,10 @@ def main(words: list[str]) -> int:
         logging.error("%s: the files cannot be used (%s)", words[0], type(error).__name__)
         return 2
     for column, values in zip(job.columns, part.train_rows.x.T, strict=True):
-        print(f"  {column.name}: {_described(job, column, values)}")
+        logging.info("  %s: %s", column.name, _described(job, column, values))
     test = 0 if part.test_rows is None else len(part.test_rows.y)
-    print(f"{words[0]}: {len(part.train_rows.y)} training rows, {test} test rows, {len(job.columns)} columns; ready")
+    told = f"{len(part.train_rows.y)} training rows, {test} test rows, {len(job.columns)} columns"
+    logging.info("%s: %s; ready", words[0], told)
     return 0
 
 
