@@ -130,7 +130,7 @@ def test_what_is_wrong_is_told_within_3_seconds_and_without_tensorflow() -> None
         (["export", "flare", "config.toml"], "export: --out is missing"),
         (["export", "flar", "config.toml"], "export: unknown kind 'flar' (did you mean 'flare'?)"),
         (["check-exprt", "x"], "unknown command 'check-exprt' (did you mean 'check-export'?)"),
-        (["check-export", "x"], "'x' holds no job that fedmed has exported"),
+        (["check-export", "x"], "there is no folder 'x'"),
         (["run", "config.toml", "--resum"], "run: unknown flag '--resum' (did you mean '--resume'?)"),
         (["run", "config.toml", "--out"], "run: Missing value for flag --out"),
         (["run", "confg.toml"], "confg.toml: no such config (did you mean 'config.toml'?)"),
