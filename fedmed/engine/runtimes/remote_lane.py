@@ -84,7 +84,6 @@ class RemoteLane(Member):
         from fedmed.engine.runtimes.local import callable_lane
         from fedmed.learning.tracing import Recording
 
-        self.warm()
         specs = [tf.TensorSpec(shape, dtype) for shape, dtype in taught.received]
         self._lanes[program] = callable_lane(Recording.arrived(taught.recording), specs)
 

@@ -16,7 +16,7 @@ import numpy as np
 from . import job as jobs
 from . import site_rows
 from .job import Array, Job, JobError
-from .site_part import SitePart
+from .site_part import SitePart, status_of
 
 
 def main(words: list[str]) -> int:
@@ -25,17 +25,15 @@ def main(words: list[str]) -> int:
     if len(words) != 5:
         logging.error("usage: python -m fedmed_job.predict SITE SITE_FILE RESULTS ROWS OUT")
         return 2
-    site, site_file, results, rows, out = words
+    return status_of(words[0], lambda: _predict(*words))
+
+
+def _predict(site: str, site_file: str, results: str, rows: str, out: str) -> None:
     job = jobs.load()
-    try:
-        weights, recipe = left_in(pathlib.Path(results))
-        part = SitePart(job, jobs.initial_weights(), site, site_file)
-        predicted = part.predictions(weights, recipe, site_rows.columns_of(job, site, rows))
-    except JobError as error:
-        logging.error("%s", error)
-        return 2
+    weights, recipe = left_in(pathlib.Path(results))
+    part = SitePart(job, jobs.initial_weights(), site, site_file)
+    predicted = part.predictions(weights, recipe, site_rows.columns_of(job, site, rows))
     pathlib.Path(out).write_text(written(job, predicted), encoding="utf-8")
-    return 0
 
 
 def left_in(results: pathlib.Path) -> tuple[list[Array], str]:

@@ -163,21 +163,30 @@ def main(words: list[str]) -> int:
     if len(words) != 2:
         logging.error("usage: python -m fedmed_job.site_part SITE SITE_FILE")
         return 2
-    job = jobs.load()
+    return status_of(words[0], lambda: _check(*words))
+
+
+def status_of(site: str, action: Callable[[], None]) -> int:
+    """Does what a hospital has asked for; returns 0, or 2 once a line has said what is wrong."""
     try:
-        part = SitePart(job, jobs.initial_weights(), *words)
+        action()
     except JobError as error:
         logging.error("%s", error)
         return 2
     except Exception as error:  # its message may quote a row
-        logging.error("%s: the files cannot be used (%s)", words[0], type(error).__name__)
+        logging.error("%s: the files cannot be used (%s)", site, type(error).__name__)
         return 2
+    return 0
+
+
+def _check(site: str, site_file: str) -> None:
+    job = jobs.load()
+    part = SitePart(job, jobs.initial_weights(), site, site_file)
     for column, values in zip(job.columns, part.train_rows.x.T, strict=True):
         logging.info("  %s: %s", column.name, _described(job, column, values))
     test = 0 if part.test_rows is None else len(part.test_rows.y)
     told = f"{len(part.train_rows.y)} training rows, {test} test rows, {len(job.columns)} columns"
-    logging.info("%s: %s; ready", words[0], told)
-    return 0
+    logging.info("%s: %s; ready", site, told)
 
 
 def _described(job: Job, column: Column, values: Array) -> str:
