@@ -33,7 +33,10 @@ def _predict(site: str, site_file: str, results: str, rows: str, out: str) -> No
     weights, recipe = left_in(pathlib.Path(results))
     part = SitePart(job, jobs.initial_weights(), site, site_file)
     predicted = part.predictions(weights, recipe, site_rows.columns_of(job, site, rows))
-    pathlib.Path(out).write_text(written(job, predicted), encoding="utf-8")
+    try:
+        pathlib.Path(out).write_text(written(job, predicted), encoding="utf-8")
+    except OSError as error:
+        raise JobError(f"{pathlib.Path(out).name}: it cannot be written ({error.strerror})") from None
 
 
 def left_in(results: pathlib.Path) -> tuple[list[Array], str]:
