@@ -52,7 +52,7 @@ _STUDY: dict[str, Any] = {
     "client": {"learning_rate": 0.05, "batch_size": 16},
     "study": {"seeds": 2, "arms": ["federated", "local", "pooled"], "draws": 100, "reference": False},
 }
-_LENGTHS = (240, 720)  # rounds of the studies that are timed
+_README_STUDY = pathlib.Path(__file__).parent.parent / "configs/diabetes_three_hospitals.toml"
 _RAY = config.Runtime("ray", 2)
 _CLOCKS = ("seconds", "evaluation_seconds", "memory_mb")
 
@@ -181,22 +181,24 @@ def _pair(both: Sequence[Any], number: int) -> list[float]:
 
 
 def study(folder: pathlib.Path) -> dict[str, Any]:
-    """Times studies in pairs, short ones, in which Ray's start tells, and longer ones."""
-    return {str(rounds): _studies(folder, rounds) for rounds in _LENGTHS}
+    """Times studies in pairs: short ones, in which Ray's start tells, longer ones, and the README's."""
+    own = config.parse(_STUDY)
+    timed = {f"10 models of {rounds} rounds": dataclasses.replace(own, rounds=rounds) for rounds in (240, 720)}
+    timed["the README's study"] = config.load(_README_STUDY)
+    return {"studies": {name: _pairs(folder / str(k), name, timed[name]) for k, name in enumerate(timed)}}
 
 
-def _studies(folder: pathlib.Path, rounds: int) -> dict[str, Any]:
+def _pairs(folder: pathlib.Path, told: str, settings: config.RunConfig) -> dict[str, Any]:
     seconds: dict[str, list[float]] = {"pool": [], "ray": []}
     ends = set()
-    longer = dataclasses.replace(config.parse(_STUDY), rounds=rounds)
+    folder.mkdir()
     for number in range(FLAGS.studies):
         for name in ("pool", "ray") if number % 2 else ("ray", "pool"):
             runtime = config.Runtime("ray" if name == "ray" else "local", 1)
-            out = folder / f"{name}{rounds}-{number}"
-            end, took = ended("study", dataclasses.replace(longer, runtime=runtime), out)
+            end, took = ended("study", dataclasses.replace(settings, runtime=runtime), folder / f"{name}-{number}")
             ends.add(end)
             seconds[name].append(took)
-            print(name, rounds, took, flush=True)
+            print(f"{told}, on {name}: {took:.1f} s", flush=True)
     ratios = np.array(seconds["ray"]) / np.array(seconds["pool"])
     return {**seconds, "ratio": float(np.median(ratios)), "same": len(ends) == 1, "load": os.getloadavg()[0]}
 

@@ -68,21 +68,20 @@ def _rounds(found: Mapping[str, Any]) -> list[str]:
 
 
 def _study(found: Mapping[str, Any]) -> list[str]:
-    lengths = [name for name in found if name.isdigit()]
-    same = all(found[name]["same"] for name in lengths)
-    loads = ", ".join(f"{found[name]['load']:.1f}" for name in lengths)
+    studies = found["studies"]
+    same = all(one["same"] for one in studies.values())
+    loads = ", ".join(f"{one['load']:.1f}" for one in studies.values())
     lines = [
         "## A study",
         "",
-        f"The whole command, 10 models, 2 processes, in pairs; the same study.json: {_yes(same)}.",
+        f"The whole command, 2 processes, in pairs; the same study.json: {_yes(same)}.",
         f"Load at the end, with 2 of it by the study: {loads}.",
         "Ray takes some seconds to start and to end, which is what a short study sees.",
         "",
-        "| rounds | processes of this machine (loky) | Ray | ratio |",
+        "| study | processes of this machine (loky) | Ray | ratio |",
         "|---|---|---|---|",
     ]
-    for name in lengths:
-        one = found[name]
+    for name, one in studies.items():
         pairs = zip(one["pool"], one["ray"], strict=True)
         lines += [f"| {name} | {pool:.0f} s | {ray:.0f} s | {ray / pool:.2f} |" for pool, ray in pairs]
         lines.append(f"| {name} | | median | {one['ratio']:.2f} |")

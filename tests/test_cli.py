@@ -117,6 +117,12 @@ def test_what_is_wrong_is_told_within_3_seconds_and_without_tensorflow() -> None
     assert done.stdout == "[]\n"
 
 
+def test_a_study_is_planned_and_analysed_without_tensorflow_which_its_processes_load_meanwhile() -> None:
+    code = "import sys, fedmed.study.conduct; print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

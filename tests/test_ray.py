@@ -238,6 +238,17 @@ def test_nobody_at_an_address_is_told_at_once() -> None:
         cluster._probe("127.0.0.1:1")
 
 
+@needs_ray
+def test_who_has_imported_ray_before_its_token_was_drawn_is_told_so() -> None:
+    code = (
+        "import ray\nfrom fedmed.engine.runtimes.cluster import Cluster\nfrom fedmed.settings import config\n"
+        "Cluster(config.Runtime('ray', 1)).start(1)"
+    )
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=bare, cwd=TESTS.parent)
+    assert "UserError: runtime.name: this program has imported ray, which reads its token then" in done.stderr
+
+
 def test_a_result_does_not_depend_on_where_its_bits_were_made() -> None:
     here = tiny.settings()
     there = dataclasses.replace(here, runtime=config.Runtime("ray", 2, "10.0.0.1:6379", shared=True))

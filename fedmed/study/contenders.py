@@ -7,9 +7,8 @@ from fedmed.engine import checks
 from fedmed.settings import config
 from fedmed.study import plan, presets
 from fedmed.study.consortium import Consortium
-from fedmed.study.fitting import UNFIT
 from fedmed.study.plan import ArmPlan, Job, Scenario
-from fedmed.study.results import Result
+from fedmed.study.results import UNFIT, Result
 from fedmed.study.tuning.arms import Part
 from fedmed.study.tuning.halving import FULL, SHORT, Effort
 from fedmed.system import errors

@@ -101,9 +101,10 @@ def _listed(names: Sequence[str], most: int = 6) -> str:
 def summary(to_first: Sequence[Contrast], to_local: Sequence[Contrast], words: Words) -> str:
     """Returns what is shown in the mean, and what only intervals by themselves have; nothing is ranked."""
     pairs = ((to_first, f"than {words.first}"), (to_local, "than each hospital alone"))
-    return " ".join(
+    told = [
         said for found, than in pairs if found for said in (_shown(found, than, words), *_leaning(found, than, words))
-    )
+    ]
+    return " ".join([*told, "Learning rates were searched for each alike."])
 
 
 def _leaning(found: Sequence[Contrast], than: str, words: Words) -> list[str]:

@@ -29,6 +29,10 @@ _VERDICT_RULE = (
     "{events} informative tested patients there is no figure and no verdict."
 )
 _NOTHING_TUNED = "Settings such as learning rate and rounds were not tuned for each arm; all arms have the config's."
+_ONLY_COMPARED_TUNED = (
+    "Settings such as learning rate and rounds were not tuned for the study's own arms, which all have the config's; "
+    "learning rates were searched for the algorithms compared, under “Which algorithm”."
+)
 _REFERENCES_TUNED = (
     "The reference models were tuned by cross-validation and the arms were not, which favours the reference models."
 )
@@ -124,8 +128,9 @@ def _splits(seeds: int) -> str:
 
 
 def _not_done(settings: config.RunConfig, consortium: Consortium) -> tuple[str, ...]:
+    untuned = _ONLY_COMPARED_TUNED if settings.study.compare else _NOTHING_TUNED
     said = [
-        NOT_TUNED if settings.study.tune else _NOTHING_TUNED,
+        NOT_TUNED if settings.study.tune else untuned,
         "No model was chosen by its test results: each is the one after the last round.",
         "Patients come from the same hospitals and time as those trained on; later patients were not tested.",
         "What training sets of one hospital have in common is not in the intervals; no method sees it from splits.",

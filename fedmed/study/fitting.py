@@ -9,10 +9,8 @@ from fedmed.settings import config
 from fedmed.study.consortium import Consortium
 from fedmed.study.guarantees import training_settings
 from fedmed.study.plan import Job
-from fedmed.study.results import Result
+from fedmed.study.results import UNFIT, Result
 from fedmed.system import errors
-
-UNFIT = "unfit"
 
 
 def tried(job: Job, consortium: Consortium) -> Result:

@@ -13,6 +13,9 @@ import numpy as np
 from fedmed.data.examples import Array
 from fedmed.system import errors, files
 
+UNFIT = "unfit"
+"""Where an algorithm that was tried tells why it is not for the model."""
+
 
 class Result(NamedTuple):
     """One model's predictions and how it got there.
@@ -29,7 +32,8 @@ class Result(NamedTuple):
             NaN where it was trained on none; else empty.
         losses: [k] the loss that 0 is best of (see `null_model.LOSS`) over all test rows that the model is for; NaN
             where predictions are not finite.
-        told: of an attack, what it found, as JSON values; else empty.
+        told: of an attack, what it found, and of an algorithm that was tried, under UNFIT, why it is not for the model;
+            as JSON values; else empty.
         clock: [k] seconds on the virtual clock until then.
         contributions: by client, what it was meant to contribute and did (see `engine.contributions`), as JSON values;
             empty where no scenario and no deadline were asked for.

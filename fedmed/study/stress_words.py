@@ -85,8 +85,8 @@ def _pointing(rows: Mapping[str, StressRow], words: Words) -> list[str]:
     if not told:
         return []
     return [
-        f"Not shown once it is allowed for all that was asked, though the interval by itself has harm: "
-        f"{'; '.join(told)}. More seeds may tell."
+        f"The interval by itself has harm {' and '.join(told)}, which is not enough once it is allowed for all that "
+        "was asked; more seeds may tell."
     ]
 
 
@@ -112,9 +112,9 @@ def _of_other(rows: Mapping[str, StressRow], first: str, other: str, words: Word
     both, spared = ([name for name in bad if (name in mine) == is_bad] for is_bad in (True, False))
     more = [name for name in mine if name not in bad]
     if spared:
-        said.append(f"of these it is not shown to be worse in {_listed(rows, spared, other, words)}")
+        said.append(f"it is not shown to be worse in {_listed(rows, spared, other, words)}")
     if both:
-        said.append(f"of these it is worse too, or diverged, in {_listed(rows, both, other, words)}")
+        said.append(f"it is worse too, or diverged, in {_listed(rows, both, other, words)}")
     if more:
         said.append(f"it is worse, or diverged, where {first} is not shown to be: {_listed(rows, more, other, words)}")
     return f"By {other}, {'; '.join(said) or 'it is shown to be worse in none'}."

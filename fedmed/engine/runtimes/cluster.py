@@ -106,12 +106,17 @@ class Cluster:
         """Starts a Ray of so many processors, or connects to the one at the settings' address.
 
         Raises:
-            UserError: there is none, or it does not let us in.
+            UserError: there is none, it does not let us in, or this program uses Ray itself.
         """
         if "ray" in sys.modules and sys.modules["ray"].is_initialized():
             raise errors.UserError(
                 "runtime.name: this program is connected to a Ray already, and fedmed needs a connection of its own; "
                 "call ray.shutdown() before"
+            )
+        if self.is_ours and "ray" in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+            raise errors.UserError(
+                "runtime.name: this program has imported ray, which reads its token then, and one is drawn later; "
+                "import ray after fedmed has started it, or set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN before"
             )
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)

@@ -96,7 +96,7 @@ def limits(rows: Sequence[Row], zero: float | None) -> tuple[float, float]:
 
 def _draw_row(axes: "Axes", row: Row, top: float) -> None:
     across = axes.get_yaxis_transform()
-    axes.text(0, top + 8, words.short(row.name, 24 if len(row.text) > 14 else 30), transform=across, va="baseline")
+    axes.text(0, top + 8, words.short(row.name, max(24, 46 - len(row.text))), transform=across, va="baseline")
     axes.text(1, top + 8, row.text, transform=across, va="baseline", ha="right", color=COLOURS["muted"], fontsize=8)
     for number, mark in enumerate(row.marks):
         if mark.value is None:

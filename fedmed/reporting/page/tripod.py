@@ -108,9 +108,7 @@ def _facts(view: View) -> Mapping[str, Any]:
         "patients": f" of {view.patients_told}" if view.patients_told else "",
         "splits": study["design"]["splits"],
         "measures": words.listed([measure["label"] for measure in study["measures"]], 20),
-        "tuned": "; learning rates were searched for every arm, see “What was compared, and how”"
-        if study["design"].get("tuning")
-        else "; learning rates are the config's, not searched for each arm",
+        "tuned": f"; {_tuned(study)}",
         "updating": _updating(kinds),
         "updated": _updated(view, kinds),
         "and_after": ", and after recalibration" if "recalibrated" in kinds else "",
@@ -133,6 +131,13 @@ _UPDATES = {
     "recalibrated": "Recalibration at each hospital, cross-fitted on its tested patients, is an arm of its own.",
     "fine_tuned": "Fine-tuning at each hospital is an arm of its own.",
 }
+
+
+def _tuned(study: Mapping[str, Any]) -> str:
+    if study["design"].get("tuning"):
+        return "learning rates were searched for every arm, see “What was compared, and how”"
+    compared = "; those of the algorithms compared were, see “Which algorithm”" if study.get("contest") else ""
+    return f"learning rates are the config's, not searched for each arm{compared}"
 
 
 def _updating(kinds: Set[str]) -> str:
