@@ -64,7 +64,7 @@ def hosts(folder: pathlib.Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind, settings in (("run", run), ("study", study)):
         lanes = settings.runtime.lanes
-        remote = dataclasses.replace(settings, runtime=config.Runtime("ray", lanes, ADDRESS, insecure=True))
+        remote = dataclasses.replace(settings, runtime=config.Runtime("ray", lanes, ADDRESS))
         here, seconds = ended(kind, settings, folder / f"{kind}-here")
         found[kind] = {"seconds here": seconds}
         with two_hosts(folder) as both:

@@ -1,7 +1,8 @@
 """Two hosts on one machine, without a folder in common: network namespaces, each with a Ray daemon of its own.
 
-It takes root, `ip` and `unshare`. The second host sees an empty folder where the first has its temporary files, so that
-whatever it needs must be sent to it.
+It takes root, `ip`, `unshare` and `openssl`. The second host sees an empty folder where the first has its temporary
+files, so that whatever it needs must be sent to it. What the hosts say to each other is encrypted (TLS, both sides with
+a certificate), and who has not their token is not let in.
 """
 
 import contextlib
@@ -11,12 +12,14 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 
 PORT = 6399
 ADDRESS = f"10.77.0.1:{PORT}"
 _NAMES = ("fedmed-one", "fedmed-two")
+_ALTERNATIVES = "subjectAltName=IP:10.77.0.1,IP:10.77.0.2,IP:127.0.0.1"
 
 
 class Hosts:
@@ -26,11 +29,17 @@ class Hosts:
         environment: for programs on the first host that use the cluster.
     """
 
-    def __init__(self, folder: pathlib.Path, processors: tuple[int, int]) -> None:
+    def __init__(self, folder: pathlib.Path, certificates: pathlib.Path, processors: tuple[int, int]) -> None:
         self._folder, self._processors = folder, processors
-        token = secrets.token_hex(32)
-        own = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "RAY_USAGE_STATS_ENABLED": "0"}
-        self.environment = {**os.environ, **own, "TMPDIR": str(folder)}
+        guarded = {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USE_TLS": "1",
+            "RAY_TLS_SERVER_CERT": str(certificates / "host.crt"),
+            "RAY_TLS_SERVER_KEY": str(certificates / "host.key"),
+            "RAY_TLS_CA_CERT": str(certificates / "ca.crt"),
+        }
+        self.environment = {**os.environ, **guarded, "RAY_USAGE_STATS_ENABLED": "0", "TMPDIR": str(folder)}
 
     def command(self, words: Sequence[str]) -> list[str]:
         """Returns the command that runs a program on the first host."""
@@ -72,12 +81,24 @@ class Hosts:
 @contextlib.contextmanager
 def two_hosts(folder: pathlib.Path, processors: tuple[int, int] = (1, 1)) -> Iterator[Hosts]:
     """Starts two hosts and ends them; `folder` is private to each, though it has the same path, and must be short."""
-    hosts = Hosts(folder, processors)
-    try:
-        hosts.start()
-        yield hosts
-    finally:
-        hosts.close()
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as certificates:  # the second host must find its own, too
+        _certify(pathlib.Path(certificates))
+        hosts = Hosts(folder, pathlib.Path(certificates), processors)
+        try:
+            hosts.start()
+            yield hosts
+        finally:
+            hosts.close()
+
+
+def _certify(folder: pathlib.Path) -> None:
+    """Makes an authority, and one certificate, of both hosts, that it has signed."""
+    for words in (
+        "req -x509 -newkey rsa:3072 -nodes -days 2 -subj /CN=trial -keyout ca.key -out ca.crt",
+        f"req -newkey rsa:3072 -nodes -subj /CN=host -addext {_ALTERNATIVES} -keyout host.key -out host.csr",
+        "x509 -req -days 2 -in host.csr -CA ca.crt -CAkey ca.key -CAcreateserial -copy_extensions copy -out host.crt",
+    ):
+        subprocess.run(["openssl", *words.split()], cwd=folder, check=True, stderr=subprocess.DEVNULL)
 
 
 def _links() -> list[str]:

@@ -8,7 +8,10 @@ import dataclasses
 import importlib.util
 import os
 import pathlib
+import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -236,6 +239,65 @@ def test_wrong_settings_are_told_in_one_line(runtime: dict[str, Any], words: str
 def test_nobody_at_an_address_is_told_at_once() -> None:
     with pytest.raises(errors.UserError, match=r"nobody answers at '127\.0\.0\.1:1'"):
         cluster._probe("127.0.0.1:1")
+
+
+def certify(folder: pathlib.Path) -> None:
+    """Makes a certificate of the loopback that is its own authority."""
+    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=x -addext subjectAltName=IP:127.0.0.1"
+    words += " -keyout key -out crt"
+    folder.mkdir()
+    subprocess.run(["openssl", *words.split()], cwd=folder, check=True, stderr=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def speaking_tls(folder: pathlib.Path) -> Iterator[str]:
+    """Listens on the loopback, once, with the folder's certificate, and gives the address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "crt", folder / "key")
+
+    def answer() -> None:
+        with contextlib.suppress(OSError):
+            context.wrap_socket(listening.accept()[0], server_side=True).close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(5.0)
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        thread.join()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificates")
+@pytest.mark.parametrize(
+    ("authority", "words"),
+    [
+        (None, "uses TLS; set RAY_USE_TLS=1"),
+        ("own", None),
+        ("other", r"no TLS with the Ray at .*certificate verify failed"),
+        ("nowhere", r"no TLS with the Ray at .*No such file"),
+    ],
+)
+def test_a_ray_whose_tls_is_not_ours_is_told_at_once(
+    authority: str | None, words: str | None, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certify(tmp_path / "own")
+    certify(tmp_path / "other")
+    if authority is not None:
+        monkeypatch.setenv("RAY_USE_TLS", "1")
+        for name, path in zip(cluster._TLS, ("own/crt", "own/key", f"{authority}/crt"), strict=True):
+            monkeypatch.setenv(name, str(tmp_path / path))
+    told = contextlib.nullcontext() if words is None else pytest.raises(errors.UserError, match=words)
+    with speaking_tls(tmp_path / "own") as address, told:
+        cluster._probe(address)
+
+
+@needs_ray
+def test_a_ray_that_the_program_is_connected_to_is_neither_used_nor_ended(made: Cluster) -> None:
+    with contextlib.closing(Cluster(config.Runtime("ray", 1))) as other, pytest.raises(errors.UserError) as told:
+        other.start(1)
+    assert "this program is connected to a Ray already" in str(told.value)
+    cluster._THREAD.submit(int).result()  # after the closing
+    assert made.processors == 4
 
 
 @needs_ray

@@ -171,7 +171,7 @@ class Arm:
 
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,38}[A-Za-z0-9+])?")
-_PARTS = ("compare", "grow", "leakage", "privacy", "stress")
+COMPARE, GROW, LEAKAGE, PRIVACY, STRESS = _PARTS = ("compare", "grow", "leakage", "privacy", "stress")
 """What a study calls parts of its own, beside which stand those of arms with other data, by the arm's name."""
 _FIXED = ("name", "seed", "plugins", "study", "arms", "runtime", "checkpoint")
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from fedmed.engine import checks
 from fedmed.settings import config
+from fedmed.settings.study import COMPARE
 from fedmed.study import plan, presets
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import ArmPlan, Job, Scenario
@@ -13,7 +14,7 @@ from fedmed.study.tuning.arms import Part
 from fedmed.study.tuning.halving import FULL, SHORT, Effort
 from fedmed.system import errors
 
-NAME = "compare"
+NAME = COMPARE
 
 _FOR_ANY_MODEL = ("fedavg", "fedprox", "scaffold", "fednova")
 """Algorithms that need not be tried; whether any other is for the model is known once the model is built."""

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from fedmed.settings import config
+from fedmed.settings.study import GROW
 from fedmed.study import estimates, suppression
 from fedmed.study.consortium import Consortium
 from fedmed.study.estimates import Rules
@@ -16,7 +17,7 @@ from fedmed.study.plan import ArmPlan, Job, Scenario, job_name, seeds_of
 from fedmed.study.schema import Grow, GrowPoint
 from fedmed.system import errors, seeds
 
-NAME = "grow"
+NAME = GROW
 ALONE = "1 hospital"
 
 _DIALLED = "diabetes_ehr"  # its consortium can be made larger than the config's

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from fedmed.attacks import exposure
 from fedmed.attacks.exposure import Exposure
 from fedmed.settings import config
+from fedmed.settings.study import LEAKAGE
 from fedmed.statistics import Interval
 from fedmed.study import estimates, plan, shadows, suppression
 from fedmed.study.consortium import Consortium
@@ -14,7 +15,7 @@ from fedmed.study.schema import Estimate
 from fedmed.study.schema.leaked import Audited, Exposed, Leakage, MembershipFound, Rebuilt
 from fedmed.system import plain
 
-NAME = "leakage"
+NAME = LEAKAGE
 
 
 def scenario(settings: config.RunConfig, consortium: Consortium) -> Scenario:

@@ -7,7 +7,7 @@ from typing import Any
 from fedmed.engine.promises import PromisesTold, in_words
 from fedmed.settings import config
 from fedmed.settings.privacy import NONE
-from fedmed.settings.study import Kind
+from fedmed.settings.study import PRIVACY, Kind
 from fedmed.statistics.verdicts import Outcome
 from fedmed.study import comparisons, estimates, plan
 from fedmed.study.consortium import Consortium
@@ -19,7 +19,7 @@ from fedmed.study.schema import Difference, SeededEstimate
 from fedmed.study.schema.promised import PricePoint, PrivacyPrice
 from fedmed.system import errors
 
-NAME = "privacy"
+NAME = PRIVACY
 _KINDS: tuple[Kind, ...] = ("federated", "local")
 
 

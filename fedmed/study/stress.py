@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from fedmed.engine import attendance, checks, fates, soundness
 from fedmed.learning import aggregators
 from fedmed.settings import config, plugins
+from fedmed.settings.study import STRESS
 from fedmed.study import filled_in, hardships, plan
 from fedmed.study.consortium import Consortium
 from fedmed.study.hardships import PLANNED, STANDARD, Hardship, NotHereError, Place
@@ -15,7 +16,7 @@ from fedmed.study.results import Result
 from fedmed.study.tuning.grid import with_rate
 from fedmed.system import errors
 
-NAME = "stress"
+NAME = STRESS
 
 ARGS: Mapping[str, Mapping[str, Any]] = {
     "trimmed_mean": {"share": 0.34},  # one of three hospitals at each end, six of twenty

@@ -3,16 +3,17 @@
 import contextlib
 import importlib.util
 import ipaddress
+import logging
 import os
 import pathlib
 import secrets
-import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fedmed.engine.runtimes import aftermath
@@ -31,6 +32,11 @@ _ENVIRONMENT = {
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # or it complains, past Python, that there is nobody to take metrics
 }
 _ANSWER_SECONDS = 10.0
+_THREAD = ThreadPoolExecutor(1, "fedmed-ray")
+"""Starts and ends connections to Ray, one after the other: an end takes a second, in which the program can go on.
+
+It is one for good: Ray's daemons die with the thread that has started them. The interpreter waits for it at its end.
+"""
 _TLS = ("RAY_TLS_SERVER_CERT", "RAY_TLS_SERVER_KEY", "RAY_TLS_CA_CERT")
 
 
@@ -70,9 +76,13 @@ def _missing_token() -> list[str]:
 
 
 def _missing_tls() -> list[str]:
-    if os.environ.get("RAY_USE_TLS", "").lower() in ("1", "true") and all(os.environ.get(name) for name in _TLS):
+    if _uses_tls():
         return []
     return [f"set RAY_USE_TLS=1, {', '.join(_TLS)}"]
+
+
+def _uses_tls() -> bool:
+    return os.environ.get("RAY_USE_TLS", "").lower() in ("1", "true") and all(os.environ.get(name) for name in _TLS)
 
 
 def put(value: Any) -> Any:
@@ -99,6 +109,7 @@ class Cluster:
 
     def __init__(self, runtime: config.Runtime) -> None:
         self.runtime, self.is_ours = runtime, not runtime.address
+        self._is_connected = False  # or in between
         self._folder: PrivateFolder | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
 
@@ -108,6 +119,9 @@ class Cluster:
         Raises:
             UserError: there is none, it does not let us in, or this program uses Ray itself.
         """
+        _THREAD.submit(self._start, processors).result()
+
+    def _start(self, processors: int) -> None:
         if "ray" in sys.modules and sys.modules["ray"].is_initialized():
             raise errors.UserError(
                 "runtime.name: this program is connected to a Ray already, and fedmed needs a connection of its own; "
@@ -120,7 +134,8 @@ class Cluster:
             )
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        with _handlers_kept(), _muted():
+        self._is_connected = True
+        with _muted():
             if self.is_ours:
                 self._start_here(processors)
             else:
@@ -140,8 +155,7 @@ class Cluster:
         found = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)  # plugins beside a script
         try:
-            import ray
-
+            ray = _imported()
             ray.init(
                 num_cpus=processors,
                 include_dashboard=False,
@@ -157,8 +171,7 @@ class Cluster:
                 os.environ["PYTHONPATH"] = found
 
     def _connect(self) -> None:
-        import ray
-
+        ray = _imported()
         address = self.runtime.address
         _probe(address)
         try:
@@ -175,28 +188,66 @@ class Cluster:
         return int(ray.cluster_resources().get("CPU", 0))
 
     def close(self) -> None:
-        """Leaves Ray, and ends it with all its processes if it is ours; may be called twice."""
-        ray = sys.modules.get("ray")
-        if ray is not None:
-            with _handlers_kept():
-                ray.shutdown()
-        watcher, self._watcher = self._watcher, None
-        if watcher is not None and watcher.stdin is not None:
-            watcher.stdin.close()
-            watcher.wait()
-        if self._folder is not None:
-            self._folder.close()
+        """Leaves Ray, and ends it with all its processes if it is ours, while the caller goes on; twice is as well."""
+        _THREAD.submit(self._close)
+
+    def _close(self) -> None:
+        if not self._is_connected:  # there may be a Ray of the program's own
+            return
+        self._is_connected = False
+        try:
+            import ray
+
+            ray.shutdown()
+        finally:
+            if self._watcher is not None and self._watcher.stdin is not None:
+                self._watcher.stdin.close()
+                self._watcher.wait()
+            if self._folder is not None:
+                self._folder.close()
+
+
+def _imported() -> Any:
+    """Imports Ray, which reads its token then, and has it warn of nothing: that this is not the main thread, say."""
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    return ray
 
 
 def _probe(address: str) -> None:
-    """Raises a UserError where nobody answers at HOST:PORT, for which Ray would wait two minutes."""
+    """Raises a UserError where nobody answers at HOST:PORT, or not by the TLS that we use: Ray would wait minutes."""
     host, _, port = address.rpartition(":")
     if not host:
         return
+    host = host.strip("[]")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_SECONDS).close()
+        answering = socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS)
     except (OSError, OverflowError) as error:
         raise errors.UserError(f"runtime.address: nobody answers at {address!r}: {error}") from None
+    with answering:
+        if not _uses_tls():
+            _check_without_tls(answering, address)
+            return
+        try:
+            context = ssl.create_default_context(cafile=os.environ[_TLS[2]])
+            context.load_cert_chain(*(os.environ[name] for name in _TLS[:2]))
+            _shake_hands(context, answering, host)
+        except OSError as error:  # a certificate that cannot be read, too
+            raise errors.UserError(f"runtime.address: no TLS with the Ray at {address!r}: {error}") from None
+
+
+def _check_without_tls(answering: socket.socket, address: str) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # only whether it is spoken
+    with contextlib.suppress(OSError):
+        _shake_hands(context, answering, None)
+        raise errors.UserError(f"runtime.address: the Ray at {address!r} uses TLS; {_missing_tls()[0]}")
+
+
+def _shake_hands(context: ssl.SSLContext, answering: socket.socket, host: str | None) -> None:
+    context.set_alpn_protocols(["h2"])
+    context.wrap_socket(answering, server_hostname=host).close()
 
 
 def _hush() -> None:
@@ -212,7 +263,10 @@ def _hush() -> None:
 
 @contextlib.contextmanager
 def _muted() -> Iterator[None]:
-    """Lets Ray's own code, which writes past Python, say nothing: what is wrong comes as an exception."""
+    """Lets Ray's own code, which writes past Python, say nothing: what is wrong comes as an exception.
+
+    Nor is anybody else heard meanwhile.
+    """
     sys.stderr.flush()
     before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -223,17 +277,3 @@ def _muted() -> Iterator[None]:
         os.dup2(before, 2)
         os.close(before)
         os.close(nowhere)
-
-
-@contextlib.contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """Keeps the handlers of signals, of which Ray sets some of its own: it would end us where we end cleanly."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before: dict[signal.Signals, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
