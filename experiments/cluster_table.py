@@ -23,12 +23,12 @@ def _hosts(found: Mapping[str, Any]) -> list[str]:
     lines = [
         "## Two hosts without a folder in common",
         "",
-        "Network namespaces of one machine, each with a Ray of its own and a temporary folder that the other does not see.",
-        "They talk by TLS, both sides with a certificate, and let in who has their token.",
-        "A run of W2 (mcmahan_cnn of 6.65 MB, 10 of 100 clients of 600 MNIST rows), 3 rounds, 2 lanes; and a study (three "
-        "synthetic hospitals, mlp, 60 rounds, 2 seeds, 10 models).",
-        "Killed: all processes of the second host at once, a second after the first round was done, or after the second "
-        "model. Seconds are of the whole command, on a machine that others used too.",
+        "Network namespaces of one machine, each with a Ray of its own and a temporary folder that the other does not "
+        "see. They talk by TLS, both sides with a certificate, and let in who has their token.",
+        "A run of W2 (mcmahan_cnn of 6.65 MB, 10 of 100 clients of 600 MNIST rows), 3 rounds, 2 lanes; and a study "
+        "(three synthetic hospitals, mlp, 60 rounds, 2 seeds, 10 models).",
+        "Killed: all processes of the second host at once, a second after the first round was done, or after the "
+        "second model. Seconds are of the whole command, on a machine that others used too.",
         "",
         "| | here | two hosts | same | one killed | same |",
         "|---|---|---|---|---|---|",
