@@ -127,7 +127,16 @@ def test_an_exported_job_trains_what_fedmed_trains_and_another_is_found(
     assert cli.main(["export", kind, *source, "--set", 'client.batch_size="full"', "--out", str(out)]) == 0
     assert cli.main(["check-export", str(out)]) == 0
     assert "After 2 rounds the largest difference" in capsys.readouterr().out
+    assert cli.main(["check-export", str(out), "--rounds=1", "--rows", str(tmp_path / "rows")]) == 0
+    assert (tmp_path / "rows").stat().st_mode & 0o077 == 0
+    assert len(list((tmp_path / "rows").glob("*_train.csv"))) == len(list((tmp_path / "rows").glob("*.json"))) > 1
+    assert cli.main(["check-export", str(out), "--rows", str(tmp_path / "rows")]) == 2
+    assert "cannot be made: File exists" in capsys.readouterr().err
     code = out / job_files.PACKAGES["flare" if kind == "flare" else "flower"] / "core.py"
+    (code.parent.parent / ".flwr").mkdir()
+    (code.parent.parent / ".flwr" / ".gitignore").touch()  # Flower leaves it
+    assert cli.main(["check-export", str(out), "--rounds=1"]) == 0
+    capsys.readouterr()
     code.write_text(code.read_text() + "\n# more\n")
     assert cli.main(["check-export", str(out), "--rounds=1"]) == 1
     assert f"Not as fedmed exports them: {code.relative_to(out)}." in capsys.readouterr().out
@@ -141,6 +150,7 @@ def test_an_exported_job_trains_what_fedmed_trains_and_another_is_found(
 REFUSED = {
     'algorithm.name="scaffold"': "algorithm.name: 'scaffold' cannot be exported; what can: 'fedavg', 'fedprox'",
     'aggregation.rule="median"': "aggregation.rule: 'median' cannot be exported; what can: 'mean'",
+    'algorithm.name="fedavgg"': "algorithm.name: unknown algorithm 'fedavgg' (did you mean 'fedavg'?)",
     "aggregation.clip_norm=1": "aggregation.clip_norm: cannot be exported (updates are not clipped)",
     "aggregation={secure=true, clip_norm=1.0}": "aggregation.clip_norm: cannot be exported",
     'compression.up="top_k"': "compression.up: 'top_k' cannot be exported",
@@ -248,6 +258,8 @@ def test_a_hospital_predicts_with_what_the_job_has_left(tmp_path: pathlib.Path) 
     test = parts["b"].test_rows
     assert test is not None
     assert site_scores.scores(made.job, test.y, parts["b"].predictions(weights, recipe, test.x)) == outcome.scores["b"]
+    with pytest.raises(JobError, match=r"new\.csv: it holds the patients"):
+        predict._predict("b", path, str(tmp_path / "results"), str(new), str(new))
     with pytest.raises(JobError, match=r"it has no weights\.npz"):
         predict.left_in(tmp_path / "nowhere")
 
@@ -377,6 +389,7 @@ BAD = {
     "bp,sex,y\n1,f,\n2,m,1\n": "column 'y': fewer than 5 rows have no label; leave such rows out",
     "bp;sex;y\n1;f;1\n": "its first row is a single name; names are separated by ','",
     "bp,sex,y\n1,f,1\n77.25,f,1,7\n": "a line has more fields than the first row has names",
+    "bp,sex,y\n77.25,f,1,\n2,m,0,\n": "it has more columns in its rows than names in its first row",
     "bp,sex,y\n1,f,2\n2,m,1\n": "column 'y': fewer than 5 rows hold none of '0', '1'",
 }
 

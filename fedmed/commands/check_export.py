@@ -14,11 +14,14 @@ _OTHER = 1
 
 def _define(values: flags.FlagValues) -> None:
     flags.DEFINE_integer("rounds", 2, "Rounds that both train.", lower_bound=1, flag_values=values)
+    flags.DEFINE_string("rows", None, "A folder to be made: files as hospitals would have.", flag_values=values)
 
 
 def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
     quiet.silence()
-    found = verification.compared(pathlib.Path(arguments[0]), values.rounds)
+    found = verification.compared(
+        pathlib.Path(arguments[0]), values.rounds, pathlib.Path(values.rows) if values.rows else None
+    )
     word = "round" if found.rounds == 1 else "rounds"
     print(
         f"After {found.rounds} {word} the largest difference of any weight is {found.largest:.1e}, "

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from fedmed.commands.command import Command, UsageError, define_set
+from fedmed.engine import checks
 from fedmed.export import exported, job_files, plain_files
 from fedmed.settings import config
 from fedmed.system import errors, quiet
@@ -26,6 +27,7 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
         raise UsageError("export: --out is missing; give the folder to be made, such as --out=job")
     quiet.silence()
     settings, out = config.load(path, values.set), pathlib.Path(values.out)
+    checks.check_names(settings)
     with job_files.made_whole(out) as folder:
         told = _write(kind, settings, folder)
     print("\n".join([f"Exported: {out}", *told]))

@@ -20,6 +20,8 @@ from fedmed.settings.config import RunConfig
 from fedmed.system import errors
 
 TOLERANCE = 1e-6
+_NOT_OURS = {"__pycache__", ".flwr"}
+"""Folders that Python and Flower make beside the files that they run."""
 
 
 class Compared(NamedTuple):
@@ -58,10 +60,15 @@ def kind_of(folder: pathlib.Path) -> job_files.Kind:
     raise errors.UserError(f"check-export: {str(folder)!r} holds no job that fedmed has exported to flare or flower")
 
 
-def compared(folder: pathlib.Path, rounds: int) -> Compared:
+def compared(folder: pathlib.Path, rounds: int, rows: pathlib.Path | None = None) -> Compared:
     """Trains some rounds by the export's own code, in a process without fedmed, and by fedmed.
 
     The rows are written as hospitals' files to a private temporary folder, and removed.
+
+    Args:
+        folder: the export.
+        rounds: that both train, if the config has as many.
+        rows: where hospitals' files are written, too, and stay, to rehearse with them; it must not be there yet.
 
     Raises:
         UserError: the folder is no export, the data are not here, or the export's code refuses them.
@@ -69,6 +76,8 @@ def compared(folder: pathlib.Path, rounds: int) -> Compared:
     kind = kind_of(folder)
     settings = config.load(folder / "config.toml")
     made = exported.exported(settings)
+    if rows is not None:
+        _keep(made, rows)
     count = min(rounds, settings.rounds)
     with tempfile.TemporaryDirectory(prefix="fedmed-export-") as held:
         site_file = site_files.write(made, pathlib.Path(held))
@@ -82,6 +91,14 @@ def compared(folder: pathlib.Path, rounds: int) -> Compared:
     return Compared(count, _largest(own, theirs), _largest(theirs, start), changed)
 
 
+def _keep(made: Exported, rows: pathlib.Path) -> None:
+    try:
+        rows.mkdir(mode=0o700)
+    except OSError as error:
+        raise errors.UserError(f"--rows: {str(rows)!r} cannot be made: {error.strerror}") from None
+    site_files.write(made, rows)
+
+
 def _changed(fresh: pathlib.Path, folder: pathlib.Path) -> list[str]:
     """Returns which files of the two folders that frameworks send or run are not the same in both."""
     names = {
@@ -89,7 +106,7 @@ def _changed(fresh: pathlib.Path, folder: pathlib.Path) -> list[str]:
         for whole in (fresh, folder)
         for place in job_files.RUN
         for file in (whole / place).rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts
+        if file.is_file() and not _NOT_OURS & set(file.parts)
     }
     return sorted(name for name in names if _content(fresh / name) != _content(folder / name))
 

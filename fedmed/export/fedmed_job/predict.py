@@ -8,6 +8,7 @@ OUT the CSV to be made: a line for each of ROWS, in order. SITE and SITE_FILE sa
 
 import json
 import logging
+import os
 import pathlib
 import sys
 
@@ -17,6 +18,8 @@ from . import job as jobs
 from . import site_rows
 from .job import Array, Job, JobError
 from .site_part import SitePart, status_of
+
+_PRIVATE = 0o600  # it tells of patients
 
 
 def main(words: list[str]) -> int:
@@ -29,12 +32,15 @@ def main(words: list[str]) -> int:
 
 
 def _predict(site: str, site_file: str, results: str, rows: str, out: str) -> None:
+    if pathlib.Path(out).resolve() == pathlib.Path(rows).resolve():
+        raise JobError(f"{pathlib.Path(out).name}: it holds the patients; name another file for what is predicted")
     job = jobs.load()
     weights, recipe = left_in(pathlib.Path(results))
     part = SitePart(job, jobs.initial_weights(), site, site_file)
     predicted = part.predictions(weights, recipe, site_rows.columns_of(job, site, rows))
     try:
-        pathlib.Path(out).write_text(written(job, predicted), encoding="utf-8")
+        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE), "w", encoding="utf-8") as file:
+            file.write(written(job, predicted))
     except OSError as error:
         raise JobError(f"{pathlib.Path(out).name}: it cannot be written ({error.strerror})") from None
 

@@ -184,6 +184,7 @@ def _check(site: str, site_file: str) -> None:
     part = SitePart(job, jobs.initial_weights(), site, site_file)
     for column, values in zip(job.columns, part.train_rows.x.T, strict=True):
         logging.info("  %s: %s", column.name, _described(job, column, values))
+    logging.info("  %s, the outcome: %s", job.label.name, _outcomes(job, part.train_rows.y))
     test = 0 if part.test_rows is None else len(part.test_rows.y)
     told = f"{len(part.train_rows.y)} training rows, {test} test rows, {len(job.columns)} columns"
     logging.info("%s: %s; ready", site, told)
@@ -196,6 +197,15 @@ def _described(job: Job, column: Column, values: Array) -> str:
         return f"fewer than {job.minimum} values"
     told = f"{len(here)} values, {len(values) - len(here)} missing"
     return told if column.levels else f"{told}, mean {here.mean():.4g}"
+
+
+def _outcomes(job: Job, y: Array) -> str:
+    """Says how many training rows have which outcome, or the mean of amounts and counts."""
+    if not job.label.classes:
+        return f"{len(y)} values, mean {y.mean():.4g}"
+    counts = np.bincount(y, minlength=len(job.label.classes))
+    told = [str(count) if count >= job.minimum else f"fewer than {job.minimum}" for count in counts]
+    return ", ".join(f"{name!r} in {count}" for name, count in zip(job.label.classes, told, strict=True))
 
 
 if __name__ == "__main__":

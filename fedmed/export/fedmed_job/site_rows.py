@@ -70,7 +70,8 @@ def _table(job: Job, path: pathlib.Path, label: str | None = None) -> Any:
     except pd.errors.ParserError:
         told = "a line has more fields than the first row has names"
         raise JobError(f"{path.name}: {told}; fields are separated by {job.reading.separator!r}") from None
-    if len(frame.columns) != len(names):
+    if not isinstance(frame.index, pd.RangeIndex) or len(frame.columns) != len(names):
+        # pandas would take the first column for row names and shift all others
         raise JobError(f"{path.name}: it has more columns in its rows than names in its first row")
     frame.columns = pd.Index(names)
     wanted = [*(column.name for column in job.columns), *([label] if label else [])]
