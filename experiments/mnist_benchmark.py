@@ -142,8 +142,8 @@ def markdown(results: Results) -> str:
         "`uv run python -m experiments.mnist_benchmark`; every run's curve is in "
         f"`{pathlib.Path(FLAGS.results).name}`.",
         f"Machine: {machine['cores']} cores, {' or '.join(processors)}, no GPU.",
-        "Mean over seeds with a 95 % t interval; seed 0 also chose the rate. Minutes are of machines that did other work",
-        "too, and count pauses.",
+        "Mean over seeds with a 95 % t interval; seed 0 also chose the rate.",
+        "Minutes are of machines that did other work too, and count pauses.",
         "",
         "| cell | paper | fedmed: rounds | 95 % interval | rate | rounds of each seed | minutes | |",
         "|---|---|---|---|---|---|---|---|",
