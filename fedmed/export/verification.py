@@ -68,7 +68,7 @@ def compared(folder: pathlib.Path, rounds: int, rows: pathlib.Path | None = None
     Args:
         folder: the export.
         rounds: that both train, if the config has as many.
-        rows: where hospitals' files are written, too, and stay, to rehearse with them; it must not be there yet.
+        rows: where hospitals' files are written instead, and stay, to rehearse with them; it must not be there yet.
 
     Raises:
         UserError: the folder is no export, the data are not here, or the export's code refuses them.
@@ -77,10 +77,10 @@ def compared(folder: pathlib.Path, rounds: int, rows: pathlib.Path | None = None
     settings = config.load(folder / "config.toml")
     made = exported.exported(settings)
     if rows is not None:
-        _keep(made, rows)
+        _make(rows)
     count = min(rounds, settings.rounds)
     with tempfile.TemporaryDirectory(prefix="fedmed-export-") as held:
-        site_file = site_files.write(made, pathlib.Path(held))
+        site_file = site_files.write(made, pathlib.Path(rows or held).resolve())
         fresh = pathlib.Path(held) / "fresh"
         fresh.mkdir()
         job_files.write(kind, settings, made, fresh)
@@ -91,12 +91,11 @@ def compared(folder: pathlib.Path, rounds: int, rows: pathlib.Path | None = None
     return Compared(count, _largest(own, theirs), _largest(theirs, start), changed)
 
 
-def _keep(made: Exported, rows: pathlib.Path) -> None:
+def _make(rows: pathlib.Path) -> None:
     try:
         rows.mkdir(mode=0o700)
     except OSError as error:
         raise errors.UserError(f"--rows: {str(rows)!r} cannot be made: {error.strerror}") from None
-    site_files.write(made, rows)
 
 
 def _changed(fresh: pathlib.Path, folder: pathlib.Path) -> list[str]:
