@@ -325,9 +325,13 @@ def test_a_result_does_not_depend_on_where_its_bits_were_made() -> None:
 def test_what_names_a_folder_is_ended_with_it(tmp_path: pathlib.Path) -> None:
     folder = tmp_path / "fedmed-ray-x"
     folder.mkdir()
-    sleeping = subprocess.Popen(["tail", "-f", "/dev/null", str(tmp_path / "fedmed-ray-x" / "log")], stderr=-3)
+    command = ["tail", "-f", "/dev/null", str(folder / "log")]
+    sleeping = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert sleeping.stdout is not None
+    sleeping.stdout.read(1)  # It has its command line by now: Popen returns a little before that.
     aftermath.end_all(str(folder))
     assert sleeping.wait(timeout=10) == -signal.SIGKILL
+    sleeping.stdout.close()
     assert not folder.exists()
 
 

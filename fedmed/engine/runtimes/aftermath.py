@@ -10,16 +10,23 @@ import pathlib
 import shutil
 import signal
 import sys
+import time
 
 
 def end_all(folder: str) -> None:
     """Ends this user's processes whose command line names the folder, and removes it."""
+    _end(folder)
+    time.sleep(0.2)  # What was just beginning had no command line yet.
+    _end(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(folder: str) -> None:
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             ours = process.stat().st_uid == os.getuid() and int(process.name) != os.getpid()
             if ours and folder.encode() in (process / "cmdline").read_bytes():
                 os.kill(int(process.name), signal.SIGKILL)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
