@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fedmed.study.sentences import signed
+
 ARMS: Mapping[str, Mapping[str, Any]] = {
     "fedper": {},
     "fedrep": {"head_epochs": 5},
@@ -56,5 +58,5 @@ def cell(told: Mapping[str, Any]) -> str:
     if told["estimate"] is None:
         return f"none: {told['reason']}"
     if told["low"] is None or told["high"] is None:
-        return f"{told['estimate']:+.3f}"
-    return f"{told['estimate']:+.3f} ({told['low']:+.3f} to {told['high']:+.3f})"
+        return signed(told["estimate"])
+    return f"{signed(told['estimate'])} ({signed(told['low'])} to {signed(told['high'])})"
