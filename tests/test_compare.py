@@ -185,12 +185,14 @@ def test_an_interval_that_leaves_out_0_is_told_though_its_word_is_undecided() ->
         return Contrast(arm, "fedavg", mean, {})
 
     above, over, below = contrast("a", 0.01, 0.05), contrast("b", -0.01, 0.05), contrast("c", -0.05, -0.01)
-    told = contest_words.summary([above, over, below], [over], said)
+    told = contest_words.summary([above, over, below], [over], said, tuned=False)
     assert "In mean AUROC over 3 hospitals none of a, b and c is shown to be better or worse than fedavg." in told
     assert "The interval by itself has a better than fedavg and c worse than fedavg, which is not enough" in told
     assert "b is not shown to be better or worse than each hospital alone." in told
     loss = said._replace(metric=measures.measures("binary", 0.9, "loss")[0])
-    assert "has c better than fedavg and a worse than fedavg" in contest_words.summary([above, below], [over], loss)
+    turned = contest_words.summary([above, below], [over], loss, tuned=True)
+    assert "has c better than fedavg and a worse than fedavg" in turned
+    assert ("models, trained at the config's rates" in told, "at the config's rates" in turned) == (True, False)
 
 
 def test_the_mean_over_hospitals_worked_by_hand() -> None:

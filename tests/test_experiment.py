@@ -732,7 +732,7 @@ def test_a_client_that_cannot_be_averaged_is_named_and_the_run_goes_on(tmp_path:
     [
         (
             {"scenario": [{"name": "absent"}]},
-            "Nothing was learned: no client was there in any round; see the scenario.",
+            "Nothing was learned: no client was there in any round (never joined).",
         ),
         (
             {"client": {"learning_rate": 1e30}},

@@ -12,10 +12,10 @@ from tiny import assert_close, assert_same
 
 from fedmed.data import clients, corruptions
 from fedmed.data.examples import Dataset, Examples, Feature
-from fedmed.engine import attendance, contributions, fates, virtual_time
+from fedmed.engine import attendance, contributions, fates, scenarios, virtual_time
 from fedmed.engine.contributions import Attendance
 from fedmed.engine.fates import REGULAR, Fate, Fates
-from fedmed.engine.roster import Roster
+from fedmed.engine.roster import Costs, Roster
 from fedmed.engine.runtimes.worker import Worker
 from fedmed.engine.virtual_time import Load
 from fedmed.learning.values import NO_TROUBLE, Trouble
@@ -64,11 +64,13 @@ def test_a_client_leaves_joins_or_is_away_by_rounds_counted_from_one() -> None:
         ({"until": 3}, "joined after round 3", True),
         ({"after": 2, "until": 3}, "was away in rounds 3 to 3", True),
         ({}, "never joined", True),
+        ({"until": 9}, "never joined", True),
+        ({"after": 2, "until": 20}, "left after round 2", True),
         ({"chance": 0.999999}, "dropped out", False),
     ],
 )
 def test_an_absence_says_why(when: dict[str, Any], why: str, announced: bool) -> None:
-    fate = fates_of({"name": "absent", **when}).of(2, 0)
+    fate = Fates(settings({"name": "absent", **when}, rounds=9), SIZES).of(2, 0)
     assert (fate.absent, fate.announced) == (why, announced)
 
 
@@ -267,6 +269,38 @@ def test_a_round_lasts_as_long_as_the_slowest_and_no_longer_than_the_deadline() 
     assert virtual_time.with_deadline(impatient, loads, {"a": REGULAR, "b": known})[1] == pytest.approx(11)
     assert virtual_time.with_deadline(clock, loads, {"a": REGULAR, "b": dropped})[1] == pytest.approx(11)
     assert virtual_time.with_deadline(clock, loads, {"a": REGULAR, "b": Fate(late=2)})[1] == pytest.approx(11)
+    assert virtual_time.with_deadline(clock, loads, {"a": Fate(late=2), "b": Fate(late=2)})[1] == pytest.approx(11)
+
+
+def test_a_deadline_that_nobody_can_keep_is_refused() -> None:
+    with pytest.raises(errors.ConfigError, match=r"^clock.deadline: nobody can keep it: expected at least"):
+        tiny.one_round(settings(clock={"deadline": 1e-3}), HELD)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "times"),
+    [
+        ("scaffold", {}, 1),
+        ("ditto", {"strength": 1.0}, 2),
+        ("ditto", {"strength": 1.0, "personal_epochs": 3}, 4),
+        ("fedrep", {"head_epochs": 2}, 3),
+        ("apfl", {}, 2),
+        ("mimelite", {}, 2),
+    ],
+)
+def test_the_clock_counts_all_that_a_client_trains(name: str, args: dict[str, Any], times: int) -> None:
+    """The slowest is a, with 11 rows at one a second; what is sent takes next to no time."""
+    clock = {"rows_per_second": 1.0, "uplink": "1Gbit", "downlink": "1Gbit"}
+    own = settings(algorithm={"name": name, "args": args}, clock=clock)
+    assert tiny.one_round(own, HELD).done.clock_seconds == pytest.approx(11 * times, abs=0.01)
+
+
+def test_nothing_is_sent_to_whom_the_server_knows_to_be_away() -> None:
+    away = {"name": "absent", "clients": ["a"]}
+    found = tiny.one_round(settings(away), HELD).done
+    everybody = tiny.one_round(settings(), HELD).done
+    dropped = tiny.one_round(settings({**away, "chance": 0.999999}), HELD).done
+    assert (found.bytes_down, dropped.bytes_down) == (everybody.bytes_down * 2 // 3, everybody.bytes_down)
 
 
 def test_who_misses_the_deadline_is_not_in_the_mean_and_the_run_counts_the_hours() -> None:
@@ -308,6 +342,26 @@ def test_contributions_by_hand() -> None:
         "a, 25% of the training weight, was to contribute in 4 rounds and did in 3, last in round 4: its update was "
         "not finite (1 round).",
     )
+
+
+@pytest.mark.parametrize(("rule", "share"), [("mean", 6 / 25), ("geometric_median", 6 / 25), ("median", 1 / 3)])
+def test_a_rule_that_counts_clients_alike_gives_each_the_same_weight(rule: str, share: float) -> None:
+    with tiny.set_up(settings(aggregation={"rule": rule}), HELD) as (made, _):
+        assert made.shares["b"] / sum(made.shares.values()) == pytest.approx(share)
+
+
+def test_what_never_happens_and_what_spoils_a_model_is_said() -> None:
+    asked = settings(
+        {"name": "absent", "after": 2},
+        {"name": "label_flip", "clients": ["a", "b"]},
+        {"name": "late", "args": {"by": 1}},
+        {"name": "partial_work"},
+        rounds=2,
+    )
+    never, spoils = scenarios.warnings(asked)
+    assert never == "scenario[0], absent, befalls nobody: it begins after round 2 of 2."
+    assert spoils.startswith("Simulated trouble: label_flip (a, b), late (any client). Figures are of a federation in")
+    assert scenarios.warnings(settings({"name": "partial_work"})) == ()
 
 
 def test_a_run_whose_largest_client_leaves_says_so_first(tmp_path: pathlib.Path) -> None:
@@ -387,8 +441,9 @@ def test_the_hours_of_the_config_that_ships_by_hand() -> None:
     held = clients.prepare(own)
     roster = Roster(attendance.with_lanes(own), held.train)
     size, asked = 4228, list(held.train)  # 1,057 float32
-    seconds = [roster.attending(round_, asked, size, size).seconds for round_ in range(40)]
-    gone = [bool(roster.attending(round_, asked, size, size).fates["small_rural"].absent) for round_ in range(40)]
+    costs = Costs(size, size, [own.client])
+    seconds = [roster.attending(round_, asked, costs).seconds for round_ in range(40)]
+    gone = [bool(roster.attending(round_, asked, costs).fates["small_rural"].absent) for round_ in range(40)]
     down = 8 * size / 50e6
     largest = down + 4500 / 200 + 8 * size / 10e6
     smallest = down + 675 * 5 / 200 + 8 * size / 500e3

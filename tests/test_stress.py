@@ -155,10 +155,19 @@ def test_what_cannot_be_is_one_line_before_training(
     assert not (tmp_path / "out").exists()
 
 
+def test_what_the_config_has_already_is_left_out(consortium: Consortium) -> None:
+    """urban_teaching leaves after round 1 by the config, so that leaving after a third of the rounds adds nothing."""
+    gone = settings({}, rounds=9, scenario=[{"name": "absent", "clients": [LARGEST], "after": 1}])
+    found, left_out = stress.standing(hardships.place(gone, consortium, 0.4))
+    assert list(left_out) == ["largest_leaves"]
+    assert left_out["largest_leaves"].startswith("the config's own scenario has it already")
+    assert "largest_late" in found
+
+
 def test_wrong_units_are_a_tables_of_the_column_that_is_most_like_glucose() -> None:
     def place(*features: Feature) -> Place:
         dataset = Dataset("own", Examples(np.zeros((2, 2)), np.array([0, 1])), "binary", 2, features=features)
-        return Place(settings({}), dataset, "a", "b")
+        return Place(settings({}), dataset, "a", "b", {"a": 1, "b": 1})
 
     sex = Feature("sex", levels=("f", "m"))
     columns = {

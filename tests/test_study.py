@@ -223,13 +223,25 @@ def test_a_model_of_ones_own_is_tuned_further_and_what_a_run_saves_of_it_is_told
     assert (len(whole), len(noted)) == ((1, 0) if name == "fedper" else (0, 1))
 
 
-def test_refused_hospitals_are_named_and_the_page_begins_with_them(tmp_path: pathlib.Path) -> None:
+def test_a_study_of_untrained_models_has_no_answer(tmp_path: pathlib.Path) -> None:
     wild = config.parse({**TREE, "rounds": 2, "client": {"learning_rate": 1e30, "batch_size": 16},
                          "study": {**TREE["study"], "seeds": 1, "arms": ["federated", "local"]}})  # fmt: skip
+    with pytest.raises(
+        errors.UserError, match=r"^study: nothing was learned: .*not finite: safety_net, small_rural, urb"
+    ):
+        conduct.run(wild, tmp_path / "out", quiet=True, here=True)
+    assert not (tmp_path / "out" / "study.json").exists()
+
+
+def test_refused_hospitals_are_named_and_the_page_begins_with_them(tmp_path: pathlib.Path) -> None:
+    wild = config.parse({**TREE, "rounds": 2, "scenario": [{"name": "not_a_number", "clients": ["small_rural"]}],
+                         "study": {**TREE["study"], "seeds": 1, "arms": ["federated", "local"]}})  # fmt: skip
     found = conduct.run(wild, tmp_path / "out", quiet=True, here=True)
-    assert set(found["refused"]["federated"]) == {"urban_teaching", "safety_net", "small_rural"}
-    assert set(found["refused"]["federated"].values()) <= {1, 2}
-    assert found["warnings"][0].startswith("In the arm “federated” updates were not finite and were left out")
+    assert found["refused"]["federated"] == {"small_rural": 2}
+    missed, refused, *_, simulated = found["warnings"]
+    assert missed.startswith("In the arm “federated”: small_rural, 10% of the training weight, was to contribute in 2")
+    assert refused.startswith("In the arm “federated” updates were not finite and were left out")
+    assert simulated.startswith("Simulated trouble: not_a_number (small_rural). Figures are of a federation in which")
     write_study(found, tmp_path / "out")
     page = (tmp_path / "out" / "report.md").read_text()
     assert page.index("**Warning.** In the arm “federated”") < page.index(found["answer"]["summary"][:20])

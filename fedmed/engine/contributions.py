@@ -35,8 +35,10 @@ class Contribution:
         refused: rounds in which its update was not finite and so not used.
         late: rounds in which its update was computed on older weights.
         partial: rounds in which it took a part of its local steps only.
-        planned_share: its mean share of the weight of all who were asked, over all rounds.
-        real_share: its mean share of the weight of all whose update was used; rounds without any count as 0.
+        planned_share: its mean share of the weight of all who were asked, over all rounds; under a rule that counts
+            clients alike each weighs the same.
+        real_share: its mean share of the weight of all whose update was used; rounds without any count as 0. A rule
+            such as krum then picks among these updates, which is not told.
     """
 
     asked: int
@@ -55,7 +57,7 @@ def of(rounds: Iterable[Attendance], shares: Mapping[str, float]) -> dict[str, C
 
     Args:
         rounds: the first is round 1; none where who took part is not told.
-        shares: the weight of each client's update in a mean, by id.
+        shares: the weight of each client's update in the aggregate, by id.
     """
     clients, all_ = list(shares), list(rounds)
     place = {client: number for number, client in enumerate(clients)}

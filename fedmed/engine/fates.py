@@ -54,9 +54,14 @@ class Fates:
     """
 
     def __init__(self, settings: RunConfig, sizes: Mapping[str, int]) -> None:
-        self._seed, self._scenario = settings.seed, settings.scenario
+        self._seed, self._scenario, self._rounds = settings.seed, settings.scenario, settings.rounds
         self._effects = scenarios.effects(settings)
         self._whom = [_whom(settings.seed, place, one, sizes) for place, one in enumerate(settings.scenario)]
+
+    @property
+    def change_pace(self) -> bool:
+        """Whether some entry may have a client answer sooner or later than it would."""
+        return any(own.late or own.work or own.slower != 1.0 or own.uplink for own in self._effects)
 
     def of(self, round_: int, client: int) -> Fate:
         """Returns a client's fate, by its number, in a round counted from 0."""
@@ -77,7 +82,7 @@ class Fates:
             work = own.work(seeds.generator(self._seed, "scenario.work", place, round_, client))
         is_gone = own.absent and not fate.absent
         return Fate(
-            absent=_why(mishap) if is_gone else fate.absent,
+            absent=_why(mishap, self._rounds) if is_gone else fate.absent,
             announced=mishap.is_planned if is_gone else fate.announced,
             late=max(fate.late, own.late),
             work=fate.work * work,
@@ -117,10 +122,10 @@ def trouble(settings: RunConfig) -> Trouble:
     )
 
 
-def _why(mishap: Mishap) -> str:
+def _why(mishap: Mishap, rounds: int) -> str:
     if not mishap.is_planned:
         return "dropped out"
-    if mishap.until is None:
+    if mishap.until is None or mishap.until >= rounds:
         return f"left after round {mishap.after}" if mishap.after else "never joined"
     return f"joined after round {mishap.until}" if not mishap.after else (
         f"was away in rounds {mishap.after + 1} to {mishap.until}"

@@ -17,7 +17,7 @@ from fedmed.engine.kept import KeptFiles
 from fedmed.engine.masking import RoundMasks
 from fedmed.engine.position import Done, Position, Sums
 from fedmed.engine.programs import PROGRAMS, Beginnings, Programs
-from fedmed.engine.roster import Attending, Files, Roster
+from fedmed.engine.roster import Attending, Costs, Files, Roster
 from fedmed.learning import lateness, remembering
 from fedmed.learning import weights as weight_ops
 from fedmed.learning.lane import Work
@@ -88,7 +88,9 @@ class Federation:
         self.label = self._label_scale(train) if label is None else label
         learned = {client: self.label.standardised(rows) for client, rows in train.items()}
         program = self.prepared.program
-        self._bytes = program.bytes_down, program.bytes_up
+        trainings = program.algorithm.trainings(settings.client)
+        self._costs = Costs(program.bytes_down, program.bytes_up, trainings)
+        self._roster.check_deadline(self._costs)
         # Files come last, so that nothing is left behind when the above fails.
         self._store = ClientStore(learned, patients=settings.privacy.unit == "patient")
         self._kept = KeptFiles(folder, _numpy(self.prepared.program.first_held(self.initial)))
@@ -139,7 +141,7 @@ class Federation:
             partial={client: fates[client].work for client in there if fates[client].work < 1},
             refused=refused,
             sums=sums,
-            bytes_down=len(asked) * self.prepared.program.bytes_down,
+            bytes_down=sum(not fates[client].announced for client in asked) * self.prepared.program.bytes_down,
             bytes_up=int(sent.sum()),
             seconds=time.perf_counter() - began,
             clock_seconds=attending.seconds,
@@ -159,7 +161,7 @@ class Federation:
 
     def attending(self, round_: int, asked: Sequence[str]) -> Attending:
         """Returns who of those asked takes part in a round, and how."""
-        return self._roster.attending(round_, asked, *self._bytes)
+        return self._roster.attending(round_, asked, self._costs)
 
     def facts(self, round_: int, masks: RoundMasks) -> RoundFacts:
         """Returns what the server knows of a round beside its state."""
@@ -222,8 +224,10 @@ class Federation:
 
     @property
     def shares(self) -> dict[str, float]:
-        """The weight of each client's update in a mean, by id."""
-        return self._roster.shares
+        """The weight of each client's update in the aggregate, by id; 1 under a rule that counts clients alike."""
+        if self.prepared.program.way.aggregator.weighs:
+            return self._roster.shares
+        return dict.fromkeys(self.clients, 1.0)
 
     @property
     def weights_bytes(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from fedmed.data.examples import Dataset, Examples
 from fedmed.data.store import Place, patient_counts
 from fedmed.engine import attendance, masking, promises, soundness, virtual_time
-from fedmed.engine.fates import Fate, Fates, RowChanges
+from fedmed.engine.fates import REGULAR, Fate, Fates, RowChanges
 from fedmed.engine.masking import RoundMasks
 from fedmed.engine.promises import Promises
 from fedmed.engine.virtual_time import Load
@@ -18,7 +18,7 @@ from fedmed.learning.lane import Work
 from fedmed.learning.program import RoundFacts
 from fedmed.learning.secure_sums import Masks
 from fedmed.settings import config
-from fedmed.system import seeds
+from fedmed.system import errors, seeds
 
 
 class Files(NamedTuple):
@@ -27,6 +27,14 @@ class Files(NamedTuple):
     rows: Sequence[Place]
     kept: Sequence[str]
     keep: Sequence[str]
+
+
+class Costs(NamedTuple):
+    """What a round costs each client: bytes to it and from it, and the trainings that it does."""
+
+    bytes_down: int
+    bytes_up: int
+    trainings: Sequence[config.Client]
 
 
 class Attending(NamedTuple):
@@ -98,17 +106,28 @@ class Roster:
         poisson = self.settings.privacy.unit == "hospital"
         return tuple(attendance.cohort(self.settings.seed, round_, self.clients, self.expected, poisson=poisson))
 
-    def attending(self, round_: int, asked: Sequence[str], bytes_down: int, bytes_up: int) -> Attending:
+    def check_deadline(self, costs: Costs) -> None:
+        """Raises a ConfigError where nobody can keep the deadline in any round, and no scenario makes it easier."""
+        clock = self.settings.clock
+        if clock.deadline is None or self._fates.change_pace:
+            return
+        fastest = min(virtual_time.seconds(clock, self._load(client, costs), REGULAR) for client in self.clients)
+        if fastest > clock.deadline:
+            raise errors.ConfigError(
+                f"clock.deadline: nobody can keep it: expected at least the {fastest:.3g} seconds that the fastest "
+                f"client takes for a round, got {clock.deadline:g}"
+            )
+
+    def attending(self, round_: int, asked: Sequence[str], costs: Costs) -> Attending:
         """Returns who of those asked stays in a round; nobody, if too few stay to open a secure sum.
 
         Args:
             round_: counted from 0.
             asked: ids.
-            bytes_down: to each of them.
-            bytes_up: from each of them.
+            costs: of a round.
         """
         drawn = {client: self._fates.of(round_, self._numbers[client]) for client in asked}
-        loads = {client: Load(bytes_down, self._rows_trained_on(client), bytes_up) for client in asked}
+        loads = {client: self._load(client, costs) for client in asked}
         fates, seconds = virtual_time.with_deadline(self.settings.clock, loads, drawn)
         there = [client for client in asked if not fates[client].absent]
         masks = masking.of_round(self.settings, round_, self.numbers_of(asked), self.numbers_of(there))
@@ -165,18 +184,22 @@ class Roster:
     def _noise(self, client: str) -> float:
         return 0.0 if self.promises is None else self.promises.noise(client)
 
-    def _rows_trained_on(self, client: str) -> int:
-        """Returns how many rows a client trains on in a round, one counting once an epoch."""
-        local, rows = self.settings.client, int(self._rows[self._numbers[client]])
-        if local.steps is None:
-            return local.epochs * rows
-        return local.steps * (rows if local.batch_size == "full" else min(local.batch_size, rows))
+    def _load(self, client: str, costs: Costs) -> Load:
+        rows = int(self._rows[self._numbers[client]])
+        return Load(costs.bytes_down, sum(_rows_trained_on(own, rows) for own in costs.trainings), costs.bytes_up)
 
     def _rows_met(self, client: str) -> int:
         """Returns what a client's round costs, by which clients are dealt to lanes: rows, each batch a whole one."""
         local, rows = self.settings.client, int(self._rows[self._numbers[client]])
         batch = rows if local.batch_size == "full" else local.batch_size
         return (local.steps or local.epochs * -(-rows // max(1, batch))) * batch
+
+
+def _rows_trained_on(local: config.Client, rows: int) -> int:
+    """Returns how many rows a training takes, one counting once an epoch."""
+    if local.steps is None:
+        return local.epochs * rows
+    return local.steps * (rows if local.batch_size == "full" else min(local.batch_size, rows))
 
 
 def _stacked(masks: Sequence[np.ndarray]) -> np.ndarray:

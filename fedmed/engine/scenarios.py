@@ -68,6 +68,27 @@ def effects(settings: RunConfig) -> tuple[Effect, ...]:
     return found
 
 
+def warnings(settings: RunConfig) -> tuple[str, ...]:
+    """Returns, in sentences, which entries of a config never happen, and which trouble what is learned."""
+    rounds, found = settings.rounds, tuple(zip(settings.scenario, effects(settings), strict=True))
+    said = [
+        f"scenario[{place}], {mishap.name}, befalls nobody: it begins after round {mishap.after} of {rounds}."
+        for place, (mishap, _) in enumerate(found)
+        if mishap.after >= rounds
+    ]
+    spoils = [
+        f"{mishap.name} ({', '.join(mishap.clients) or 'any client'})"
+        for mishap, own in found
+        if mishap.after < rounds and (own.rows is not None or own.factor != 1.0 or own.late)
+    ]
+    if spoils:
+        said.append(
+            f"Simulated trouble: {', '.join(spoils)}. Figures are of a federation in which that happens, and what is "
+            "amiss with them may come of it rather than of client.learning_rate."
+        )
+    return tuple(said)
+
+
 class _WrongError(Exception):
     """An argument's value is wrong: its name, and what was expected."""
 

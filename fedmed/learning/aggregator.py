@@ -37,6 +37,7 @@ class Aggregator(NamedTuple):
         packed: (accumulator as it grew in a lane, zeros in the structure of a payload) -> as it leaves the lane.
         copies: how many times the memory of all of a round's updates is taken at most; 0 where few are alive at once.
         memory: what the server remembers from round to round; None for nothing.
+        weighs: whether an update counts by its client's share; else clients count alike.
 
     Under secure sums masked words stand for payload and aggregate; see `fedmed.learning.secure_sums`.
     """
@@ -48,3 +49,4 @@ class Aggregator(NamedTuple):
     packed: Callable[[Nest, Payload], Nest] = _as_grown
     copies: float = 0.0
     memory: Memory | None = None
+    weighs: bool = True

@@ -1,6 +1,6 @@
 """What a federated algorithm is: a value made of pure computations at a client and at the server."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import tensorflow as tf
@@ -58,6 +58,11 @@ def nothing(weights: Weights) -> Nest:
     return ()
 
 
+def once(own: config.Client) -> Sequence[config.Client]:
+    """Returns the trainings of a client that trains one model, as its settings say."""
+    return (own,)
+
+
 class Algorithm(NamedTuple):
     """A federated algorithm. Its functions are pure and run in a graph; any nest of tensors can be a state.
 
@@ -71,6 +76,7 @@ class Algorithm(NamedTuple):
         kept: initial weights -> what a client holds before its first round.
         personal: (state, kept) -> a client's own weights at evaluation; None where all use the global model.
         sums: names of the sums that a client reports.
+        trainings: the clients' settings -> those of each pass of training in a client's round, for the virtual clock.
     """
 
     init: Callable[[Weights], Nest]
@@ -82,6 +88,7 @@ class Algorithm(NamedTuple):
     kept: Callable[[Weights], Nest] = nothing
     personal: Callable[[Nest, Nest], Weights] | None = None
     sums: tuple[str, ...] = METRICS
+    trainings: Callable[[config.Client], Sequence[config.Client]] = once
 
 
 class Training(NamedTuple):

@@ -44,6 +44,7 @@ def apfl(training: Training, alpha: float, adaptive: bool) -> Algorithm:
         client=functools.partial(_client, training, adaptive),
         kept=lambda weights: Own(weights, tf.constant(alpha)),
         personal=_personal,
+        trainings=lambda own: (own, own),
     )
 
 

@@ -13,7 +13,7 @@ from fedmed.learning.gathering import gathering, middle, part_of
 
 def median() -> Aggregator:
     """Returns the median of each coordinate."""
-    return gathering(lambda all_: tf.nest.map_structure(middle, all_.payloads), copies=_COPIES)
+    return gathering(lambda all_: tf.nest.map_structure(middle, all_.payloads), copies=_COPIES)._replace(weighs=False)
 
 
 def trimmed_mean(beta: float) -> Aggregator:
@@ -28,7 +28,7 @@ def trimmed_mean(beta: float) -> Aggregator:
         cut = tf.minimum(part_of(m, beta), (m - 1) // 2)
         return tf.reduce_mean(tf.sort(values, axis=0)[cut : m - cut], axis=0)
 
-    return gathering(lambda all_: tf.nest.map_structure(trimmed, all_.payloads), copies=_COPIES)
+    return gathering(lambda all_: tf.nest.map_structure(trimmed, all_.payloads), copies=_COPIES)._replace(weighs=False)
 
 
 _COPIES = 6.0  # peaks of a round in this process and in the worker, rounded up

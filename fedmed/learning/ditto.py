@@ -4,7 +4,6 @@ In the paper's symbols: w are the global weights, trained as in FedAvg; v_k is c
 tested with, and trains by steps v_k <- v_k - eta (grad F_k(v_k) + lambda (v_k - w)) towards the w that it received.
 """
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -30,15 +29,13 @@ def ditto(training: Training, strength: float, personal_epochs: int | None) -> A
         client=functools.partial(_client, training, strength, personal_epochs),
         kept=lambda weights: weights,
         personal=lambda server, v_k: v_k,
+        trainings=lambda own: (own, own.passes(personal_epochs)),
     )
 
 
 def _client(training: Training, strength: float, personal_epochs: int | None, learner: Learner) -> ClientStep:
-    own = training.client
-    if personal_epochs is not None:
-        own = dataclasses.replace(own, epochs=personal_epochs, steps=None)
     train = local_training(training, learner)
-    train_own = local_training(training._replace(client=own), learner)
+    train_own = local_training(training._replace(client=training.client.passes(personal_epochs)), learner)
 
     def update(w: Weights, v_k: Weights, rows: Rows, turn: Turn) -> ClientOutput:
         def pulled(gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable]) -> Sequence[tf.Tensor]:

@@ -4,7 +4,6 @@ In the paper's symbols: phi is the representation, which the server averages; h_
 A client makes tau_h passes that change h_i only, then the config's passes that change phi only, with the new h_i.
 """
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -33,14 +32,12 @@ def fedrep(training: Training, home: Sequence[str] | None, head_epochs: int | No
         ConfigError: a layer is unknown, or all of them are to stay at home, or none.
     """
     h = places.of_layers(training.anatomy, home)
-    return places.rest_averaged(training, h, functools.partial(_client, training, h, head_epochs))
+    made = places.rest_averaged(training, h, functools.partial(_client, training, h, head_epochs))
+    return made._replace(trainings=lambda own: (own.passes(head_epochs), own))
 
 
 def _client(training: Training, places: Places, head_epochs: int | None, learner: Learner) -> ClientStep:
-    own = training.client
-    if head_epochs is not None:
-        own = dataclasses.replace(own, epochs=head_epochs, steps=None)
-    fit_head = local_training(training._replace(client=own), learner)
+    fit_head = local_training(training._replace(client=training.client.passes(head_epochs)), learner)
     move_body = local_training(training, learner)
 
     def update(phi: Weights, h_i: Weights, rows: Rows, turn: Turn) -> ClientOutput:

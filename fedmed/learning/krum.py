@@ -35,7 +35,7 @@ def _of_the_best(corrupted: float, how_many: Callable[[tf.Tensor], tf.Tensor]) -
         taken = tf.cast(s <= tf.sort(s)[m - 1], tf.float32)
         return combined(all_.payloads, taken / tf.reduce_sum(taken))
 
-    return gathering(report, copies=_COPIES)
+    return gathering(report, copies=_COPIES)._replace(weighs=False)
 
 
 def scores(updates: Sequence[tf.Tensor], neighbours: tf.Tensor) -> tf.Tensor:

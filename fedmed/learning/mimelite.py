@@ -62,6 +62,7 @@ def mimelite(training: Training, base: Base) -> Algorithm:
         apply=functools.partial(_apply, base),
         weights=lambda state: state.x,
         payload=lambda weights: Payload(weight_ops.zeros_like(weights), [tf.zeros_like(w) for w in weights.trainable]),
+        trainings=lambda own: (own.passes(1), own),  # the gradient of all rows first
     )
 
 

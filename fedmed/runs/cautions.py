@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from fedmed.data.examples import Task
+from fedmed.engine import scenarios
 from fedmed.engine.promises import EVERYBODY
 from fedmed.settings import config
 from fedmed.statistics import loss_curves, metrics, null_model
@@ -61,8 +62,19 @@ def warnings(
         stopped: why there was no further round.
         worse: the clients at which the model is worse than the null model, and whether it is over all test rows.
     """
+    return (*_of_training(settings, task, records, stopped, worse), *scenarios.warnings(settings))
+
+
+def _of_training(
+    settings: config.RunConfig,
+    task: Task,
+    records: Sequence[Mapping[str, Any]],
+    stopped: Literal["rounds", "target", "patience", "budget"],
+    worse: tuple[Sequence[str], bool],
+) -> tuple[str, ...]:
     if nothing_learned(records) and not _senders(records):
-        return ("Nothing was learned: no client was there in any round; see the scenario.",)
+        why = sorted({reason for record in records for reason in record["absent"].values()})
+        return (f"Nothing was learned: no client was there in any round ({', '.join(why[:_NAMED])}).",)
     if nothing_learned(records):
         return (f"Nothing was learned: no update of any client was finite; {_SMALLER}.",)
     rounds, losses = _curve(task, records)

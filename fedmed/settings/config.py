@@ -76,6 +76,10 @@ class Client:
     steps: int | None = setting(None, least=1)
     batch_size: int | Literal["full"] = setting(32, least=1)
 
+    def passes(self, epochs: int | None) -> "Client":
+        """Returns the settings of a training of so many epochs; these where None is asked for."""
+        return self if epochs is None else dataclasses.replace(self, epochs=epochs, steps=None)
+
 
 @dataclasses.dataclass(frozen=True)
 class Server:

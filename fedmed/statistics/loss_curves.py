@@ -60,7 +60,9 @@ def still_improving(rounds: Sequence[int], losses: Sequence[float | None]) -> fl
     fall = float(np.median(before) - np.median(last))
     whole = float(curve[0] - np.median(last))
     error = _MEDIAN * _scatter(curve[at > end / 2]) * math.sqrt(1 / len(before) + 1 / len(last))
-    return fall / whole if whole > 0 and fall > STILL * whole and fall > _BEYOND * error else None
+    if whole <= 0 or fall <= max(STILL * whole, _BEYOND * error):
+        return None
+    return min(1.0, fall / whole)  # what was lost before and won back is no more than all
 
 
 def _scatter(curve: np.ndarray) -> float:

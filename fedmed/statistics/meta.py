@@ -14,6 +14,9 @@ Array: TypeAlias = np.ndarray
 LEAST_FOR_A_LINE = 5
 """Hospitals below which no line of effect by size is drawn."""
 
+LEAST_TO_PREDICT = 5
+"""Hospitals below which nothing is said of where another one's effect would lie."""
+
 _STEPS = 200
 
 
@@ -25,7 +28,7 @@ class RandomEffects:
         mean: of the effect over such hospitals, each counting alike.
         tau: standard deviation of true effects between hospitals.
         i_squared: share of the estimates' variance that is not chance, at least 0.
-        prediction: where the true effect of another such hospital would lie; None with fewer than 3 hospitals.
+        prediction: where the true effect of another such hospital would lie; None of fewer than LEAST_TO_PREDICT.
         shared: part of the mean's standard error that all hospitals have in common through the seeds' models.
     """
 
@@ -51,7 +54,8 @@ def random_effects(
     Satterthwaite's degrees of freedom, as uncertain as S^2. Hospitals share each seed's federated model, so their
     errors are not independent: what the mean varies more between seeds than independent hospitals' would is added to
     its variance, by seeds. tau is by Paule & Mandel's (1982) equation, the prediction interval as Higgins et al.
-    (2009) make it.
+    (2009) make it; of three or four hospitals there is none, since Student's quantile at k - 2 degrees of freedom, 12.7
+    or 4.3, would tell of their number alone.
 
     Chosen by simulation: 2 to 20 hospitals of 10 to 200 events, effects of 0.03 alike, none, normal with a standard
     deviation of 0.03, or falling with size; 1500 federations each. The interval held the mean over such hospitals 95.0
@@ -79,7 +83,7 @@ def random_effects(
     mean = student(float(y.mean()), float(np.sqrt(total)), total**2 / doubt if doubt > 0 else np.inf, level, method)
     tau2 = _between(np.ones((k, 1)), y, v)
     prediction = None
-    if k > 2:
+    if k >= LEAST_TO_PREDICT:
         wide = student(mean.estimate, float(np.sqrt(tau2 + total)), k - 2, level, "")
         prediction = (wide.low, wide.high)
     return RandomEffects(mean, float(np.sqrt(tau2)), _i_squared(y, v), prediction, float(np.sqrt(shared)))

@@ -17,6 +17,7 @@ from fedmed.study import (
     privacy_price,
     report,
     stress,
+    trouble,
 )
 from fedmed.study.consortium import Consortium
 from fedmed.study.measures import Measure
@@ -78,6 +79,7 @@ def findings(
         if name not in _OF_THEIR_OWN
     ]
     outcomes = _outcomes(main, found)
+    trouble.check_learned(outcomes)
     primary = report.scored(settings, main.consortium, metric)[0]
     priced = _priced(settings, by_name.get(privacy_price.NAME), found, primary)
     promised = guarantees.told(main.jobs, main.consortium, settings.seed)

@@ -70,7 +70,7 @@ def contest(
         left_out={**left_out, **diverged},
         target=None if aim is None else ContestTarget(*aim),
         tuned=tuple(tuned),
-        summary=contest_words.summary(to_first, to_local, said),
+        summary=contest_words.summary(to_first, to_local, said, tuned=study.tune),
         estimand=contest_words.ESTIMAND.format(metric=metric.label),
         tuning=contest_words.tuning(effort, rounds),
         method=contest_words.method(rules.level, len(others), len(over), first),

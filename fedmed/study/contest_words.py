@@ -35,6 +35,9 @@ _SHORT = (
     "full. "
 )
 _BESIDE = "The best must also beat its neighbours after as many rounds. "
+_SEARCHED = "Learning rates were searched for each alike."
+_HERE_ONLY = "That is for this comparison alone: the verdicts are of other models, trained at the config's rates."
+_THESE = "The mean is of these hospitals; what is said of hospitals such as these allows for others too."
 _METHOD = (
     "Intervals are of level {level:g} %, each by itself: patients come or go at all seeds together, and what seeds add "
     "is added. Words are by p-values of Holm's procedure (1979; for algorithms against one, Demšar 2006), in four "
@@ -98,13 +101,20 @@ def _listed(names: Sequence[str], most: int = 6) -> str:
     return ", ".join(names) if len(names) <= most else f"{len(names)} hospitals"
 
 
-def summary(to_first: Sequence[Contrast], to_local: Sequence[Contrast], words: Words) -> str:
-    """Returns what is shown in the mean, and what only intervals by themselves have; nothing is ranked."""
+def summary(to_first: Sequence[Contrast], to_local: Sequence[Contrast], words: Words, *, tuned: bool) -> str:
+    """Returns what is shown in the mean, and what only intervals by themselves have; nothing is ranked.
+
+    Args:
+        to_first: algorithms against the first one.
+        to_local: algorithms against each hospital alone.
+        words: of the study.
+        tuned: whether the study's own arms were tuned too.
+    """
     pairs = ((to_first, f"than {words.first}"), (to_local, "than each hospital alone"))
     told = [
         said for found, than in pairs if found for said in (_shown(found, than, words), *_leaning(found, than, words))
     ]
-    return " ".join([*told, "Learning rates were searched for each alike."])
+    return " ".join([*told, _SEARCHED, *([] if tuned else [_HERE_ONLY]), _THESE])
 
 
 def _leaning(found: Sequence[Contrast], than: str, words: Words) -> list[str]:

@@ -32,6 +32,7 @@ class Place(NamedTuple):
         dataset: as loaded.
         largest: the hospital with the most patients.
         middle: the one in the middle by patients, of an even number the smaller of the two.
+        patients: how many training patients each hospital has.
         round_seconds: what a round of all takes as planned, on the virtual clock; None while it is not known.
     """
 
@@ -39,6 +40,7 @@ class Place(NamedTuple):
     dataset: Dataset
     largest: str
     middle: str
+    patients: Mapping[str, int]
     round_seconds: float | None = None
 
 
@@ -74,7 +76,7 @@ def place(settings: config.RunConfig, consortium: Consortium, round_seconds: flo
     held = consortium.patients_held()
     by_size = sorted(held, key=lambda name: held[name])
     middle = by_size[(len(by_size) - 1) // 2]
-    return Place(settings, consortium.dataset, by_size[-1], middle, round_seconds)
+    return Place(settings, consortium.dataset, by_size[-1], middle, held, round_seconds)
 
 
 def _planned(at: Place) -> Hardship:

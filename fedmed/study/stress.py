@@ -1,10 +1,12 @@
 """What `fedmed study --stress` trains: the federated arm under each standard scenario, by each rule of aggregation."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fedmed.engine import attendance, checks, fates, soundness
+from fedmed.engine.fates import Fates
 from fedmed.learning import aggregators
 from fedmed.settings import config, plugins
 from fedmed.settings.study import STRESS
@@ -55,7 +57,25 @@ def standing(at: Place) -> Standing:
                 found[name] = make(at)
             except NotHereError as error:
                 left_out[name] = str(error)
+            else:
+                if name != PLANNED and _is_so_already(at, found[name]):
+                    left_out[name] = "the config's own scenario has it already: it would change nothing"
+                    del found[name]
     return Standing(found, left_out)
+
+
+def _is_so_already(at: Place, hardship: Hardship) -> bool:
+    """Whether by the config's own scenario the same befalls everybody in every round as with the hardship."""
+    own = at.settings
+    if not own.scenario or any(getattr(own.clock, name) != value for name, value in hardship.clock.items()):
+        return False
+    turns = list(itertools.product(range(own.rounds), range(len(at.patients))))
+    for seed in plan.seeds_of(own)[: own.study.stress.seeds]:
+        planned = dataclasses.replace(own, seed=seed)
+        before, after = (Fates(one, at.patients) for one in (planned, hardship.added(planned)))
+        if any(before.of(*turn) != after.of(*turn) for turn in turns):
+            return False
+    return True
 
 
 def arm_name(scenario: str, rule: str) -> str:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from fedmed.statistics import loss_curves, null_model
+from fedmed.study import attended
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
-from fedmed.study.plan import label
+from fedmed.study.plan import ArmPlan, label
 from fedmed.study.results import Result
 from fedmed.study.schema import Explained
+from fedmed.system import errors
 
 _ADVICE = "a smaller client.learning_rate may help, or fedmed tune CONFIG looks for settings"
 _NAMED = 5
@@ -26,6 +28,22 @@ def refused(outcomes: Outcomes) -> dict[str, dict[str, int]]:
     return found
 
 
+def check_learned(outcomes: Outcomes) -> None:
+    """Raises a UserError where the federated arm learned nothing: verdicts would be of untrained models."""
+    arm = next((arm for arm in outcomes.arms if arm.kind == "federated"), None)
+    if arm is None or not _is_untrained(outcomes, arm):
+        return
+    told = attended.contributed(outcomes).get(arm.name, {})
+    why = sorted({reason for own in told.values() for reason in own.absent})
+    lost = refused(outcomes).get(arm.name, {})
+    why += [f"updates were not finite: {_listed(list(lost))}"] if lost else []
+    because = f" ({'; '.join(why)})" if why else ""
+    raise errors.UserError(
+        f"study: nothing was learned: after all rounds the models of the arm “{label(arm)}” are what they were before "
+        f"the first{because}, so that there is no answer"
+    )
+
+
 def warnings(outcomes: Outcomes, metric: Measure, explained: Explained) -> tuple[str, ...]:
     """Returns sentences for the top of the page."""
     said = []
@@ -33,7 +51,7 @@ def warnings(outcomes: Outcomes, metric: Measure, explained: Explained) -> tuple
         rounds = outcomes.arm(arm).settings.rounds * len(outcomes.seeds)
         named = ", ".join(f"{client} ({times} of {rounds} rounds)" for client, times in clients.items())
         left_out = f"In the arm “{label(outcomes.arm(arm))}” updates were not finite and were left out: {named}."
-        if _is_untrained(outcomes, arm):
+        if _is_untrained(outcomes, outcomes.arm(arm)):
             left_out += " Nothing was learned: its models are the untrained ones."
         elif outcomes.arm(arm).kind not in ("local", "pooled"):
             left_out += " Its figures are not those of a federation in which all take part."
@@ -115,9 +133,13 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _is_untrained(outcomes: Outcomes, arm: str) -> bool:
-    """Whether every model of an arm scores after its last round what it scored before the first."""
-    return all(np.array_equal(r.curve[0], r.curve[-1], equal_nan=True) for r in _results(outcomes, arm))
+def _is_untrained(outcomes: Outcomes, arm: ArmPlan) -> bool:
+    """Whether every model of an arm is after its last round what it was before the first, by its scores and losses."""
+    return arm.settings.rounds > 0 and all(
+        np.array_equal(own[0], own[-1], equal_nan=True)
+        for r in _results(outcomes, arm.name)
+        for own in (r.curve, r.losses)
+    )
 
 
 def _is_worse_than_untrained(outcomes: Outcomes, arm: str, metric: Measure) -> bool:

@@ -161,7 +161,7 @@ def performance(view: View) -> Section:
     rows = [[title, *(serving.cell(notes, own.get(name)) for own in told)] for title, told in places]
     header = ["hospital", *labels, *([explaining.HEADER] if told else [])]
     caption = f"{words.capital(view.metric['label'])} by hospital and arm ({view.level} interval)"
-    general = "“all hospitals” scores their test rows together; in “mean over hospitals” each hospital counts alike."
+    general = "“all hospitals”: their test rows together, ranked within each; “mean over hospitals”: each counts alike."
     means = any("mean" in own for own in per.values())
     about = [general if means else "", serving.about(list(per.values())), explaining.about(view) if told else ""]
     first = Table(caption, header, rows, notes.listed(*about))

@@ -12,7 +12,9 @@ from fedmed.reporting.page.words import Notes
 _MOST = 50
 _ABOUT = (
     "Weight: a client's share of the weight of all who were asked in a round, and of all whose update was used, mean "
-    "over all rounds. A late update was computed on older weights; partial work is a part of the local steps."
+    "over all rounds. Rules that count clients alike, such as the median, give each the same; one that picks updates, "
+    "such as krum, then leaves some out, which is not told here. A late update was computed on older weights; partial "
+    "work is a part of the local steps."
 )
 
 

@@ -49,9 +49,10 @@ def section(view: View) -> Section | None:
 
 def _spread(view: View, found: Mapping[str, Any]) -> str:
     """Returns how far hospitals differ from that mean."""
-    said = f"True differences between hospitals vary by {words.number(found['tau'])} (SD) about the mean above"
+    spread = words.number(found["tau"])
+    said = f"True differences between hospitals vary by {spread} (SD) about the mean above"
     if not found["prediction"]:
-        return f"{said}."
+        return f"{said}, by {found['hospitals']} hospitals, too few to tell another's."
     return f"{said}; another such hospital's would lie from {words.span(*found['prediction'], sign=True)}."
 
 

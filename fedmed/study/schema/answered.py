@@ -67,7 +67,7 @@ class ConsortiumAnswer:
         hospitals: how many have a figure.
         tau: standard deviation of the true differences between hospitals.
         i_squared: share of the estimates' variance that is not chance.
-        prediction: where another such hospital's true difference would lie; null with fewer than 3 hospitals.
+        prediction: where another such hospital's true difference would lie; null with fewer than 5 hospitals.
         by_size: null with fewer than 5 hospitals, or where all are of one size.
         about: a sentence for the page.
     """

@@ -22,8 +22,8 @@ class ArmCurves:
     Attributes:
         rounds: at which it was scored.
         hospitals: without those with 1 to 4 patients, or 1 to 4 with, or without, the event.
-        all: over all hospitals; null where it is not there, or, with the accuracy as metric, where a hospital is left
-            out.
+        all: over all hospitals, rankings by pairs of patients of the same one; null where it is not there, or, with the
+            accuracy as metric, where a hospital is left out.
     """
 
     rounds: tuple[int, ...]
