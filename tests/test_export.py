@@ -4,8 +4,10 @@ import ast
 import json
 import os
 import pathlib
+import py_compile
 import re
 import shutil
+import sys
 import tomllib
 from collections.abc import Mapping
 from typing import Any
@@ -118,6 +120,12 @@ def test_counts_are_trained_alike(tmp_path: pathlib.Path) -> None:
     assert_trains_the_same(config.load(own_table(tmp_path, "days"), changes), tmp_path)
 
 
+def evil(folder: pathlib.Path) -> pathlib.Path:
+    """Returns a module that fails wherever it is run."""
+    (folder / "evil.py").write_text("raise SystemExit('it has run')\n")
+    return folder / "evil.py"
+
+
 @pytest.mark.parametrize("kind", ["flare", "flower"])
 def test_an_exported_job_trains_what_fedmed_trains_and_another_is_found(
     kind: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
@@ -125,21 +133,31 @@ def test_an_exported_job_trains_what_fedmed_trains_and_another_is_found(
     out = tmp_path / "job"
     source = [str(own_table(tmp_path))] if kind == "flare" else [CONFIG, *DIABETES]
     assert cli.main(["export", kind, *source, "--set", 'client.batch_size="full"', "--out", str(out)]) == 0
-    assert cli.main(["check-export", str(out)]) == 0
+    assert cli.main(["check-export", str(out), "--rows", str(tmp_path / "rows")]) == 0
     assert "After 2 rounds the largest difference" in capsys.readouterr().out
-    assert cli.main(["check-export", str(out), "--rounds=1", "--rows", str(tmp_path / "rows")]) == 0
+    assert not list(out.rglob("__pycache__"))
     assert (tmp_path / "rows").stat().st_mode & 0o077 == 0
     assert len(list((tmp_path / "rows").glob("*_train.csv"))) == len(list((tmp_path / "rows").glob("*.json"))) > 1
     assert cli.main(["check-export", str(out), "--rows", str(tmp_path / "rows")]) == 2
     assert "cannot be made: File exists" in capsys.readouterr().err
-    code = out / job_files.PACKAGES["flare" if kind == "flare" else "flower"] / "core.py"
-    (code.parent.parent / ".flwr").mkdir()
-    (code.parent.parent / ".flwr" / ".gitignore").touch()  # Flower leaves it
-    assert cli.main(["check-export", str(out), "--rounds=1"]) == 0
-    capsys.readouterr()
+    package = out / job_files.PACKAGES["flare" if kind == "flare" else "flower"]
+    compiled, code = package / "__pycache__", package / "core.py"
     code.write_text(code.read_text() + "\n# more\n")
+    compiled.mkdir()
+    py_compile.compile(str(evil(tmp_path)), str(compiled / f"core.{sys.implementation.cache_tag}.pyc"),
+                       invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)  # fmt: skip
+    changed = [code, compiled, out / "requirements_hospital.txt"]
+    changed[2].unlink()
+    if kind == "flower":
+        (package.parent / ".flwr").mkdir()
+        (package.parent / ".flwr" / ".gitignore").touch()  # Flower leaves it
+    else:
+        filled = (out / "project.yml").read_text().replace("<SERVER>", "fl.example.org").replace("<ADMIN>", "a@b.org")
+        (out / "project.yml").write_text(filled)
     assert cli.main(["check-export", str(out), "--rounds=1"]) == 1
-    assert f"Not as fedmed exports them: {code.relative_to(out)}." in capsys.readouterr().out
+    told = capsys.readouterr().out
+    listed = ", ".join(sorted(file.relative_to(out).as_posix() for file in changed))
+    assert f"Not as fedmed exports them: {listed}." in told
     if kind == "flower":
         settings = out / job_files.PACKAGES["flower"] / jobs.SETTINGS
         settings.write_text(settings.read_text().replace("learning_rate = 0.05\n", "learning_rate = 0.051\n"))
@@ -232,10 +250,15 @@ def test_what_stays_with_the_exporter_is_missed_by_name(
     [
         ({"train_csv": "<TRAIN_CSV>", "test_csv": ""}, "'site.json': fill in 'train_csv'"),
         ({"train_csv": "a.csv", "test_csv": "./a.csv"}, "are the same file"),
+        ({"train_csv": "rows.csv", "test_csv": "again.csv"}, "hold the same rows"),
+        ({"train_csv": "", "test_csv": ""}, 'must hold "train_csv"'),
+        ({"train_csv": "a.csv", "test_csv": 7}, "paths in quotes"),
     ],
 )
-def test_a_site_file_that_is_not_filled_in_is_refused(held: dict[str, str], told: str, tmp_path: pathlib.Path) -> None:
-    (tmp_path / "site.json").write_text(json.dumps(held))
+def test_a_site_file_that_is_not_filled_in_is_refused(held: dict[str, Any], told: str, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "site.json").write_text(json.dumps(held), encoding="utf-8-sig")
+    for name in ("rows.csv", "again.csv"):
+        (tmp_path / name).write_text("bp,sex,y\n1,f,0\n")
     start = jobs.Weights([np.zeros(1, np.float32)], [], [])
     with pytest.raises(JobError, match=told):
         site_part.SitePart(job_of(COLUMNS), start, "a", tmp_path / "site.json")
@@ -258,10 +281,14 @@ def test_a_hospital_predicts_with_what_the_job_has_left(tmp_path: pathlib.Path) 
     test = parts["b"].test_rows
     assert test is not None
     assert site_scores.scores(made.job, test.y, parts["b"].predictions(weights, recipe, test.x)) == outcome.scores["b"]
-    with pytest.raises(JobError, match=r"new\.csv: it holds the patients"):
-        predict._predict("b", path, str(tmp_path / "results"), str(new), str(new))
-    with pytest.raises(JobError, match=r"it has no weights\.npz"):
-        predict.left_in(tmp_path / "nowhere")
+    for there in (new, tmp_path / "results" / "weights.npz"):
+        with pytest.raises(JobError, match=rf"{there.name}: it is there already; name a new file"):
+            predict._predict("b", path, str(tmp_path / "results"), str(new), str(there))
+    for spoil in ("[]", "{}", '{"recipe": 1}'):
+        (tmp_path / "results" / "results.json").write_text(spoil)
+        (tmp_path / "results" / "weights.npz").write_bytes(b"PK\x03\x04 no archive")
+        with pytest.raises(JobError, match=r"it has no weights\.npz"):
+            predict.left_in(tmp_path / "results")
 
 
 def test_of_an_error_that_may_quote_a_row_only_the_kind_is_told() -> None:
@@ -418,6 +445,8 @@ def test_a_hospital_that_is_not_there_or_cannot_ends_the_job() -> None:
     job = job_of(COLUMNS)
     start = jobs.Weights([np.zeros(1, np.float32)], [], [])
     answers: Mapping[str, site_part.Reply] = {"a": site_part.Reply({}, {})}
+    with pytest.raises(JobError, match="the sums: no answer came: the job was stopped, or a hospital has failed"):
+        rounds.run(job, start, lambda message: {})
     with pytest.raises(JobError, match="the sums: b has not answered"):
         rounds.run(job, start, lambda message: answers)
     with pytest.raises(JobError, match="the sums: b: no file"):

@@ -32,7 +32,7 @@ def _execute(values: flags.FlagValues, arguments: Sequence[str]) -> int:
     if not found.is_same:
         print(f"More than {verification.TOLERANCE:.0e}: the exported job trains something else.")
     if found.is_same and not found.changed:
-        print("The exported job trains what fedmed trains, and its code is fedmed's.")
+        print("The exported job trains what fedmed trains, and its files are as fedmed exports them.")
         return 0
     return _OTHER
 

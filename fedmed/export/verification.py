@@ -5,9 +5,12 @@ So are the files that hospitals and server run with what fedmed would export now
 
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +23,10 @@ from fedmed.settings.config import RunConfig
 from fedmed.system import errors
 
 TOLERANCE = 1e-6
-_NOT_OURS = {"__pycache__", ".flwr"}
-"""Folders that Python and Flower make beside the files that they run."""
+_COMPILED = "__pycache__"
+_OF_FLOWER = "app/.flwr"  # a note of its own, which it neither sends nor runs
+_FILLED_IN = "project.yml"
+_PLACEHOLDER = re.compile(r"<[A-Z_]+>")
 
 
 class Compared(NamedTuple):
@@ -31,7 +36,8 @@ class Compared(NamedTuple):
         rounds: that both trained.
         largest: the largest difference of any weight.
         moved: the largest change of any weight by training, for comparison.
-        changed: files that are not what fedmed exports of these settings, or are not there.
+        changed: files that are not what fedmed exports of these settings, or are not there, and folders of compiled
+            code, which would run without being read.
     """
 
     rounds: int
@@ -85,7 +91,7 @@ def compared(folder: pathlib.Path, rounds: int, rows: pathlib.Path | None = None
         fresh.mkdir()
         job_files.write(kind, settings, made, fresh)
         changed = _changed(fresh, folder)
-        own = by_export(folder / job_files.PACKAGES[kind], site_file, pathlib.Path(held) / "results", count)
+        own = by_export(folder / job_files.PACKAGES[kind], site_file, pathlib.Path(held), count, changed)
     theirs = by_fedmed(settings, made, count)
     start = made.weights.sent
     return Compared(count, _largest(own, theirs), _largest(theirs, start), changed)
@@ -99,29 +105,50 @@ def _make(rows: pathlib.Path) -> None:
 
 
 def _changed(fresh: pathlib.Path, folder: pathlib.Path) -> list[str]:
-    """Returns which files of the two folders that frameworks send or run are not the same in both."""
-    names = {
-        file.relative_to(whole).as_posix()
-        for whole in (fresh, folder)
-        for place in job_files.RUN
-        for file in (whole / place).rglob("*")
-        if file.is_file() and not _NOT_OURS & set(file.parts)
-    }
-    return sorted(name for name in names if _content(fresh / name) != _content(folder / name))
+    """Returns which of an export's files are not as in a fresh one, and what else is where all is sent and run."""
+    names = {file.relative_to(fresh).as_posix() for file in fresh.rglob("*") if file.is_file()}
+    for place in job_files.RUN:
+        found = [file.relative_to(folder) for file in (folder / place).rglob("*") if file.is_file()]
+        names |= {_named(file) for file in found if not file.is_relative_to(_OF_FLOWER)}
+    return sorted(name for name in names if not _is_same(fresh / name, folder / name))
 
 
-def _content(file: pathlib.Path) -> bytes | None:
-    return file.read_bytes() if file.is_file() else None
+def _named(file: pathlib.Path) -> str:
+    """Returns the file's name, or that of the folder of compiled code that it is in."""
+    parts = file.parts
+    return "/".join(parts[: parts.index(_COMPILED) + 1] if _COMPILED in parts else parts)
 
 
-def by_export(package: pathlib.Path, site_file: str, results: pathlib.Path, rounds: int) -> list[np.ndarray]:
-    """Returns the weights after some rounds of the export's code; it finds no fedmed."""
+def _is_same(fresh: pathlib.Path, own: pathlib.Path) -> bool:
+    if not (fresh.is_file() and own.is_file()):
+        return False
+    if fresh.name != _FILLED_IN:
+        return fresh.read_bytes() == own.read_bytes()
+    pattern = r"\S+".join(map(re.escape, _PLACEHOLDER.split(fresh.read_text(encoding="utf-8"))))
+    return re.fullmatch(pattern, own.read_text(encoding="utf-8", errors="replace")) is not None
+
+
+def by_export(
+    package: pathlib.Path, site_file: str, place: pathlib.Path, rounds: int, changed: Sequence[str]
+) -> list[np.ndarray]:
+    """Returns the weights after some rounds of the export's code; it finds no fedmed, and nothing that was compiled.
+
+    Args:
+        package: of the export; a copy of it is run.
+        site_file: the hospitals' files.
+        place: a private folder.
+        rounds: that it trains.
+        changed: files that are not as exported, to be named where the code fails.
+    """
+    copied, results = place / "copied", place / "results"
+    shutil.copytree(package, copied / package.name, ignore=shutil.ignore_patterns(_COMPILED))
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    words = [sys.executable, "-c", _RUN, str(package.parent.resolve()), site_file, str(results), str(rounds)]
-    done = subprocess.run(words, env=environment, cwd=results.parent, capture_output=True, text=True)
+    words = [sys.executable, "-c", _RUN, str(copied), site_file, str(results), str(rounds)]
+    done = subprocess.run(words, env=environment, cwd=place, capture_output=True, text=True)
     if done.returncode:
         told = done.stderr.strip().splitlines()
-        raise errors.UserError(f"the export's own code has failed: {told[-1] if told else 'without a word'}")
+        also = f"; not as fedmed exports them: {', '.join(changed)}" if changed else ""
+        raise errors.UserError(f"the export's own code has failed: {told[-1] if told else 'without a word'}{also}")
     return jobs.unpacked((results / "weights.npz").read_bytes()).sent
 
 

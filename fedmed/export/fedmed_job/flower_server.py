@@ -28,7 +28,7 @@ def main(grid: Grid, context: Context) -> None:
     job, initial, settings = jobs.load(), jobs.initial_weights(), context.run_config
     seconds = float(settings["answer-seconds"])
     try:
-        nodes = _nodes(grid, job, float(settings["wait-seconds"]))
+        nodes = dict.fromkeys(_nodes(grid, job, float(settings["wait-seconds"])), "a hospital")
         outcome = rounds.run(job, initial, lambda message: _asked(grid, nodes, message, seconds))
     except JobError as error:
         logging.error("the job has ended: %s", error)
@@ -53,19 +53,21 @@ def _nodes(grid: Grid, job: Job, seconds: float) -> list[int]:
     return nodes
 
 
-def _asked(grid: Grid, nodes: list[int], message: Message, seconds: float) -> dict[str, Reply]:
-    """Sends a message to every hospital and returns the answers by the name that each gives itself."""
+def _asked(grid: Grid, nodes: dict[int, str], message: Message, seconds: float) -> dict[str, Reply]:
+    """Sends a message to every hospital and returns the answers by the name that each gives itself, and notes it."""
     told = ConfigRecord({"kind": message.kind, "round": message.round, "recipe": message.recipe})
     content = RecordDict({"weights": ArrayRecord(list(message.weights)), "told": told})
     sent = [FlowerMessage(content, message_type=KINDS[message.kind], dst_node_id=node) for node in nodes]
     replies: dict[str, Reply] = {}
     for reply in grid.send_and_receive(sent, timeout=seconds):
         if reply.has_error():
-            raise JobError(f"{message.kind}: a hospital's part has failed; its own log says why")
+            who = nodes.get(reply.metadata.src_node_id, "a hospital")
+            raise JobError(f"{message.kind}: {who} has failed or has left; its own log says why")
         about = reply.content["about"]
         site, names = str(about["site"]), json.loads(about["names"])
         if site in replies:
             raise JobError(f"{message.kind}: two hospitals call themselves {site}")
+        nodes[reply.metadata.src_node_id] = site
         arrays = dict(zip(names, reply.content["arrays"].to_numpy_ndarrays(), strict=True))
         replies[site] = Reply(arrays, json.loads(about["numbers"]), str(about["trouble"]))
     return replies

@@ -3,7 +3,8 @@
     python -m fedmed_job.predict SITE SITE_FILE RESULTS ROWS OUT
 
 RESULTS is the folder with `weights.npz` and `results.json` that the job has left, ROWS a CSV like the training rows,
-OUT the CSV to be made: a line for each of ROWS, in order. SITE and SITE_FILE say how the hospital's numbers are meant.
+OUT the CSV to be made, which must not be there yet: a line for each of ROWS, in order. SITE and SITE_FILE say how the
+hospital's numbers are meant; its training rows must be where they were.
 """
 
 import json
@@ -11,6 +12,7 @@ import logging
 import os
 import pathlib
 import sys
+import zipfile
 
 import numpy as np
 
@@ -32,14 +34,18 @@ def main(words: list[str]) -> int:
 
 
 def _predict(site: str, site_file: str, results: str, rows: str, out: str) -> None:
-    if pathlib.Path(out).resolve() == pathlib.Path(rows).resolve():
-        raise JobError(f"{pathlib.Path(out).name}: it holds the patients; name another file for what is predicted")
+    if os.path.lexists(out):
+        raise JobError(f"{pathlib.Path(out).name}: it is there already; name a new file for what is predicted")
     job = jobs.load()
     weights, recipe = left_in(pathlib.Path(results))
     part = SitePart(job, jobs.initial_weights(), site, site_file)
     predicted = part.predictions(weights, recipe, site_rows.columns_of(job, site, rows))
+    if not np.isfinite(predicted).all():
+        raise JobError(
+            f"{pathlib.Path(rows).name}: for some rows the model gives no number: their values are too large"
+        )
     try:
-        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE), "w", encoding="utf-8") as file:
+        with os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), "w", encoding="utf-8") as file:
             file.write(written(job, predicted))
     except OSError as error:
         raise JobError(f"{pathlib.Path(out).name}: it cannot be written ({error.strerror})") from None
@@ -50,7 +56,7 @@ def left_in(results: pathlib.Path) -> tuple[list[Array], str]:
     try:
         told = json.loads((results / "results.json").read_text(encoding="utf-8"))
         return jobs.unpacked((results / "weights.npz").read_bytes()).sent, json.dumps(told["recipe"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile):
         raise JobError(f"{results.name}: it has no weights.npz and results.json of a job") from None
 
 

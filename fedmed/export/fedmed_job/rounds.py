@@ -69,6 +69,10 @@ def run(job: Job, initial: Weights, ask: Ask, rounds: int | None = None) -> Outc
 
 
 def _all(job: Job, replies: Mapping[str, Reply], what: str) -> Mapping[str, Reply]:
+    if not replies:  # frameworks give up the whole round where one hospital fails
+        raise JobError(
+            f"{what}: no answer came: the job was stopped, or a hospital has failed; the hospitals' logs tell"
+        )
     for site in job.sites:
         if site not in replies:
             raise JobError(f"{what}: {site} has not answered")

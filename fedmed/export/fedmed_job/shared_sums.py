@@ -90,7 +90,7 @@ def fitted(job: Job, told: Sequence[Sums]) -> tuple[Recipe, list[str]]:
         JobError: a column is so large that it cannot be scaled.
     """
     pooled = _combined(told)
-    _check_finite(job, pooled)
+    check_size(job, pooled, "sums")
     mean, scale = _mean_and_scale(pooled)
     found = _inputs(job, pooled)
     columns = tuple(
@@ -186,12 +186,15 @@ def _outputs(column: Column, scaled: Scaled, values: Array) -> Array:
     return np.stack([*outputs, *([absent] if scaled.missing else [])], axis=1).astype(np.float64)
 
 
-def _check_finite(job: Job, sums: Sums) -> None:
+def check_size(job: Job, sums: Sums, where: str) -> None:
+    """Raises a JobError, which says where, for a column with a value so large that it cannot be scaled."""
     count = np.maximum(sums["present"], 1)
     size = np.abs(sums["total"] / count) + np.sqrt(sums["squares"] / count)
     names = [*(column.name for column in job.columns), job.label.name]
     if wild := [name for name, own in zip(names, size, strict=True) if not own < _LARGEST]:
-        raise JobError(f"sums: {', '.join(map(repr, wild[:5]))}: a value is so large that the column cannot be scaled")
+        raise JobError(
+            f"{where}: {', '.join(map(repr, wild[:5]))}: a value is so large that the column cannot be scaled"
+        )
 
 
 def _mean_and_scale(sums: Sums) -> tuple[Array, Array]:

@@ -5,8 +5,10 @@
 says, at the hospital and before anything is sent, whether its files can be used, and what is in each column.
 """
 
+import filecmp
 import json
 import logging
+import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -67,6 +69,7 @@ class SitePart:
         self.train_rows = site_rows.rows_of(job, site, files["train_csv"])
         self.test_rows = site_rows.rows_of(job, site, files["test_csv"]) if files.get("test_csv") else None
         self._sums = shared_sums.site_sums(job, self.train_rows)
+        shared_sums.check_size(job, self._sums, pathlib.Path(files["train_csv"]).name)
         self._trainer = None
 
     def answer(self, message: Message) -> Reply:
@@ -142,10 +145,10 @@ def _site_file(site: str, path: str | pathlib.Path) -> dict[str, str]:
     if not file.is_file():
         raise JobError(f"site file: there is no file {file.name!r} where it was said to be")
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8-sig"))
     except ValueError:
         raise JobError(f"site file: {file.name!r} is no JSON") from None
-    if not isinstance(found, dict) or not isinstance(found.get("train_csv"), str):
+    if not isinstance(found, dict) or not found.get("train_csv") or not all(isinstance(v, str) for v in found.values()):
         raise JobError(f'site file: {file.name!r} must hold "train_csv" and may hold "test_csv", paths in quotes')
     if unknown := sorted(set(found) - {"train_csv", "test_csv"}):
         raise JobError(f"site file: {file.name!r}: unknown {unknown[0]!r}; allowed: train_csv, test_csv")
@@ -154,7 +157,13 @@ def _site_file(site: str, path: str | pathlib.Path) -> dict[str, str]:
     paths = {name: str(file.parent / pathlib.Path(value).expanduser()) for name, value in found.items() if value}
     if len(set(paths.values())) < len(paths):
         raise JobError(f"site file: {file.name!r}: train_csv and test_csv are the same file; test rows are others")
+    if "test_csv" in paths and _hold_the_same(paths["train_csv"], paths["test_csv"]):
+        raise JobError(f"site file: {file.name!r}: train_csv and test_csv hold the same rows; test rows are others")
     return paths
+
+
+def _hold_the_same(one: str, other: str) -> bool:
+    return os.path.isfile(one) and os.path.isfile(other) and filecmp.cmp(one, other, shallow=False)
 
 
 def main(words: list[str]) -> int:

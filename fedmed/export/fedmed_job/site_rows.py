@@ -68,7 +68,7 @@ def _table(job: Job, path: pathlib.Path, label: str | None = None) -> Any:
     except (UnicodeDecodeError, pd.errors.EmptyDataError):
         raise JobError(f"{path.name}: it is no CSV in UTF-8 with column names in its first row") from None
     except pd.errors.ParserError:
-        told = "a line has more fields than the first row has names"
+        told = "a line has more fields than the first row has names, or a quotation mark is not closed"
         raise JobError(f"{path.name}: {told}; fields are separated by {job.reading.separator!r}") from None
     if not isinstance(frame.index, pd.RangeIndex) or len(frame.columns) != len(names):
         # pandas would take the first column for row names and shift all others
