@@ -69,7 +69,8 @@ class Pool:
         found = [path for path in sys.path if path]  # plugins beside a script
         begin = (os.getpid(), self._log, found)
         threads = quiet.one_core_each(self._lanes)
-        return loky.ProcessPoolExecutor(self._count, initializer=_begin, initargs=begin, env=threads)
+        with _silent_tracker():
+            return loky.ProcessPoolExecutor(self._count, initializer=_begin, initargs=begin, env=threads)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -127,6 +128,20 @@ def _signals(error: BaseException) -> str:
     """Returns by what signals loky says that processes ended, "" where it does not."""
     found = str(error).partition("exit codes of the workers are {")[2].partition("}")[0]
     return f"{found}; " if found else ""
+
+
+@contextlib.contextmanager
+def _silent_tracker() -> Iterator[None]:
+    """Has the process that frees what a killed pool leaves behind, if it is started meanwhile, do so without a word."""
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (before, "ignore:resource_tracker:UserWarning")))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 @contextlib.contextmanager
