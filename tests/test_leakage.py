@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
+from conftest import Once
 
 from fedmed.settings import config
 from fedmed.statistics.ranking import auroc
@@ -56,13 +57,14 @@ def settings(table: str, **changes: Any) -> config.RunConfig:
 
 
 @pytest.fixture(scope="module")
-def studied(table: str, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    out = tmp_path_factory.mktemp("study") / "out"
-    found = conduct.run(settings(table), out, here=True, quiet=True)
-    from fedmed.reporting.page import write_study
+def studied(table: str, once: Once) -> pathlib.Path:
+    def study(out: pathlib.Path) -> None:
+        found = conduct.run(settings(table), out, here=True, quiet=True)
+        from fedmed.reporting.page import write_study
 
-    write_study(found, out)
-    return out
+        write_study(found, out)
+
+    return once("leakage", study)
 
 
 def told(studied: pathlib.Path) -> dict[str, Any]:

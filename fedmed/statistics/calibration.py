@@ -174,7 +174,8 @@ def fit_logistic(x: Array, y: Array, offset: Array) -> tuple[Array, Array] | Non
     beta = np.zeros(x.shape[1])
     best = _log_likelihood(x, y, offset, beta)
     for _ in range(100):
-        p = 1 / (1 + np.exp(-(x @ beta + offset)))
+        with np.errstate(over="ignore"):  # where exp is infinite p is 0, as it should be
+            p = 1 / (1 + np.exp(-(x @ beta + offset)))
         information = (x * (p * (1 - p))[:, None]).T @ x
         if np.linalg.cond(information) > 1e14:
             return None
