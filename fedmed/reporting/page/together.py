@@ -52,7 +52,7 @@ def _spread(view: View, found: Mapping[str, Any]) -> str:
     spread = words.number(found["tau"])
     said = f"True differences between hospitals vary by {spread} (SD) about the mean above"
     if not found["prediction"]:
-        return f"{said}, by {found['hospitals']} hospitals, too few to tell another's."
+        return f"{said}; {found['hospitals']} hospitals are too few to say where another's would lie."
     return f"{said}; another such hospital's would lie from {words.span(*found['prediction'], sign=True)}."
 
 
