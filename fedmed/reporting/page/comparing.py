@@ -186,6 +186,8 @@ def _scores(view: View, per: Sequence[Mapping[str, Any]]) -> list[tuple[str, lis
 def _measures(view: View, header: Sequence[str], title: str, told: Sequence[Mapping[str, Any]]) -> Table:
     notes, rows = Notes(), []
     for measure in view.study["measures"]:
+        if not any(measure["name"] in own for own in told):
+            continue  # the worst hospital is not sought by every measure
         name = Cell(measure["label"], _better(view, measure["name"]))
         rows.append([name, *(serving.cell(notes, own.get(measure["name"])) for own in told)])
     return Table(f"{title}: every measure by arm ({view.level} interval)", header, rows, notes.listed())
