@@ -61,6 +61,15 @@ def job(kind: Any, hospital: str | None = None, **changes: Any) -> Job:
     return dataclasses.replace(Job("job", kind, kind, settings(), hospital=hospital, metric="auroc"), **changes)
 
 
+def test_a_curve_of_all_ends_where_the_tables_do(study: tuple[pathlib.Path, dict[str, Any]]) -> None:
+    """Both rank patients of the same hospital only, so that a target of the one can be sought on the other."""
+    _, found = study
+    assert found["curves"]["metric"] == "auroc"
+    for arm in ("federated", "pooled", "prox"):
+        curve, told = found["curves"]["arms"][arm]["all"], found["performance"][arm]["all"]["auroc"]["by_seed"]
+        assert (curve["low"][-1], curve["high"][-1]) == pytest.approx((min(told), max(told)), abs=1e-6)
+
+
 @pytest.fixture(scope="module")
 def trainer() -> Trainer:
     return Trainer(Consortium(settings()))
