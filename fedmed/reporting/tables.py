@@ -118,6 +118,22 @@ def worst(summary: Mapping[str, Any], label: str) -> str:
     )
 
 
+def ranked(summary: Mapping[str, Any], label: str) -> str:
+    """Returns how a ranking of all test rows together is to be read; "" where the final model's metric is none.
+
+    Args:
+        summary: the run's summary.
+        label: of its metric.
+    """
+    ranks, shared = summary["metric"] in NOT_FOR_RANKS, "reweighted" in summary["test"]
+    if not ranks or shared or len(summary["final"]["clients"]) < 2:
+        return ""
+    return (
+        f"All, pooled: {label} there also ranks patients of different clients, which rewards knowing how clients' "
+        "outcomes differ; fedmed study ranks within hospitals."
+    )
+
+
 def _knowing_nothing(summary: Mapping[str, Any]) -> list[Column]:
     """Returns the model's skill and, where the primary metric means something for it, the null model's figure."""
     task, primary, clients = summary["task"], summary["metric"], summary["final"]["clients"]
@@ -157,7 +173,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     if len(clients) > MOST_CLIENTS:
         lines.append(f"Over {len(clients)} clients, each column by itself; summary.json has every client's numbers.")
     labels = {metric.name: metric.label for metric in METRICS[summary["task"]]}
-    lines += list(filter(None, [worst(summary, labels[summary["metric"]])]))
+    lines += filter(None, [about(summary, labels[summary["metric"]]) for about in (worst, ranked)])
     if best["round"] != final["round"]:
         lines.append(f"Best over all test rows: round {best['round']}.")
     reasons: dict[str, list[str]] = {}

@@ -125,9 +125,9 @@ def _results(summary: Mapping[str, Any], labels: Mapping[str, str]) -> Section:
     header = ["client", "training rows", "test rows", *(labels[n] for n in names)]
     general = "" if len(clients) <= MOST_CLIENTS else f"Quantiles over {len(clients)} clients, each column by itself."
     over = _over_clients(summary["final"]["over_clients"], names)
-    said = tables.worst(summary, labels[summary["metric"]])
+    said = [about(summary, labels[summary["metric"]]) for about in (tables.worst, tables.ranked)]
     table = Table(
-        "Figures by client after the last round", header, [*rows, everyone, *over], notes.listed(general, said)
+        "Figures by client after the last round", header, [*rows, everyone, *over], notes.listed(general, *said)
     )
     return Section("results", "Results", [table, *_skill(summary, labels), *_refused(summary)])
 
