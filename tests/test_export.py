@@ -284,6 +284,8 @@ def test_a_hospital_predicts_with_what_the_job_has_left(tmp_path: pathlib.Path) 
     for there in (new, tmp_path / "results" / "weights.npz"):
         with pytest.raises(JobError, match=rf"{there.name}: it is there already; name a new file"):
             predict._predict("b", path, str(tmp_path / "results"), str(new), str(there))
+    with pytest.raises(JobError, match=r"it has no weights\.npz"):
+        predict.left_in(tmp_path / "nowhere")
     for spoil in ("[]", "{}", '{"recipe": 1}'):
         (tmp_path / "results" / "results.json").write_text(spoil)
         (tmp_path / "results" / "weights.npz").write_bytes(b"PK\x03\x04 no archive")

@@ -255,19 +255,8 @@ class _Course:
     def _scores(self, predictions: Mapping[str, Array]) -> list[float]:
         """Returns the metric at each hospital and over all; NaN where it is not defined or withheld."""
         one = {name: self._score([name], predictions) for name in self._scored}
-        all_ = self._over_all(predictions) if len(self._scored) == len(self._test) else float("nan")
+        all_ = self._score(list(self._test), predictions) if len(self._scored) == len(self._test) else float("nan")
         return [*(one.get(name, float("nan")) for name in self._test), all_]
-
-    def _over_all(self, predictions: Mapping[str, Array]) -> float:
-        """Returns the metric over all test rows as the study tells it: rankings are of patients of one hospital."""
-        of = statistic(self._federation.task, self._job.metric)
-        value = self._score(list(self._test), predictions)
-        if not of.ranks or not np.isfinite(value):
-            return value
-        y = np.concatenate([own.y for own in self._test.values()])
-        p = np.concatenate([predictions[hospital] for hospital in self._test])
-        site = np.repeat(np.arange(len(self._test)), [len(own) for own in self._test.values()])
-        return of.value(ArmTest(y, p, np.arange(len(y)), site))
 
     def _score(self, hospitals: Sequence[str], predictions: Mapping[str, Array], name: str = "") -> float:
         task, name = self._federation.task, name or self._job.metric
@@ -275,4 +264,8 @@ class _Course:
         p = np.concatenate([predictions[hospital] for hospital in hospitals])
         if metrics.undefined(task, y, p).get(name):
             return float("nan")
-        return float(metrics.score(task, name, y, p))
+        of = statistic(task, name)
+        if not of.ranks or len(hospitals) < 2:
+            return float(metrics.score(task, name, y, p))
+        site = np.repeat(np.arange(len(hospitals)), [len(self._test[hospital]) for hospital in hospitals])
+        return of.value(ArmTest(y, p, np.arange(len(y)), site))  # rankings are of patients of one hospital
