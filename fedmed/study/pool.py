@@ -18,7 +18,7 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from fedmed.study import session
 from fedmed.study.session import Assignment, Reply, Session
-from fedmed.system import errors, quiet
+from fedmed.system import environment, errors, quiet
 
 _BYTES_EACH = 1_500_000_000
 _RESTARTS = 3
@@ -69,7 +69,9 @@ class Pool:
         found = [path for path in sys.path if path]  # plugins beside a script
         begin = (os.getpid(), self._log, found)
         threads = quiet.one_core_each(self._lanes)
-        with _silent_tracker():
+        # The process that frees what a killed pool leaves behind is started here too, and is to do so without a word.
+        silent = ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), "ignore:resource_tracker:UserWarning")))
+        with environment.variable("PYTHONWARNINGS", silent):
             return loky.ProcessPoolExecutor(self._count, initializer=_begin, initargs=begin, env=threads)
 
     def __exit__(
@@ -128,20 +130,6 @@ def _signals(error: BaseException) -> str:
     """Returns by what signals loky says that processes ended, "" where it does not."""
     found = str(error).partition("exit codes of the workers are {")[2].partition("}")[0]
     return f"{found}; " if found else ""
-
-
-@contextlib.contextmanager
-def _silent_tracker() -> Iterator[None]:
-    """Has the process that frees what a killed pool leaves behind, if it is started meanwhile, do so without a word."""
-    before = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, (before, "ignore:resource_tracker:UserWarning")))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONWARNINGS"]
-        else:
-            os.environ["PYTHONWARNINGS"] = before
 
 
 @contextlib.contextmanager

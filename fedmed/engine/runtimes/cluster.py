@@ -18,7 +18,7 @@ from typing import Any
 
 from fedmed.engine.runtimes import aftermath
 from fedmed.settings import config
-from fedmed.system import errors
+from fedmed.system import environment, errors
 from fedmed.system.folders import PrivateFolder
 
 INSTALL = "install it with: uv sync --extra ray (with pip: pip install ray==2.52.1)"
@@ -152,9 +152,8 @@ class Cluster:
         self._watcher = subprocess.Popen(
             [sys.executable, "-I", "-S", aftermath.__file__, folder], stdin=subprocess.PIPE, start_new_session=True
         )
-        found = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)  # plugins beside a script
-        try:
+        found = os.pathsep.join(path for path in sys.path if path)  # plugins beside a script
+        with environment.variable("PYTHONPATH", found):
             ray = _imported()
             ray.init(
                 num_cpus=processors,
@@ -165,10 +164,6 @@ class Cluster:
                 _node_ip_address="127.0.0.1",
                 _temp_dir=folder,
             )
-        finally:
-            os.environ.pop("PYTHONPATH")
-            if found is not None:
-                os.environ["PYTHONPATH"] = found
 
     def _connect(self) -> None:
         ray = _imported()
