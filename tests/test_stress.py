@@ -22,7 +22,7 @@ from fedmed.settings import config, registry
 from fedmed.statistics import metrics
 from fedmed.study import conduct, contenders, hardships, plan, results, stress, stress_words
 from fedmed.study.consortium import Consortium
-from fedmed.study.hardships import STANDARD, NotHereError, Place
+from fedmed.study.hardships import STANDARD, Circumstances, NotHereError
 from fedmed.study.judged_words import Words
 from fedmed.study.measures import measures
 from fedmed.study.schema import Findings
@@ -70,7 +70,7 @@ def consortium() -> Consortium:
 
 def test_all_standard_scenarios_are_made_from_rounds_and_data(consortium: Consortium) -> None:
     asked = settings({}, rounds=9)
-    found, left_out = stress.standing(hardships.place(asked, consortium, 0.4))
+    _, found, left_out = stress.standing(hardships.circumstances(asked, consortium, 0.4))
     assert list(found) == list(STANDARD)
     assert not left_out
     made = {name: [(one.name, one.clients, dict(one.args)) for one in own.mishaps] for name, own in found.items()}
@@ -158,16 +158,16 @@ def test_what_cannot_be_is_one_line_before_training(
 def test_what_the_config_has_already_is_left_out(consortium: Consortium) -> None:
     """urban_teaching leaves after round 1 by the config, so that leaving after a third of the rounds adds nothing."""
     gone = settings({}, rounds=9, scenario=[{"name": "absent", "clients": [LARGEST], "after": 1}])
-    found, left_out = stress.standing(hardships.place(gone, consortium, 0.4))
+    _, found, left_out = stress.standing(hardships.circumstances(gone, consortium, 0.4))
     assert list(left_out) == ["largest_leaves"]
     assert left_out["largest_leaves"].startswith("the config's own scenario has it already")
     assert "largest_late" in found
 
 
 def test_wrong_units_are_a_tables_of_the_column_that_is_most_like_glucose() -> None:
-    def place(*features: Feature) -> Place:
+    def place(*features: Feature) -> Circumstances:
         dataset = Dataset("own", Examples(np.zeros((2, 2)), np.array([0, 1])), "binary", 2, features=features)
-        return Place(settings({}), dataset, "a", "b", {"a": 1, "b": 1})
+        return Circumstances(settings({}), dataset, {"a": 1, "b": 1})
 
     sex = Feature("sex", levels=("f", "m"))
     columns = {

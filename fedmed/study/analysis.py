@@ -151,10 +151,9 @@ def _stressed(
         return None
     return endured.stress(
         _outcomes(part, found),
-        settings,
+        stress.standing(hardships.circumstances(settings, part.consortium, part.round_seconds)),
         primary,
         report.rules_of(settings),
-        standing=stress.standing(hardships.place(settings, part.consortium, part.round_seconds)),
         ceiling=_ceiling(settings, main, primary),
     )
 

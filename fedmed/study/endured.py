@@ -5,7 +5,7 @@ import inspect
 from fedmed.learning.aggregators import aggregators
 from fedmed.settings import config
 from fedmed.settings.mishaps import Mishap
-from fedmed.study import attended, estimates, hardships, judging, price, stress_words
+from fedmed.study import attended, estimates, judging, price, stress_words
 from fedmed.study.estimates import Rules
 from fedmed.study.hardships import PLANNED, Hardship
 from fedmed.study.judged_words import Words
@@ -20,24 +20,23 @@ from fedmed.study.stress import Standing, arm_name
 
 def stress(
     outcomes: Outcomes,
-    settings: config.RunConfig,
+    standing: Standing,
     metric: Measure,
     rules: Rules,
     *,
-    standing: Standing,
     ceiling: float | None,
 ) -> Stress:
     """Returns what the scenarios do to each rule.
 
     Args:
         outcomes: of the arms that `stress.scenario` gives.
-        settings: of the study.
+        standing: the scenarios, and the study's settings.
         metric: the primary one.
         rules: of the intervals.
-        standing: the scenarios.
         ceiling: what the study's pooled training reaches over all test rows, if it was trained.
     """
-    first, names = settings.study.stress.rules[0], list(standing.hardships)
+    settings, names = standing.at.settings, list(standing.hardships)
+    first = settings.study.stress.rules[0]
     base = arm_name(PLANNED, first)
     over = judging.with_figures(outcomes, base, rules)
     aim = price.aim(settings.study, metric, ceiling)
@@ -63,7 +62,7 @@ def stress(
         left_out=standing.left_out,
         target=None if aim is None else ContestTarget(*aim),
         summary=stress_words.summary(rows, said),
-        whom=stress_words.whom(hardships.place(settings, outcomes.consortium), names),
+        whom=stress_words.whom(standing.at, names),
         estimand=stress_words.estimand(said),
         method=stress_words.method(said, len(cells.tested), settings.study.seeds, tuned=settings.study.tune),
     )

@@ -24,24 +24,34 @@ _PATIENCE = 2.0  # a deadline is so many rounds as planned, which whoever is as 
 _SLOWER = 10.0
 
 
-class Place(NamedTuple):
+class Circumstances(NamedTuple):
     """Where scenarios are made for.
 
     Attributes:
         settings: of the study.
         dataset: as loaded.
-        largest: the hospital with the most patients.
-        middle: the one in the middle by patients, of an even number the smaller of the two.
         patients: how many training patients each hospital has.
         round_seconds: what a round of all takes as planned, on the virtual clock; None while it is not known.
     """
 
     settings: config.RunConfig
     dataset: Dataset
-    largest: str
-    middle: str
     patients: Mapping[str, int]
     round_seconds: float | None = None
+
+    @property
+    def largest(self) -> str:
+        """The hospital with the most patients, of several the last."""
+        return self._by_size()[-1]
+
+    @property
+    def middle(self) -> str:
+        """The hospital in the middle by patients, of an even number the smaller of the two."""
+        return self._by_size()[(len(self.patients) - 1) // 2]
+
+    def _by_size(self) -> list[str]:
+        """Of hospitals with as many patients the first counts as smaller."""
+        return sorted(self.patients, key=lambda name: self.patients[name])
 
 
 class Hardship(NamedTuple):
@@ -71,45 +81,44 @@ class NotHereError(Exception):
     """A standard scenario cannot be with these data: why."""
 
 
-def place(settings: config.RunConfig, consortium: Consortium, round_seconds: float | None = None) -> Place:
-    """Returns where scenarios are made for; of hospitals with as many patients the first counts as smaller."""
-    held = consortium.patients_held()
-    by_size = sorted(held, key=lambda name: held[name])
-    middle = by_size[(len(by_size) - 1) // 2]
-    return Place(settings, consortium.dataset, by_size[-1], middle, held, round_seconds)
+def circumstances(
+    settings: config.RunConfig, consortium: Consortium, round_seconds: float | None = None
+) -> Circumstances:
+    """Returns where the scenarios of a study with these hospitals are made for."""
+    return Circumstances(settings, consortium.dataset, consortium.patients_held(), round_seconds)
 
 
-def _planned(at: Place) -> Hardship:
+def _planned(at: Circumstances) -> Hardship:
     about = "Nothing goes wrong" + (" but what the config has." if at.settings.scenario else ".")
     return Hardship("as planned", about)
 
 
-def _leaves(at: Place) -> Hardship:
+def _leaves(at: Circumstances) -> Hardship:
     after = max(1, at.settings.rounds // 3)
     about = f"{at.largest} leaves after round {after} of {at.settings.rounds}."
     return _one(f"{at.largest} leaves", about, at.largest, "absent", after=after)
 
 
-def _drops_out(at: Place) -> Hardship:
+def _drops_out(at: Circumstances) -> Hardship:
     return _one("dropping out", "Every hospital drops out of 3 in 10 rounds, at random.", None, "absent", chance=0.3)
 
 
-def _late(at: Place) -> Hardship:
+def _late(at: Circumstances) -> Hardship:
     about = f"{at.largest} sends updates that it computed on the weights of 2 updates ago."
     return _one(f"{at.largest} late", about, at.largest, "late", {"by": 2})
 
 
-def _partial(at: Place) -> Hardship:
+def _partial(at: Circumstances) -> Hardship:
     about = "Every hospital takes a tenth to all of its local steps, drawn in each round."
     return _one("partial work", about, None, "partial_work", {"least": 0.1, "most": 1.0})
 
 
-def _slow(at: Place) -> Hardship:
+def _slow(at: Circumstances) -> Hardship:
     about = f"{at.largest} trains {_SLOWER:g} times as long and sends by a tenth of the uplink; everybody waits for it."
     return _slow_line(f"{at.largest} slow", about, at, None)
 
 
-def _slow_with_deadline(at: Place) -> Hardship:
+def _slow_with_deadline(at: Circumstances) -> Hardship:
     deadline = None if at.round_seconds is None else float(f"{_PATIENCE * at.round_seconds:.3g}")
     within = "" if deadline is None else f" ({deadline:g} s)"
     about = (
@@ -119,18 +128,18 @@ def _slow_with_deadline(at: Place) -> Hardship:
     return _slow_line(f"{at.largest} slow, with a deadline", about, at, deadline)
 
 
-def _slow_line(label: str, about: str, at: Place, deadline: float | None) -> Hardship:
+def _slow_line(label: str, about: str, at: Circumstances, deadline: float | None) -> Hardship:
     tenth = max(1.0, bits_per_second(at.settings.clock.uplink, "clock.uplink") / 10)
     mishap = Mishap("slow", {"times": _SLOWER, "uplink": f"{tenth:.0f}bit"}, (at.largest,))
     return Hardship(label, about, at.largest, (mishap,), {"deadline": deadline})
 
 
-def _labels(at: Place) -> Hardship:
+def _labels(at: Circumstances) -> Hardship:
     about = f"{at.middle} has the wrong label in every training row."
     return _one(f"labels flipped at {at.middle}", about, at.middle, "label_flip")
 
 
-def _units(at: Place) -> Hardship:
+def _units(at: Circumstances) -> Hardship:
     column = _column(at.dataset)
     twice = ", as where glucose in mg/dL is converted from mmol/L once more," if "glucose" in column.lower() else ""
     about = (
@@ -141,17 +150,17 @@ def _units(at: Place) -> Hardship:
     return _one(label, about, at.middle, "wrong_units", {"column": column, "times": _UNITS})
 
 
-def _flipped(at: Place) -> Hardship:
+def _flipped(at: Circumstances) -> Hardship:
     about = f"{at.middle} sends its update with the opposite sign, 10 times as large."
     return _one(f"sign flipped at {at.middle}", about, at.middle, "sign_flip", {"times": 10.0})
 
 
-def _boosted(at: Place) -> Hardship:
+def _boosted(at: Circumstances) -> Hardship:
     about = f"{at.middle} sends its update 10 times as large."
     return _one(f"boosted at {at.middle}", about, at.middle, "boost", {"times": 10.0})
 
 
-def _not_a_number(at: Place) -> Hardship:
+def _not_a_number(at: Circumstances) -> Hardship:
     about = f"{at.middle} sends updates that are not finite; every rule refuses them, so that it takes no part."
     return _one(f"not a number from {at.middle}", about, at.middle, "not_a_number")
 
@@ -177,7 +186,7 @@ def _column(dataset: Dataset) -> str:
     return min(numbers, key=lambda own: ("glucose" not in own.name.lower(), own.unit != "mg/dL")).name
 
 
-STANDARD: Mapping[str, Callable[[Place], Hardship]] = {
+STANDARD: Mapping[str, Callable[[Circumstances], Hardship]] = {
     PLANNED: _planned,
     "largest_leaves": _leaves,
     "dropout": _drops_out,

@@ -12,7 +12,7 @@ from fedmed.settings import config, plugins
 from fedmed.settings.study import STRESS
 from fedmed.study import filled_in, hardships, plan
 from fedmed.study.consortium import Consortium
-from fedmed.study.hardships import PLANNED, STANDARD, Hardship, NotHereError, Place
+from fedmed.study.hardships import PLANNED, STANDARD, Circumstances, Hardship, NotHereError
 from fedmed.study.plan import ArmPlan, Job, Scenario
 from fedmed.study.results import Result
 from fedmed.study.tuning.grid import with_rate
@@ -32,15 +32,17 @@ class Standing(NamedTuple):
     """The scenarios of a study.
 
     Attributes:
+        at: where they are made for.
         hardships: by name, "as_planned" first.
         left_out: those that these data have no place for, and why.
     """
 
+    at: Circumstances
     hardships: Mapping[str, Hardship]
     left_out: Mapping[str, str]
 
 
-def standing(at: Place) -> Standing:
+def standing(at: Circumstances) -> Standing:
     """Returns the scenarios that `study.stress.scenarios` asks for, in the standard order.
 
     Raises:
@@ -61,10 +63,10 @@ def standing(at: Place) -> Standing:
                 if name != PLANNED and _is_so_already(at, found[name]):
                     left_out[name] = "the config's own scenario has it already: it would change nothing"
                     del found[name]
-    return Standing(found, left_out)
+    return Standing(at, found, left_out)
 
 
-def _is_so_already(at: Place, hardship: Hardship) -> bool:
+def _is_so_already(at: Circumstances, hardship: Hardship) -> bool:
     """Whether by the config's own scenario the same befalls everybody in every round as with the hardship."""
     own = at.settings
     if not own.scenario or any(getattr(own.clock, name) != value for name, value in hardship.clock.items()):
@@ -96,7 +98,7 @@ def scenario(settings: config.RunConfig, consortium: Consortium, round_seconds: 
     """
     study, stress = settings.study, settings.study.stress
     plugins.load(settings.plugins)
-    found = standing(hardships.place(settings, consortium, round_seconds)).hardships
+    found = standing(hardships.circumstances(settings, consortium, round_seconds)).hardships
     arms = []
     for rule in stress.rules:
         ruled = dataclasses.replace(settings, aggregation=aggregation(settings.aggregation, rule))

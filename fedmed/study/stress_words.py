@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from fedmed.study.hardships import PLANNED, Place
+from fedmed.study.hardships import PLANNED, Circumstances
 from fedmed.study.judged_words import Words, fact, leans
 from fedmed.study.schema.stressed import StressRow
 
@@ -32,7 +32,7 @@ def diverged(seeds: Sequence[int]) -> str:
     return f"its training diverged at seed {', '.join(map(str, seeds))}" if seeds else ""
 
 
-def whom(at: Place, names: Sequence[str]) -> str:
+def whom(at: Circumstances, names: Sequence[str]) -> str:
     """Returns whom the scenarios befall, and why; "" where none befalls one hospital."""
     if len(names) < 2:
         return ""
