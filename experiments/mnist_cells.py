@@ -53,7 +53,7 @@ class Cell:
         """The test accuracy to reach."""
         return TARGETS[self.model]
 
-    def settings(self, rate: float, seed: int, rounds: int, patience: int | None) -> dict[str, Any]:
+    def settings(self, rate: float, seed: int, rounds: int, patience: int | None = None) -> dict[str, Any]:
         """Returns the settings of one run."""
         shards = {"name": "shards", "args": {"clients": CLIENTS, "shards_per_client": 2}}
         return {

@@ -1,5 +1,6 @@
 """The programs under experiments/: wrong flags end in one line and status 2; the MNIST benchmark's arithmetic."""
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -8,7 +9,11 @@ from typing import Any
 import pytest
 
 from experiments import attack_tables, personal_tables
+from experiments.mnist_cells import CELLS
 from experiments.mnist_figures import chosen_rate, interval, next_rate, rounds_to_target
+from fedmed.settings import config
+
+_MNIST = pathlib.Path("experiments/results/mnist_benchmark.json")
 
 
 @pytest.mark.parametrize(
@@ -50,6 +55,18 @@ def test_rounds_are_read_from_the_best_so_far_and_interpolated() -> None:
 def test_the_grid_is_the_papers() -> None:
     assert [next_rate(0.1, sixths) for sixths in (-2, -1, 1, 2)] == [0.0464, 0.0681, 0.147, 0.215]
     assert next_rate(0.147, 1) == 0.215
+
+
+@pytest.mark.parametrize(
+    ("name", "cell"),
+    [("mnist_mcmahan_iid", "cnn-iid-C0.1-E5-B10"), ("mnist_mcmahan_noniid", "cnn-noniid-C0.1-E5-B10")],
+)
+def test_a_config_that_ships_is_a_run_whose_rounds_are_on_record(name: str, cell: str) -> None:
+    shipped = config.load(pathlib.Path(f"configs/{name}.toml"))
+    rate, best = shipped.client.learning_rate, chosen_rate(json.loads(_MNIST.read_text())["cells"][cell])
+    tried = next(one for one in CELLS if one.name == cell).settings(rate, shipped.seed, shipped.rounds)
+    assert shipped == config.parse(tried | {"name": shipped.name})
+    assert rate == best
 
 
 def test_the_rate_with_the_fewest_rounds_on_seed_0_is_chosen() -> None:
