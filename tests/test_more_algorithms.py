@@ -419,6 +419,7 @@ SECURE = {"secure": True, "clip_norm": 1.0}
         (MOMENTS, {"aggregation": SECURE}, "aggregation.secure: fedavg_moments sends more than a clipped update"),
         (QFFL, {"aggregation": SECURE}, "aggregation.secure: qffl sends more than a clipped update"),
         (QFFL, {"aggregation": {"clip_norm": 1.0}}, "aggregation.clip_norm: qffl weighs updates by their clients' l"),
+        ({"name": "fednova"}, {"aggregation": {"clip_norm": 1.0}}, "aggregation.clip_norm: fednova sends updates a s"),
     ],
 )
 def test_what_does_not_go_with_an_algorithm_is_told(

@@ -1,6 +1,7 @@
 """FedPer, FedRep, Ditto and APFL: laws, then rounds worked by hand, on both runtimes; and what a new hospital gets."""
 
 import pathlib
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
+import tiny_models
 from tiny import Arrays, assert_close, assert_same
 
 from fedmed.data.clients import Clients
@@ -16,6 +18,9 @@ from fedmed.engine.checkpoints import Checkpoints, Saved
 from fedmed.engine.federation import Federation, Position
 from fedmed.engine.identity import Identity
 from fedmed.engine.runtimes.worker import Worker
+from fedmed.learning import places
+from fedmed.learning.learner import anatomy
+from fedmed.models.spec import Spec
 from fedmed.settings import config
 from fedmed.study import further
 from fedmed.system import errors
@@ -223,6 +228,30 @@ def test_where_batch_norm_is_named_as_what_stays_at_home_fedper_is_fedbn() -> No
         assert_same([*a.trainable, *a.moving], [*b.trainable, *b.moving])
     for one in (per, bn):
         one.close()
+
+
+def test_fedbn_finds_batch_norm_inside_of_other_layers() -> None:
+    model = "tiny_models:nested_norms"
+    per, (*_, last) = trained(settings("fedper", model, args={"home": ["times", "normalised", "block"]}), [ALL] * 2)
+    bn, (*_, end) = trained(settings("fedbn", model), [ALL] * 2)
+    assert len(per.start().state.weights.moving) == 6
+    for client in ALL:
+        a, b = per.own_weights(last, client), bn.own_weights(end, client)
+        assert_same([*a.trainable, *a.moving], [*b.trainable, *b.moving])
+    for one in (per, bn):
+        one.close()
+
+
+def test_a_layer_stays_at_home_by_its_name_or_by_that_of_one_around_it() -> None:
+    made = anatomy(tiny_models.nested_norms(Spec((3,), "binary", 2)))
+    homes = [places.of_layers(made, [name]) for name in ("times", "wrapped")]
+    assert homes[0] == homes[1]
+    assert sum(homes[0].trainable) == sum(homes[0].moving) == 2
+    assert sum(places.of_layers(made, ["block", "normalised"]).trainable) == 4
+    several = "algorithm.args.home: 'inner' is the name of several layers (normalised/inner, block/inner); name the"
+    with pytest.raises(errors.ConfigError, match=f"^{re.escape(several)}"):
+        places.of_layers(made, ["inner"])
+    assert places.of_layers(made, None) == places.of_layers(made, ["head"])
 
 
 @pytest.mark.slow

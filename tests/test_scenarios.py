@@ -156,6 +156,34 @@ def test_a_late_update_was_computed_on_older_weights(runtime: str, worker: Worke
         assert federation.prepared.program.bytes_down == federation.weights_bytes
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "rate"), [("fedavg", 0.2), ("scaffold", 1e-9), ("mimelite", 1e-9), ("fedper", 1e-9)]
+)
+def test_moving_statistics_are_the_mean_of_what_clients_end_with_however_late(algorithm: str, rate: float) -> None:
+    """A statistic is a state: what a late client adds to it must not add up with what others have added already.
+
+    Where clients or the server hold a state, weights do not move, so that statistics depend on their start alone.
+    """
+    args = {"args": {"home": ["dense_1"]}} if algorithm == "fedper" else {}
+    asked = {"algorithm": {"name": algorithm, **args}, "rounds": 4, "client": {"learning_rate": rate}}
+    model, late = "tiny_models:batch_norm", [{"name": "late", "clients": ["b"], "args": {"by": 2}}]
+    delayed, other = (tiny.federation(tiny.settings(model, **asked, **more), HELD) for more in ({"scenario": late}, {}))
+    positions = [delayed.start(), *(done.position for done in delayed.rounds(delayed.start()))]
+    weights = [delayed.weights(position) for position in positions]
+
+    def ends(client: str, start: int, round_: int) -> list[np.ndarray]:
+        position = other.start(weights[start])._replace(round=round_)
+        return other.weights(other.round(position, [client]).position).moving
+
+    for number in range(4):
+        parts = {"a": ends("a", number, number), "b": ends("b", max(0, number - 2), number)}
+        parts["c"] = ends("c", number, number)
+        mean = [sum(SIZES[n] * part[k] for n, part in parts.items()) / 25 for k in range(4)]
+        assert_close(weights[number + 1].moving, mean, rtol=1e-4)
+    for federation in (delayed, other):
+        federation.close()
+
+
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_partial_work_is_a_share_of_the_local_steps_at_least_one(runtime: str, worker: Worker) -> None:
     """Of 3 epochs of 3, 2 and 2 batches of 4 rows, .4 are 4, 2 and 2 steps."""

@@ -43,6 +43,29 @@ def batch_norm(spec: Spec) -> tf.keras.Model:
     )
 
 
+class NormalisedActivation(layers.Layer):
+    """A layer whose weights are all of the batch normalisation inside it."""
+
+    def __init__(self) -> None:
+        super().__init__(name="normalised")
+        self.inner = layers.BatchNormalization(name="inner")
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns what is above 0 of the normalised inputs."""
+        return tf.nn.relu(self.inner(inputs, training=training))
+
+
+def nested_norms(spec: Spec) -> tf.keras.Model:
+    """Batch normalisation inside of a wrapper, of a layer and of a model; two layers are called "inner"."""
+    x = inputs = layers.Input(_shape(spec))
+    x = layers.Reshape((1, -1))(x)
+    x = layers.TimeDistributed(layers.BatchNormalization(name="wrapped"), name="times")(x)
+    x = layers.Dense(4, name="wide")(layers.Flatten()(x))
+    x = NormalisedActivation()(x)
+    x = tf.keras.Sequential([layers.BatchNormalization(name="inner")], name="block")(x)
+    return tf.keras.Model(inputs, layers.Dense(spec.outputs, activation=spec.activation, name="head")(x))
+
+
 def dropout(spec: Spec, *, rate: float = 0.5) -> tf.keras.Model:
     """A hidden layer of which a part is dropped, and noise on the inputs."""
     return tf.keras.Sequential(

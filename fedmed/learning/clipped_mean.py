@@ -2,8 +2,9 @@
 
 It is norm clipping, the defence of Sun et al. 2019, "Can you really backdoor federated learning?", section 5, but that
 the bound is a multiple of the median norm of the round's updates (clients counting alike), so that it follows updates
-as they shrink from round to round. With fewer than half of the clients corrupted the median is at most an honest
-norm, so that a corrupted client moves the aggregate by its share times `times` an honest norm at most.
+as they shrink from round to round. With fewer than half of the clients corrupted the median lies among honest norms, so
+that what a corrupted client adds is at most its share times `times` the longest honest norm. It also has a part in
+where among the honest norms the median lies, and so in how short the honest updates are cut.
 """
 
 from fedmed.learning.aggregator import Aggregator

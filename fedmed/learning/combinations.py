@@ -33,10 +33,8 @@ def _check_whole(settings: RunConfig) -> None:
             f"{given[0]}: changes updates on their way, and feddyn needs clients and server to add up the same; leave "
             "it out"
         )
-    if name == "qffl" and not asked.secure and asked.clip_norm is not None:
-        raise errors.ConfigError(
-            "aggregation.clip_norm: qffl weighs updates by their clients' losses, which clipping undoes; leave it out"
-        )
+    if name in _UNCLIPPED and not asked.secure and asked.clip_norm is not None:
+        raise errors.ConfigError(f"aggregation.clip_norm: {name} {_UNCLIPPED[name]}; leave it out")
 
 
 def _check_secure(settings: RunConfig) -> None:
@@ -59,4 +57,8 @@ def _check_secure(settings: RunConfig) -> None:
         )
 
 
+_UNCLIPPED = {
+    "qffl": "weighs updates by their clients' losses, which clipping undoes",
+    "fednova": "sends updates a step long, which would be clipped instead of whole ones",
+}
 _SEND_MORE = ("scaffold", "fednova", "mimelite", "fedavg_moments", "qffl")

@@ -84,11 +84,8 @@ def step_down(settings: config.Compression, received: Nest) -> Step:
 
 
 def _weights_in(nest: Nest) -> list[Weights]:
-    """Returns all Weights in a nest, in order; their trainable part may be a code already."""
-    if isinstance(nest, Weights):
-        return [nest] if isinstance(nest.trainable, tuple) or weight_ops.count(nest.trainable) else []
-    parts = nest.values() if isinstance(nest, dict) else nest if isinstance(nest, list | tuple) else ()
-    return [weights for part in parts for weights in _weights_in(part)]
+    """Returns the Weights in a nest that have trainable tensors, in order; these may be a code already."""
+    return [w for w in weight_ops.found_in(nest) if isinstance(w.trainable, tuple) or weight_ops.count(w.trainable)]
 
 
 def _replaced(nest: Nest, trainable: Iterator[Nest]) -> Nest:

@@ -27,4 +27,7 @@ def fedbn(training: Training) -> Algorithm:
 
 
 def _normalises(variable: Variable) -> bool:
-    return issubclass(variable.layer, tf.keras.layers.BatchNormalization)
+    return issubclass(variable.layer, _NORMALISING)
+
+
+_NORMALISING = (tf.keras.layers.BatchNormalization, tf.keras.layers.experimental.SyncBatchNormalization)

@@ -89,6 +89,11 @@ def combined(payloads: Payload, weights: tf.Tensor) -> Payload:
     return tf.nest.map_structure(lambda stack: tf.tensordot(weights, stack, 1), payloads)
 
 
+def mean(updates: Sequence[tf.Tensor], weights: tf.Tensor) -> list[tf.Tensor]:
+    """Returns the sum of updates, each tensor [k, ...], times weights [k]."""
+    return [tf.tensordot(weights, one, 1) for one in updates]
+
+
 def squares(updates: Sequence[tf.Tensor], centre: Sequence[tf.Tensor]) -> tf.Tensor:
     """Returns each update's squared distance to a centre, [k]; it can be infinite, and is never NaN."""
     parts = zip(updates, centre, strict=True)
@@ -104,6 +109,14 @@ def middle(values: tf.Tensor) -> tf.Tensor:
     """Returns the median of [k, ...] over k: the middle value, or the mean of the two in the middle."""
     ordered, count = tf.sort(values, axis=0), tf.shape(values)[0]
     return (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
+
+
+def middle_share(values: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """Returns the least of values [k] that half of the weights [k] are not above: the median by shares."""
+    order = tf.argsort(values, stable=True)
+    so_far = tf.cumsum(tf.gather(weights, order))
+    first = tf.argmax(so_far >= so_far[-1] / 2, output_type=tf.int32)
+    return tf.gather(values, order)[first]
 
 
 def shortened(lengths: tf.Tensor, most: tf.Tensor) -> tf.Tensor:

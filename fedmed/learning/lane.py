@@ -112,9 +112,9 @@ class Way(NamedTuple):
 
 def read_rows(path: tf.Tensor, offset: tf.Tensor, rows: tf.Tensor, layout: Sequence[Field]) -> Rows:
     """Reads a client's rows in the graph; see `fedmed.data.store` for the file's format."""
-    content, arrays = tf.io.read_file(path), {}
+    content, offset, arrays = tf.io.read_file(path), tf.cast(offset, tf.int64), {}
     for field in layout:
-        size = rows * field.row_bytes
+        size = tf.cast(rows, tf.int64) * field.row_bytes  # can be above 2 GiB
         flat = tf.io.decode_raw(tf.strings.substr(content, offset, size), tf.as_dtype(field.dtype))
         arrays[field.name] = tf.reshape(flat, tf.concat([[rows], tf.constant(field.shape, tf.int32)], axis=0))
         arrays[field.name].set_shape([None, *field.shape])

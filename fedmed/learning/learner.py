@@ -14,10 +14,17 @@ Inputs = tf.Tensor | Mapping[str, tf.Tensor]
 
 
 class Variable(NamedTuple):
-    """What is known of one of a model's variables: its name, its layer's name and class, its shape."""
+    """What is known of one of a model's variables.
+
+    Attributes:
+        name: its own.
+        layers: the names of the layers that have it, the outermost first.
+        layer: the class of the innermost.
+        shape: its own.
+    """
 
     name: str
-    layer_name: str
+    layers: tuple[str, ...]
     layer: type
     shape: tuple[int | None, ...]
 
@@ -179,16 +186,14 @@ def fixed_variables(model: tf.keras.Model) -> list[tf.Variable]:
 
 def anatomy(model: tf.keras.Model) -> Anatomy:
     """Returns what is known of the variables that training changes."""
-    owners: dict[int, tf.keras.layers.Layer] = {}
-    for layer in _layers(model):
+    owners: dict[int, list[tf.keras.layers.Layer]] = {}
+    for layer in _layers(model):  # a layer comes before those inside it
         for v in layer.weights:
-            known = owners.get(id(v))
-            if known is None or len(layer.weights) < len(known.weights):  # the innermost layer that has it
-                owners[id(v)] = layer
+            owners.setdefault(id(v), []).append(layer)
 
     def described(v: tf.Variable) -> Variable:
-        layer = owners.get(id(v), model)
-        return Variable(v.name, layer.name, type(layer), tuple(v.shape))
+        layers = sorted(owners.get(id(v), [model]), key=lambda layer: -len(layer.weights))
+        return Variable(v.name, tuple(layer.name for layer in layers), type(layers[-1]), tuple(v.shape))
 
     return Anatomy(tuple(map(described, model.trainable_variables)), tuple(map(described, moving_variables(model))))
 

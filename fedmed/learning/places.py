@@ -48,22 +48,42 @@ def where(anatomy: Anatomy, stays: Callable[[Variable], bool]) -> Places:
 def of_layers(anatomy: Anatomy, home: Sequence[str] | None) -> Places:
     """Returns the places of these layers' weights, by the layers' names; None is the last layer that has weights.
 
+    A layer's weights are those of the layers inside it too.
+
     Raises:
-        ConfigError: a layer is unknown, or all of them are to stay at home, or none.
+        ConfigError: a layer is unknown, or all of them are to stay at home, or none, or a name is of several layers.
     """
-    layers = list(dict.fromkeys(variable.layer_name for variable in (*anatomy.trainable, *anatomy.moving)))
-    named = [variable.layer_name for variable in anatomy.trainable[-1:]] if home is None else home
+    variables = (*anatomy.trainable, *anatomy.moving)
+    last = [variable.layers for variable in anatomy.trainable[-1:]]
+    if home is None:
+        named = [layers[-1] for layers in last]
+        found = where(anatomy, lambda variable: variable.layers in last)
+    else:
+        named = home
+        _check(named, variables)
+        found = where(anatomy, lambda variable: not set(named).isdisjoint(variable.layers))
+    if all((*found.trainable, *found.moving)):
+        raise errors.ConfigError(
+            f"algorithm.args.home: nothing is shared when {', '.join(named)} stays at home: no other layer of the "
+            "model has weights"
+        )
+    return found
+
+
+def _check(named: Sequence[str], variables: Sequence[Variable]) -> None:
+    """Raises a ConfigError for names of no layer, or of layers inside of several others that are named alike."""
+    layers = list(dict.fromkeys(name for variable in variables for name in variable.layers))
+    if not named:
+        raise errors.ConfigError(f"algorithm.args.home: names no layer; there are {', '.join(layers) or 'none'}")
     for name in named:
         if name not in layers:
             raise errors.ConfigError(errors.unknown("algorithm.args.home", "layer with weights", name, layers))
-    if not named:
-        raise errors.ConfigError(f"algorithm.args.home: names no layer; there are {', '.join(layers) or 'none'}")
-    if set(named) == set(layers):
-        raise errors.ConfigError(
-            f"algorithm.args.home: nothing is shared when {', '.join(layers)} stays at home: no other layer of the "
-            "model has weights"
-        )
-    return where(anatomy, lambda variable: variable.layer_name in named)
+        paths = {"/".join(v.layers[: v.layers.index(name) + 1]): None for v in variables if name in v.layers}
+        if len(paths) > 1:
+            raise errors.ConfigError(
+                f"algorithm.args.home: {name!r} is the name of several layers ({', '.join(paths)}); name the outer "
+                "ones, or give each a name of its own"
+            )
 
 
 def rest_averaged(training: Training, places: Places, client: Callable[[Learner], ClientStep]) -> Algorithm:

@@ -41,6 +41,14 @@ def norm(parts: Sequence[tf.Tensor]) -> tf.Tensor:
     return tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(part)) for part in parts])) if parts else tf.constant(0.0)
 
 
+def found_in(nest: Nest) -> list[Weights]:
+    """Returns all Weights in a nest, in order."""
+    if isinstance(nest, Weights):
+        return [nest]
+    parts = nest.values() if isinstance(nest, dict) else nest if isinstance(nest, list | tuple) else ()
+    return [weights for part in parts for weights in found_in(part)]
+
+
 def byte_count(values: Nest) -> int:
     """Returns the size of the tensors in bytes, each in its own type, without compression or protocol."""
     return sum(_bytes(tensor) for tensor in tf.nest.flatten(values))
