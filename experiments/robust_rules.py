@@ -117,7 +117,7 @@ def aggregate(rule: Rule, updates: Sequence[Weights], shares: Sequence[float], l
             payload = steps.clipping(rule.clip).encode(payload, tf.constant([0, 0]))
         grown = one.accumulate(grown, payload, tf.constant(share))
     found = one.report(one.packed(grown, like))
-    return (found if one.memory is None else one.memory.recall(found, Payload(last))[0]).update
+    return (found if one.memory is None else one.memory.recall(found, last.trainable)[0]).update
 
 
 def errors_of(seed: int) -> dict[str, dict[str, float]]:
