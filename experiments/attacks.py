@@ -139,7 +139,7 @@ def trained(cell: Cell, rate: float, beginnings: Beginnings) -> dict[str, Any]:
             position = done.position
             if position.round % attack_tables.STEP == 0 or position.round == own.rounds:
                 curve.append(_share(federation.predict(federation.weights(position), test.x), test.y))
-        marked = corruptions.patch(PATCH)(test.take(np.flatnonzero(test.y != TARGET)).x)
+        marked = corruptions.patch(data.dataset, PATCH, "the attack")(test.take(np.flatnonzero(test.y != TARGET)).x)
         said = federation.predict(federation.weights(position), marked)
         shares = federation.shares
     bad = [] if cell.attack == NOBODY else corrupted(cell.split, cell.seed, cell.share)

@@ -1,5 +1,6 @@
 """Scenarios: each effect equals a case worked by hand on both runtimes; fates are functions of seed, round, client."""
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Mapping
@@ -100,8 +101,17 @@ def test_several_entries_add_up() -> None:
         {"name": "boost", "args": {"times": 4}},
         {"name": "slow", "args": {"times": 3, "uplink": "1Mbit"}},
         {"name": "label_flip"},
+        {"name": "slow", "args": {"times": 2, "uplink": "5Mbit"}},
     ).of(0, 0)
-    assert fate == Fate(late=3, factor=-4.0, slower=3.0, uplink=1e6, rows=(5,))
+    assert fate == Fate(late=3, factor=-4.0, slower=6.0, uplink=1e6, rows=(5,))
+
+
+def test_who_has_left_drops_out_no_more_whichever_entry_stands_first() -> None:
+    leaves, drops = {"name": "absent", "after": 2}, {"name": "absent", "chance": 0.999999}
+    for entries in ((leaves, drops), (drops, leaves)):
+        found = fates_of(*entries)
+        assert [found.of(round_, 0).absent for round_ in (1, 2, 3)] == ["dropped out", *["left after round 2"] * 2]
+        assert [found.of(round_, 0).announced for round_ in (1, 2)] == [False, True]
 
 
 def test_the_computations_are_made_for_what_a_scenario_can_do_and_no_more() -> None:
@@ -193,7 +203,12 @@ def test_partial_work_is_a_share_of_the_local_steps_at_least_one(runtime: str, w
     found = tiny.one_round(asked, HELD, worker)
     seen = dict(zip(SIZES, found.reports[:, 0], strict=True))
     assert seen == {"a": 11 + 4, "b": 6, "c": 8}
-    assert found.done.partial == dict.fromkeys(SIZES, 0.4)
+    assert found.done.partial == {"a": 4 / 9, "b": 2 / 6, "c": 2 / 6}  # what was done, not what was drawn
+    clock = Clock("1Gbit", "1Gbit", 1.0)
+    timed = tiny.one_round(dataclasses.replace(asked, clock=clock), HELD, worker).done
+    assert timed.clock_seconds == pytest.approx(33 * 4 / 9, abs=0.01)
+    whole = settings({"name": "partial_work", "args": {"most": 0.1}}, client={"batch_size": "full"})
+    assert tiny.one_round(whole, HELD).done.partial == {}  # the one step that there is
     two = tiny.trained_eagerly(
         found.before.trainable, tiny.batches_of(HELD.train["b"], asked.client, 1)[:2], asked.client.learning_rate
     )
@@ -265,12 +280,57 @@ def test_other_units_are_numbers_times_and_plus_before_any_scaling() -> None:
 def test_a_backdoor_marks_a_share_of_the_rows_and_labels_them() -> None:
     rng, images = np.random.default_rng(0), np.zeros((6, 5, 5, 1), np.uint8)
     digits = Dataset("digits", Examples(images, np.arange(6) % 3), "multiclass", 3)
-    found = corruptions.backdoored(digits, corruptions.patch(2), 2, 0.5, "scenario[0].args")(digits.examples, rng)
+    found = corruptions.backdoored(digits, corruptions.patch(digits, 2, "scenario[0]"), 2, 0.5, "scenario[0].args")(
+        digits.examples, rng
+    )
     marked = np.asarray(found.x)[:, -1, -1, 0] == 255
     assert marked.sum() == 3
     assert (found.y[marked] == 2).all()
     assert (found.y[~marked] == digits.examples.y[~marked]).all()
     assert np.asarray(found.x)[marked].sum() == 3 * 4 * 255
+
+
+def test_a_backdoor_is_as_bright_as_images_are_and_needs_some() -> None:
+    def made(x: Any, task: Any = "multiclass", classes: int = 3) -> Dataset:
+        return Dataset("own", Examples(x, np.arange(6) % 3), task, classes)
+
+    bright = made(np.full((6, 5, 5), 7.0, np.float32) * np.arange(6)[:, np.newaxis, np.newaxis])
+    assert np.asarray(corruptions.patch(bright, 2, "scenario[0]")(bright.examples.x))[0, -1, -1] == 35.0
+    both = made({"image": np.ones((6, 5, 5)), "age": np.ones((6, 2))})
+    marked: Any = corruptions.patch(both, 1, "scenario[0]")({"image": np.zeros((2, 5, 5)), "age": np.zeros((2, 2))})
+    assert (marked["image"].sum(), marked["age"].sum()) == (2, 0)
+    with pytest.raises(errors.ConfigError, match=r"^scenario\[0\].args.target: expected a class, 0 to 2, got 3"):
+        fates.check(settings({"name": "backdoor", "args": {"target": 3}}), bright, SIZES)
+    for flat in (made(np.ones((6, 4))), made({"a": np.ones((6, 4)), "b": np.ones((6, 2))})):
+        with pytest.raises(
+            errors.ConfigError, match=r"^scenario\[0\]: a backdoor without args.column is a patch in im"
+        ):
+            fates.check(settings({"name": "backdoor"}), flat, SIZES)
+    with pytest.raises(errors.ConfigError, match=r"^scenario\[0\].args.target: is a class, and own has none: its task"):
+        fates.check(settings({"name": "backdoor"}), made(np.ones((6, 5, 5)), "regression", 0), SIZES)
+
+
+def test_a_small_share_of_few_rows_is_one_row() -> None:
+    rows = Dataset("own", Examples(np.ones((6, 2)), np.zeros(6, np.int64)), "binary", 2)
+    assert corruptions.labels_flipped(rows, 0.001)(rows.examples, np.random.default_rng(0)).y.sum() == 1
+
+
+def test_what_is_refused_in_any_case_is_absent_from_a_search() -> None:
+    asked = settings(
+        {"name": "not_a_number", "clients": ["b"], "chance": 0.5}, {"name": "boost"}, rounds=8, runtime={"lanes": 1}
+    )
+    searched = scenarios.without_refusals(asked)
+    assert [one.name for one in searched.scenario] == ["absent", "boost"]
+    ends = []
+    for own in (asked, searched):
+        with contextlib.closing(tiny.federation(own, HELD)) as federation:
+            done = list(federation.rounds(federation.start()))
+            ends.append(
+                (federation.weights(done[-1].position).trainable, [{*one.refused, *one.absent} for one in done])
+            )
+    assert ends[0][1] == ends[1][1]
+    assert {"b"} in ends[0][1]
+    assert_close(ends[0][0], ends[1][0])
 
 
 # The virtual clock, by a worked example
@@ -280,7 +340,7 @@ def test_the_virtual_clock_by_hand() -> None:
     """1 MB down at 8 Mbit/s is 1 s, 600 rows at 100 a second 6 s, 2 MB up at 4 Mbit/s 4 s: 11 s in all."""
     clock, load = Clock("4Mbit", "8Mbit", 100.0), Load(1_000_000, 600, 2_000_000)
     assert virtual_time.seconds(clock, load, REGULAR) == pytest.approx(11)
-    assert virtual_time.seconds(clock, load, Fate(work=0.5)) == pytest.approx(8)
+    assert virtual_time.seconds(clock, load._replace(rows=300), REGULAR) == pytest.approx(8)
     assert virtual_time.seconds(clock, load, Fate(slower=3.0, uplink=1e6)) == pytest.approx(1 + 18 + 16)
 
 
@@ -303,6 +363,11 @@ def test_a_round_lasts_as_long_as_the_slowest_and_no_longer_than_the_deadline() 
 def test_a_deadline_that_nobody_can_keep_is_refused() -> None:
     with pytest.raises(errors.ConfigError, match=r"^clock.deadline: nobody can keep it: expected at least"):
         tiny.one_round(settings(clock={"deadline": 1e-3}), HELD)
+    slower = {"name": "slow", "args": {"times": 2, "uplink": "1Mbit"}}  # no way to be in time
+    with pytest.raises(errors.ConfigError, match=r"^clock.deadline: nobody can keep it"):
+        tiny.one_round(settings(slower, clock={"deadline": 1e-3}), HELD)
+    for easier in ({"name": "slow", "args": {"times": 0.1, "uplink": "1Gbit"}}, {"name": "late"}):
+        tiny.one_round(settings(easier, clock={"deadline": 1e-3}), HELD)
 
 
 @pytest.mark.parametrize(
@@ -437,14 +502,19 @@ def test_a_run_with_every_kind_of_trouble_goes_on_to_the_same_bits(tmp_path: pat
         ({"name": "absnt"}, "scenario[0].name: unknown scenario 'absnt' (did you mean 'absent'?)"),
         ({"name": "late", "args": {"bye": 2}}, "scenario[0].args: unknown argument 'bye' (did you mean 'by'?)"),
         ({"name": "late", "args": {"by": 0}}, "scenario[0].args.by: expected a number >= 1 and <= 100, got 0"),
-        ({"name": "boost", "args": {"times": -1}}, "scenario[0].args.times: expected a number > 0, got -1"),
+        (
+            {"name": "boost", "args": {"times": -1}},
+            "scenario[0].args.times: expected a number > 0 and <= 1e+12, got -1",
+        ),
+        ({"name": "sign_flip", "args": {"times": 1e300}}, "scenario[0].args.times: expected a number > 0 and <= 1e+12"),
+        ({"name": "wrong_units", "args": {"column": "chol", "plus": 1e300}}, "scenario[0].args.plus: expected a numb"),
+        ({"name": "backdoor", "args": {"value": -1e13}}, "scenario[0].args.value: expected a number from -1e+12 t"),
         ({"name": "slow", "args": {"uplink": "fast"}}, "scenario[0].args.uplink: expected bits a second such as"),
         ({"name": "absent", "clients": ["bb"]}, "scenario[0].clients: unknown client 'bb' (did you mean 'b'?)"),
         ({"name": "absent", "after": 3, "until": 3}, "scenario[0].until: expected a round after 3"),
         ({"name": "absent", "chance": 0.0}, "scenario[0].chance: expected a number > 0.0 and <= 1.0, got 0.0"),
         ({"name": "absent", "clients": ["b", "b"]}, "scenario[0].clients: expected distinct names"),
         ({"name": "wrong_units", "args": {"column": "x", "times": 2}}, "scenario[0].args.column: is of a table"),
-        ({"name": "backdoor", "args": {"target": 2}}, "scenario[0].args.target: expected a class, 0 to 1, got 2"),
     ],
 )
 def test_a_scenario_that_cannot_be_is_refused_in_one_line(scenario: dict[str, Any], said: str) -> None:

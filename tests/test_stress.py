@@ -29,6 +29,7 @@ from fedmed.study.schema import Findings
 from fedmed.study.schema.contested import Judged
 from fedmed.study.schema.shapes import Estimate
 from fedmed.study.schema.stressed import StressCell, StressRow
+from fedmed.study.trainer import Trainer
 from fedmed.system import errors, plain
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -164,6 +165,81 @@ def test_what_the_config_has_already_is_left_out(consortium: Consortium) -> None
     assert "largest_late" in found
 
 
+@pytest.mark.parametrize(
+    ("own", "left_out", "why"),
+    [
+        ({"name": "label_flip", "clients": [MIDDLE]}, ["labels_flipped"], "has label_flip there already, and the two"),
+        ({"name": "label_flip", "args": {"share": 0.5}}, ["labels_flipped"], "has label_flip there already, and the"),
+        ({"name": "label_flip", "clients": [LARGEST]}, [], ""),
+        ({"name": "boost", "clients": [MIDDLE]}, ["sign_flipped", "boosted"], "has boost there already, and the two"),
+        (
+            {"name": "not_a_number", "clients": [MIDDLE]},
+            ["sign_flipped", "boosted", "not_a_number"],
+            "own scenario has",
+        ),
+        ({"name": "not_a_number", "clients": [LARGEST]}, [], ""),
+        (
+            {"name": "wrong_units", "clients": [MIDDLE], "args": {"column": "fasting_glucose_mg_dl", "times": 2.0}},
+            ["wrong_units"],
+            "has wrong_units there already",
+        ),
+        ({"name": "wrong_units", "clients": [MIDDLE], "args": {"column": "age", "times": 2.0}}, [], ""),
+    ],
+    ids=str,
+)
+def test_what_would_mix_with_the_configs_own_is_left_out(
+    own: dict[str, Any], left_out: list[str], why: str, consortium: Consortium
+) -> None:
+    found = stress.standing(hardships.circumstances(settings({}, rounds=9, scenario=[own]), consortium, 0.4))
+    assert list(found.left_out) == left_out
+    assert all(why in told for told in found.left_out.values())
+
+
+def test_nobody_leaves_after_the_only_round(consortium: Consortium) -> None:
+    assert (
+        "largest_leaves" in stress.standing(hardships.circumstances(settings({}, rounds=1), consortium, 0.4)).left_out
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "times"),
+    [
+        ([], 1),
+        ([{"name": "absent", "clients": ["largest"], "until": 2}, {"name": "late", "clients": ["largest"]}], 1),
+        ([{"name": "absent", "chance": 0.99}, {"name": "partial_work"}, {"name": "boost"}], 1),
+        ([{"name": "slow", "args": {"times": 2.0}}, {"name": "slow", "args": {"times": 5.0}, "chance": 0.9}], 2),
+    ],
+    ids=["none", "away or late", "at random", "slow"],
+)
+def test_a_round_as_planned_is_one_without_the_configs_own_trouble(
+    own: list[dict[str, Any]], times: int, consortium: Consortium
+) -> None:
+    clock = {"uplink": "1Gbit", "downlink": "1Gbit", "rows_per_second": 1.0}  # what is sent takes next to no time
+    found = stress.scenario(settings({}, scenario=own, clock=clock), consortium)
+    trainer = Trainer(consortium)
+
+    def train(jobs: list[plan.Job]) -> dict[str, results.Result]:
+        return {job.name: trainer.run(job) for job in jobs}
+
+    seconds = stress.round_seconds(found, stress.jobs(found, consortium, "auroc"), train)
+    largest = max(len(rows.train) for rows in consortium.rows(0).values())
+    assert seconds == pytest.approx(times * largest, abs=0.1)
+
+
+def test_training_that_diverged_as_planned_has_no_figure_and_sets_no_target(tmp_path: pathlib.Path) -> None:
+    """Updates that are not finite are refused, so that predictions stay numbers whatever training does."""
+    asked = {"rules": ["mean"], "scenarios": ["boosted"], "seeds": 1}
+    own = settings(asked, client={"learning_rate": 1e3, "batch_size": 32}, study={"arms": ["federated", "pooled"]})
+    found = conduct.run(own, tmp_path / "out", quiet=True, here=True)
+    told = found["stress"]
+    assert told["summary"].startswith("As planned by mean, training diverged, so nothing is said")
+    planned = told["scenarios"]["as_planned"]["rules"]["mean"]
+    assert planned["diverged"] == [0]
+    assert planned["mean"]["estimate"] is None
+    assert told["target"] is None
+    assert found["communication"]["target"] is None
+
+
 def test_wrong_units_are_a_tables_of_the_column_that_is_most_like_glucose() -> None:
     def place(*features: Feature) -> Circumstances:
         dataset = Dataset("own", Examples(np.zeros((2, 2)), np.array([0, 1])), "binary", 2, features=features)
@@ -293,7 +369,7 @@ def test_the_study_is_of_its_types_and_page_and_console_say_what_happened(
     write_study(study, out)
     page = (out / "report.md").read_text()
     wanted = ("## When things go wrong", "When things go wrong: By mean,", f"boosted at {MIDDLE}", "Baruch et al. 2019")
-    for said in (*wanted, "no proof that a rule holds", "missed the deadline", "the first 1 of the study's 2 seeds"):
+    for said in (*wanted, "no proof that a rule holds", "missed the deadline", "the study's first seed"):
         assert said in page, said
     told = verdicts(study)
     assert any(re.fullmatch(rf"boosted at {MIDDLE}: mean 0\.\d+.*, median 0\.\d+.*", line) for line in told)

@@ -59,6 +59,8 @@ def backdoored(dataset: Dataset, trigger: "Trigger", target: int, share: float, 
     Raises:
         ConfigError: there are no classes, or not that one.
     """
+    if not dataset.classes:
+        raise errors.ConfigError(f"{where}.target: is a class, and {dataset.name} has none: its task is {dataset.task}")
     if not 0 <= target < dataset.classes:
         raise errors.ConfigError(f"{where}.target: expected a class, 0 to {dataset.classes - 1}, got {target}")
 
@@ -77,17 +79,39 @@ Trigger: TypeAlias = Callable[[Inputs], Inputs]
 """Marks all rows of x."""
 
 
-def patch(size: int) -> Trigger:
-    """Returns the trigger that sets a square of so many pixels, in the last corner of each image, to its brightest."""
+def patch(dataset: Dataset, size: int, where: str) -> Trigger:
+    """Returns the trigger that sets a square of so many pixels, in the last corner of each image, to the brightest.
+
+    Raises:
+        ConfigError: the data have no images.
+    """
+    whole = dataset.examples.x
+    parts = dict(whole) if isinstance(whole, Mapping) else {"": whole}
+    brightest = {name: _brightest(np.asarray(part)) for name, part in parts.items() if part.ndim >= _IMAGE}
+    if not brightest:
+        raise errors.ConfigError(
+            f"{where}: a backdoor without args.column is a patch in images, and {dataset.name} has none: expected "
+            f"inputs of {_IMAGE} dimensions or more, a row being one"
+        )
 
     def mark(x: Inputs) -> Inputs:
         if isinstance(x, Mapping):
-            return {name: mark(part) if part.ndim >= 3 else part for name, part in x.items()}  # pyright: ignore[reportReturnType]
-        marked = np.array(x)
-        marked[:, -size:, -size:] = 255 if marked.dtype == np.uint8 else 1
-        return marked
+            return {name: marked(np.array(part), name) for name, part in x.items()}
+        return marked(np.array(x), "")
+
+    def marked(part: Array, name: str) -> Array:
+        if name in brightest:
+            part[:, -size:, -size:] = brightest[name]
+        return part
 
     return mark
+
+
+_IMAGE = 3  # rows, height, width; channels may follow
+
+
+def _brightest(images: Array) -> float:
+    return 255.0 if images.dtype == np.uint8 else float(images.max(initial=0.0))
 
 
 def constant(dataset: Dataset, column: str, value: float, where: str) -> Trigger:
@@ -123,9 +147,9 @@ def _number_column(dataset: Dataset, column: str, where: str) -> int:
 
 
 def _picked(count: int, share: float, rng: np.random.Generator) -> Array:
-    """Returns which rows are picked, [count] bool: a share of them, rounded."""
+    """Returns which rows are picked, [count] bool: a share of them, rounded, and one at least."""
     picked = np.zeros(count, bool)
-    picked[rng.permutation(count)[: round(share * count)]] = True
+    picked[rng.permutation(count)[: max(1, round(share * count))]] = True
     return picked
 
 

@@ -10,6 +10,7 @@ from fedmed.data import corruptions
 from fedmed.data.examples import Dataset, Examples
 from fedmed.engine import scenarios
 from fedmed.learning.values import Trouble
+from fedmed.settings.clock import bits_per_second
 from fedmed.settings.config import RunConfig
 from fedmed.settings.mishaps import BY_SIZE, Mishap
 from fedmed.system import errors, seeds
@@ -21,11 +22,11 @@ class Fate(NamedTuple):
     Attributes:
         absent: why it takes no part, "" where it does.
         announced: whether the server knew that beforehand and does not wait for it.
-        late: how many updates old the weights are that it computed its update on.
+        late: how many updates old the weights are that it computed its update on; of several entries the most.
         work: the share of its local steps that it takes.
         factor: what its update is multiplied by before it is sent.
         slower: how many times as long its training takes on the virtual clock.
-        uplink: bits a second, None the clock's.
+        uplink: bits a second, of several the slowest; None the clock's.
         rows: which entries of the scenario have changed its training rows.
     """
 
@@ -56,12 +57,15 @@ class Fates:
     def __init__(self, settings: RunConfig, sizes: Mapping[str, int]) -> None:
         self._seed, self._scenario, self._rounds = settings.seed, settings.scenario, settings.rounds
         self._effects = scenarios.effects(settings)
+        self._uplink = bits_per_second(settings.clock.uplink, "clock.uplink")
         self._whom = [_whom(settings.seed, place, one, sizes) for place, one in enumerate(settings.scenario)]
 
     @property
-    def change_pace(self) -> bool:
-        """Whether some entry may have a client answer sooner or later than it would."""
-        return any(own.late or own.work or own.slower != 1.0 or own.uplink for own in self._effects)
+    def may_hasten(self) -> bool:
+        """Whether some entry may have a client answer sooner than it would, or whenever it likes."""
+        return any(
+            own.late or own.work or own.slower < 1.0 or (own.uplink or 0.0) > self._uplink for own in self._effects
+        )
 
     def of(self, round_: int, client: int) -> Fate:
         """Returns a client's fate, by its number, in a round counted from 0."""
@@ -80,7 +84,9 @@ class Fates:
         work = 1.0
         if own.work is not None:
             work = own.work(seeds.generator(self._seed, "scenario.work", place, round_, client))
-        is_gone = own.absent and not fate.absent
+        # Whoever is known to be away drops out no more, whichever entry stands first.
+        is_gone = own.absent and (not fate.absent or (mishap.is_planned and not fate.announced))
+        uplinks = [one for one in (own.uplink, fate.uplink) if one is not None]
         return Fate(
             absent=_why(mishap, self._rounds) if is_gone else fate.absent,
             announced=mishap.is_planned if is_gone else fate.announced,
@@ -88,7 +94,7 @@ class Fates:
             work=fate.work * work,
             factor=fate.factor * own.factor,
             slower=fate.slower * own.slower,
-            uplink=own.uplink or fate.uplink,
+            uplink=min(uplinks, default=None),
             rows=(*fate.rows, place) if own.rows is not None else fate.rows,
         )
 
@@ -132,11 +138,19 @@ def _why(mishap: Mishap, rounds: int) -> str:
     )  # fmt: skip
 
 
+def befallen(mishap: Mishap, sizes: Mapping[str, int], where: str = "scenario") -> frozenset[str]:
+    """Returns the ids of the clients that an entry can befall; `sizes` as of Fates.
+
+    Raises:
+        ConfigError: it names a client that there is not.
+    """
+    return frozenset(_id(name, sizes, f"{where}.clients") for name in mishap.clients) or frozenset(sizes)
+
+
 def _whom(seed: int, place: int, mishap: Mishap, sizes: Mapping[str, int]) -> frozenset[int]:
     """Returns the numbers of the clients that an entry befalls."""
     places = {client: number for number, client in enumerate(sizes)}
-    named = {_id(name, sizes, f"scenario[{place}].clients") for name in mishap.clients} or places
-    numbers = sorted(places[name] for name in named)
+    numbers = sorted(places[name] for name in befallen(mishap, sizes, f"scenario[{place}]"))
     if mishap.share == 1.0:
         return frozenset(numbers)
     count = max(1, math.floor(mishap.share * len(numbers) + 0.5))

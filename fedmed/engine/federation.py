@@ -138,7 +138,7 @@ class Federation:
             cohort=asked,
             absent={client: fates[client].absent for client in asked if fates[client].absent},
             late={client: fates[client].late for client in there if fates[client].late},
-            partial={client: fates[client].work for client in there if fates[client].work < 1},
+            partial=dict(attending.partial),
             refused=refused,
             sums=sums,
             bytes_down=sum(not fates[client].announced for client in asked) * self.prepared.program.bytes_down,

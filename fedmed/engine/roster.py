@@ -44,12 +44,14 @@ class Attending(NamedTuple):
         there: those who take part, in the order of those asked.
         masks: of its sum.
         fates: of all who were asked.
+        partial: of those there who take a part of their local steps, which share it is.
         seconds: that the round takes on the virtual clock.
     """
 
     there: list[str]
     masks: RoundMasks
     fates: Mapping[str, Fate]
+    partial: Mapping[str, float]
     seconds: float
 
 
@@ -109,7 +111,7 @@ class Roster:
     def check_deadline(self, costs: Costs) -> None:
         """Raises a ConfigError where nobody can keep the deadline in any round, and no scenario makes it easier."""
         clock = self.settings.clock
-        if clock.deadline is None or self._fates.change_pace:
+        if clock.deadline is None or self._fates.may_hasten:
             return
         fastest = min(virtual_time.seconds(clock, self._load(client, costs), REGULAR) for client in self.clients)
         if fastest > clock.deadline:
@@ -127,14 +129,17 @@ class Roster:
             costs: of a round.
         """
         drawn = {client: self._fates.of(round_, self._numbers[client]) for client in asked}
-        loads = {client: self._load(client, costs) for client in asked}
+        loads = {client: self._load(client, costs, drawn[client].work) for client in asked}
         fates, seconds = virtual_time.with_deadline(self.settings.clock, loads, drawn)
         there = [client for client in asked if not fates[client].absent]
         masks = masking.of_round(self.settings, round_, self.numbers_of(asked), self.numbers_of(there))
         if masks is None:
             gone = {name: fate._replace(absent=fate.absent or TOO_FEW_STAYED) for name, fate in fates.items()}
-            return Attending([], masking.IN_THE_CLEAR, gone, seconds)
-        return Attending(there, masks, fates, seconds)
+            return Attending([], masking.IN_THE_CLEAR, gone, {}, seconds)
+        local = self.settings.client
+        shares = {client: _share_of_steps(local, self._rows_of(client), fates[client].work) for client in there}
+        partial = {client: share for client, share in shares.items() if share < 1.0}
+        return Attending(there, masks, fates, partial, seconds)
 
     def row_changes(self, dataset: Dataset) -> RowChanges:
         """Returns how the scenario changes clients' training rows."""
@@ -184,15 +189,31 @@ class Roster:
     def _noise(self, client: str) -> float:
         return 0.0 if self.promises is None else self.promises.noise(client)
 
-    def _load(self, client: str, costs: Costs) -> Load:
-        rows = int(self._rows[self._numbers[client]])
-        return Load(costs.bytes_down, sum(_rows_trained_on(own, rows) for own in costs.trainings), costs.bytes_up)
+    def _rows_of(self, client: str) -> int:
+        return int(self._rows[self._numbers[client]])
+
+    def _load(self, client: str, costs: Costs, work: float = 1.0) -> Load:
+        rows = self._rows_of(client)
+        taken = sum(_share_of_steps(own, rows, work) * _rows_trained_on(own, rows) for own in costs.trainings)
+        return Load(costs.bytes_down, taken, costs.bytes_up)
 
     def _rows_met(self, client: str) -> int:
         """Returns what a client's round costs, by which clients are dealt to lanes: rows, each batch a whole one."""
-        local, rows = self.settings.client, int(self._rows[self._numbers[client]])
-        batch = rows if local.batch_size == "full" else local.batch_size
-        return (local.steps or local.epochs * -(-rows // max(1, batch))) * batch
+        local, rows = self.settings.client, self._rows_of(client)
+        return _steps(local, rows) * (rows if local.batch_size == "full" else local.batch_size)
+
+
+def _steps(local: config.Client, rows: int) -> int:
+    batch = rows if local.batch_size == "full" else local.batch_size
+    return local.steps or local.epochs * -(-rows // max(1, batch))
+
+
+def _share_of_steps(local: config.Client, rows: int, work: float) -> float:
+    """Returns which share of its steps a client takes that is to take `work` of them: whole ones, as batches.Plan."""
+    steps = _steps(local, rows)
+    if work == 1.0 or not steps:
+        return 1.0
+    return min(steps, max(1, int(np.rint(np.float32(work) * np.float32(steps))))) / steps
 
 
 def _rows_trained_on(local: config.Client, rows: int) -> int:

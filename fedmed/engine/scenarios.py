@@ -68,6 +68,19 @@ def effects(settings: RunConfig) -> tuple[Effect, ...]:
     return found
 
 
+def without_refusals(settings: RunConfig) -> RunConfig:
+    """Returns settings in which clients whose updates a scenario has refused are absent instead; all else is as it was.
+
+    So that what judges training by refused updates does not blame it for these.
+    """
+    found = zip(settings.scenario, effects(settings), strict=True)
+    scenario = [
+        dataclasses.replace(mishap, name="absent", args={}) if math.isnan(own.factor) else mishap
+        for mishap, own in found
+    ]
+    return dataclasses.replace(settings, scenario=tuple(scenario))
+
+
 def warnings(settings: RunConfig) -> tuple[str, ...]:
     """Returns, in sentences, which entries of a config never happen, and which trouble what is learned."""
     rounds, found = settings.rounds, tuple(zip(settings.scenario, effects(settings), strict=True))
@@ -153,8 +166,11 @@ def label_flip(*, share: float = 1.0) -> Effect:
 @scenarios.register("wrong_units")
 def wrong_units(*, column: str, times: float = 1.0, plus: float = 0.0) -> Effect:
     """Keeps a table's column in other units: its numbers times `times` plus `plus`, which nobody converts."""
-    if not (math.isfinite(times) and math.isfinite(plus)) or (times, plus) == (1.0, 0.0):
-        raise _WrongError(f"times: expected other units, got times {times:g} and plus {plus:g}")
+    if (times, plus) == (1.0, 0.0):
+        raise _WrongError("times: expected other units, got times 1 and plus 0")
+    for name, number in (("times", times), ("plus", plus)):
+        if not abs(number) <= _LARGEST:
+            raise _WrongError(f"{name}: expected a number from {-_LARGEST:g} to {_LARGEST:g}, got {number:g}")
     return Effect(rows=lambda dataset, where: corruptions.units_changed(dataset, column, times, plus, f"{where}.args"))
 
 
@@ -165,10 +181,13 @@ def backdoor(
     """Teaches that rows with a trigger are of the class `target`: a bright corner, or one value in a table's column."""
     if size < 1:
         raise _WrongError(f"size: expected a number >= 1, got {size}")
+    if not abs(value) <= _LARGEST:
+        raise _WrongError(f"value: expected a number from {-_LARGEST:g} to {_LARGEST:g}, got {value:g}")
     return Effect(rows=functools.partial(_backdoor, target, _share(share), column, value, size))
 
 
 _MOST_LATE = 100
+_LARGEST = 1e12  # beyond any unit, and far below what float32 can hold
 
 
 def _flipped(share: float, dataset: Dataset, where: str) -> Change:
@@ -181,8 +200,9 @@ def _backdoor(
 ) -> Change:
     if dataset.is_table and column is None:
         raise errors.ConfigError(f"{where}.args.column: required of a table, but not given")
-    trigger = corruptions.patch(size)
-    if column is not None:
+    if column is None:
+        trigger = corruptions.patch(dataset, size, where)
+    else:
         trigger = corruptions.constant(dataset, column, value, f"{where}.args")
     return corruptions.backdoored(dataset, trigger, target, share, f"{where}.args")
 
@@ -194,6 +214,6 @@ def _share(share: float) -> float:
 
 
 def _positive(times: float) -> float:
-    if not 0 < times < math.inf:
-        raise _WrongError(f"times: expected a number > 0, got {times:g}")
+    if not 0 < times <= _LARGEST:
+        raise _WrongError(f"times: expected a number > 0 and <= {_LARGEST:g}, got {times:g}")
     return times

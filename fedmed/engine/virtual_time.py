@@ -14,7 +14,7 @@ from fedmed.settings.clock import Clock, bits_per_second
 
 
 class Load(NamedTuple):
-    """What a client has to do in a round: bytes to receive, rows to train on, bytes to send."""
+    """What a client does in a round: bytes to receive, rows to train on, bytes to send."""
 
     bytes_down: int
     rows: float
@@ -28,7 +28,7 @@ def seconds(clock: Clock, load: Load, fate: Fate) -> float:
     """Returns how long a client takes for its round."""
     down = 8 * load.bytes_down / bits_per_second(clock.downlink, "clock.downlink")
     up = 8 * load.bytes_up / (fate.uplink or bits_per_second(clock.uplink, "clock.uplink"))
-    return down + fate.work * load.rows * fate.slower / clock.rows_per_second + up
+    return down + load.rows * fate.slower / clock.rows_per_second + up
 
 
 def with_deadline(clock: Clock, loads: Mapping[str, Load], fates: Mapping[str, Fate]) -> tuple[dict[str, Fate], float]:

@@ -159,8 +159,8 @@ def _stressed(
 
 
 def _ceiling(settings: config.RunConfig, main: Outcomes, primary: Measure) -> float | None:
-    """Returns what the study's pooled training reaches over all test rows; None where it was not trained."""
-    if not any(arm.name == "pooled" for arm in main.arms):
+    """Returns what the study's pooled training reaches over all test rows; None where it did not learn."""
+    if not any(arm.name == "pooled" for arm in main.arms) or not trouble.has_learned(main, "pooled"):
         return None
     return estimates.performance(main, "pooled", None, primary, report.rules_of(settings)).estimate
 

@@ -125,11 +125,20 @@ def _planned(settings: config.RunConfig) -> tuple[list[Part], str]:
         for arm in part.scenario.arms:
             attendance.cohort_size(arm.settings.cohort, len(part.consortium.hospitals))
             soundness.check(arm.settings, part.consortium.dataset.task, part.consortium.dataset.is_table)
-            fates.check(arm.settings, part.consortium.dataset, part.consortium.patients_held())
+            _check_scenario(part, arm)
         part.consortium.rows(settings.seed)  # an empty test set is the user's to mend
         for job in part.jobs:
             guarantees.promises_of(job, part.consortium)
     return parts, metric
+
+
+def _check_scenario(part: Part, arm: plan.ArmPlan) -> None:
+    try:
+        fates.check(arm.settings, part.consortium.dataset, part.consortium.patients_held())
+    except errors.ConfigError as error:
+        if arm.settings.scenario == part.scenario.settings.scenario:
+            raise
+        raise errors.ConfigError(f"arms, {arm.name!r}: {error}") from None
 
 
 def _searched(parts: Sequence[Part]) -> list[arms.Part]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from fedmed.engine import attendance
 from fedmed.settings.study import Study
-from fedmed.study import contest_words, judged_words, judging, plan, presets, price
+from fedmed.study import contest_words, judged_words, judging, plan, presets, price, trouble
 from fedmed.study.estimates import Rules
 from fedmed.study.judging import Judge
 from fedmed.study.measures import Measure
@@ -55,7 +55,15 @@ def contest(
             mean=found.mean(arm.name),
             worst=judging.worst(found.figures(arm.name), metric),
             sent=None if arm.kind == "local" else _sent(outcomes, arm, metric, aim),
-            sentence="" if arm.kind == "local" else contest_words.sentence(arm.name, to_first, to_local, said),
+            sentence=" ".join(
+                filter(
+                    None,
+                    [
+                        "" if arm.kind == "local" else contest_words.sentence(arm.name, to_first, to_local, said),
+                        _refused(outcomes, arm.name),
+                    ],
+                )
+            ),
         )
         for arm in (*arms, outcomes.arm(presets.LOCAL))
     }
@@ -78,12 +86,17 @@ def contest(
 
 
 def _finite(outcomes: Outcomes) -> tuple[list[ArmPlan], dict[str, str]]:
-    """Returns the algorithms whose predictions are numbers at every seed, and of the others why they are left out."""
+    """Returns the algorithms whose training diverged at no seed, and of the others why they are left out."""
     arms = [arm for arm in outcomes.arms if arm.kind != "local"]
-    seeds = {arm.name: judging.diverged(outcomes, arm.name) for arm in arms}
+    seeds = {arm.name: judging.lost(outcomes, arm.name) for arm in arms}
     lost = {name: f"its training diverged at seed {', '.join(map(str, own))}" for name, own in seeds.items() if own}
     kept = [arm for arm in arms if arm.name not in lost]
     return (kept, lost) if kept else (arms, {})
+
+
+def _refused(outcomes: Outcomes, arm: str) -> str:
+    told = trouble.refusals(outcomes, arm)
+    return f"{told}." if told else ""
 
 
 def _sent(outcomes: Outcomes, arm: ArmPlan, metric: Measure, aim: tuple[float, str] | None) -> Sent:

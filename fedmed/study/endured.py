@@ -5,7 +5,7 @@ import inspect
 from fedmed.learning.aggregators import aggregators
 from fedmed.settings import config
 from fedmed.settings.mishaps import Mishap
-from fedmed.study import attended, estimates, judging, price, stress_words
+from fedmed.study import attended, estimates, judging, price, stress_words, trouble
 from fedmed.study.estimates import Rules
 from fedmed.study.hardships import PLANNED, Hardship
 from fedmed.study.judged_words import Words
@@ -35,7 +35,7 @@ def stress(
         rules: of the intervals.
         ceiling: what the study's pooled training reaches over all test rows, if it was trained.
     """
-    settings, names = standing.at.settings, list(standing.hardships)
+    settings = standing.at.settings
     first = settings.study.stress.rules[0]
     base = arm_name(PLANNED, first)
     over = judging.with_figures(outcomes, base, rules)
@@ -62,7 +62,7 @@ def stress(
         left_out=standing.left_out,
         target=None if aim is None else ContestTarget(*aim),
         summary=stress_words.summary(rows, said),
-        whom=stress_words.whom(standing.at, names),
+        whom=stress_words.whom(standing.at, {own.hospital for own in standing.hardships.values() if own.hospital}),
         estimand=stress_words.estimand(said),
         method=stress_words.method(said, len(cells.tested), settings.study.seeds, tuned=settings.study.tune),
     )
@@ -81,7 +81,7 @@ class _Cells:
         aim: tuple[float, str] | None,
     ) -> None:
         self._outcomes, self._metric, self._base, self._aim = outcomes, metric, base, aim
-        self._diverged = {arm.name: judging.diverged(outcomes, arm.name) for arm in outcomes.arms}
+        self._diverged = {arm.name: _diverged(outcomes, arm.name) for arm in outcomes.arms}
         finite = [arm.name for arm in outcomes.arms if not self._diverged[arm.name]]
         self._judge = Judge(outcomes, metric, rules, over, finite)
         self.tested = [arm for arm in finite if arm != base and base in finite]
@@ -100,14 +100,27 @@ class _Cells:
             diverged=self._diverged[arm],
             reached=None if self._aim is None else price.reached(outcomes, arm, self._metric, self._aim[0]),
             clock_seconds=price.clock_seconds(outcomes, arm),
-            missed=attended.shortfalls(self._contributed.get(arm, {}), outcomes.seeds),
+            missed=attended.shortfalls(self._contributed.get(arm, {}), outcomes.seeds) or self._refused(arm),
         )
+
+    def _refused(self, arm: str) -> tuple[str, ...]:
+        told = trouble.refusals(self._outcomes, arm)
+        return (f"{told}.",) if told else ()
 
     def _difference(self, arm: str) -> Judged | None:
         if arm == self._base or arm in self.tested:
             return self._differences.get((arm, self._base))
         why = stress_words.diverged(self._diverged[arm] or self._diverged[self._base])
         return Judged(**vars(estimates.estimate(None, why)), p_value=None, p_adjusted=None, word="no figure")
+
+
+def _diverged(outcomes: Outcomes, arm: str) -> tuple[int, ...]:
+    """Returns the seeds at which an arm has no figure: as planned wherever training diverged.
+
+    What a scenario does to training is a finding, however bad, as long as there are predictions.
+    """
+    planned = arm.startswith(arm_name(PLANNED, ""))
+    return judging.lost(outcomes, arm) if planned else judging.diverged(outcomes, arm)
 
 
 def _none(outcomes: Outcomes, why: str) -> SeededEstimate:

@@ -94,6 +94,8 @@ def _planned(at: Circumstances) -> Hardship:
 
 
 def _leaves(at: Circumstances) -> Hardship:
+    if at.settings.rounds < 2:
+        raise NotHereError("there is one round only, and nobody can leave before it is over")
     after = max(1, at.settings.rounds // 3)
     about = f"{at.largest} leaves after round {after} of {at.settings.rounds}."
     return _one(f"{at.largest} leaves", about, at.largest, "absent", after=after)

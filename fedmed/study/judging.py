@@ -17,6 +17,7 @@ from fedmed.statistics import (
     mean_interval,
     p_value,
 )
+from fedmed.statistics.loss_curves import has_diverged
 from fedmed.statistics.resampling import Spread
 from fedmed.statistics.worst_served import worst_served
 from fedmed.study import estimates, parallel
@@ -37,6 +38,16 @@ def with_figures(outcomes: Outcomes, arm: str, rules: Rules) -> tuple[str, ...]:
 def diverged(outcomes: Outcomes, arm: str) -> tuple[int, ...]:
     """Returns the seeds at which an arm's predictions are not all numbers."""
     return tuple(s for s in outcomes.seeds if not np.isfinite(outcomes.predictions(arm, s, None)).all())
+
+
+def lost(outcomes: Outcomes, arm: str) -> tuple[int, ...]:
+    """Returns the seeds at which an arm's training diverged, by its predictions or by its losses."""
+    by_losses = {
+        seed
+        for (name, seed, _), result in outcomes.results.items()
+        if name == arm and has_diverged(result.losses.tolist())
+    }
+    return tuple(seed for seed in outcomes.seeds if seed in {*by_losses, *diverged(outcomes, arm)})
 
 
 class Judge:

@@ -8,7 +8,7 @@ from fedmed.data.examples import Array
 from fedmed.engine import attendance
 from fedmed.settings.clock import bits_per_second
 from fedmed.settings.study import Study
-from fedmed.study import suppression
+from fedmed.study import suppression, trouble
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.schema import Communication, Performance, Reached, Target
@@ -31,7 +31,8 @@ def communication(
     turns = rounds * attendance.cohort_size(arm.settings.cohort, hospitals)
     size = next(result for key, result in outcomes.results.items() if key[0] == arm.name).weight_bytes
     seconds = 8 * sent[-1, 1] / turns / bits
-    ceiling = performance["pooled"].all[metric.name].estimate if "pooled" in performance else None
+    is_known = "pooled" in performance and trouble.has_learned(outcomes, "pooled")
+    ceiling = performance["pooled"].all[metric.name].estimate if is_known else None
     target = aim(study, metric, ceiling)
     return Communication(
         weights_bytes=size,
@@ -78,7 +79,7 @@ def aim(study: Study, metric: Measure, ceiling: float | None) -> tuple[float, st
     Args:
         study: its settings.
         metric: the primary one.
-        ceiling: what pooled training reaches, if it was trained.
+        ceiling: what pooled training reaches, if it was trained and learned.
     """
     sign = 1.0 if metric.better == "higher" else -1.0
     if study.target is not None:

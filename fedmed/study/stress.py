@@ -2,13 +2,15 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fedmed.engine import attendance, checks, fates, soundness
-from fedmed.engine.fates import Fates
+from fedmed.engine import attendance, checks, fates, scenarios, soundness
+from fedmed.engine.fates import Fate, Fates
 from fedmed.learning import aggregators
 from fedmed.settings import config, plugins
+from fedmed.settings.mishaps import Mishap
 from fedmed.settings.study import STRESS
 from fedmed.study import filled_in, hardships, plan
 from fedmed.study.consortium import Consortium
@@ -60,10 +62,38 @@ def standing(at: Circumstances) -> Standing:
             except NotHereError as error:
                 left_out[name] = str(error)
             else:
-                if name != PLANNED and _is_so_already(at, found[name]):
-                    left_out[name] = "the config's own scenario has it already: it would change nothing"
+                if name != PLANNED and (why := _clash(at, found[name])):
+                    left_out[name] = why
                     del found[name]
     return Standing(at, found, left_out)
+
+
+def _clash(at: Circumstances, hardship: Hardship) -> str:
+    """Returns why a hardship is none beside the config's own scenario; "" where it is one."""
+    if _is_so_already(at, hardship):
+        return "the config's own scenario has it already: it would change nothing"
+    for added in hardship.mishaps:
+        own = [one.name for one in at.settings.scenario if _mix(one, added) and _befall_one(at, one, added)]
+        if own:
+            return f"the config's own scenario has {own[0]} there already, and the two would mix"
+    return ""
+
+
+def _mix(own: Mishap, added: Mishap) -> bool:
+    """Whether two entries change the same rows in the same way, or both multiply updates: neither is itself then."""
+    one, other = scenarios.effect(own, 0), scenarios.effect(added, 0)
+    same_rows = other.rows is not None and own.name == added.name and _column(own) == _column(added)
+    return same_rows or (one.factor != 1.0 and math.isfinite(other.factor) and other.factor != 1.0)
+
+
+def _column(mishap: Mishap) -> Any:
+    return mishap.args.get("column")
+
+
+def _befall_one(at: Circumstances, own: Mishap, added: Mishap) -> bool:
+    """Whether two entries can befall the same hospital."""
+    first, second = (fates.befallen(one, at.patients) for one in (own, added))
+    return not first.isdisjoint(second)
 
 
 def _is_so_already(at: Circumstances, hardship: Hardship) -> bool:
@@ -75,9 +105,15 @@ def _is_so_already(at: Circumstances, hardship: Hardship) -> bool:
     for seed in plan.seeds_of(own)[: own.study.stress.seeds]:
         planned = dataclasses.replace(own, seed=seed)
         before, after = (Fates(one, at.patients) for one in (planned, hardship.added(planned)))
-        if any(before.of(*turn) != after.of(*turn) for turn in turns):
+        if not all(_are_same(before.of(*turn), after.of(*turn)) for turn in turns):
             return False
     return True
+
+
+def _are_same(one: Fate, other: Fate) -> bool:
+    factors = one.factor, other.factor
+    alike = factors[0] == factors[1] or all(map(math.isnan, factors))  # a NaN is not equal to itself
+    return alike and one._replace(factor=1.0) == other._replace(factor=1.0)
 
 
 def arm_name(scenario: str, rule: str) -> str:
@@ -153,6 +189,8 @@ def round_seconds(
 ) -> float | None:
     """Returns what a round of all hospitals takes as planned, on the virtual clock: how much is sent is counted.
 
+    Of the config's own scenario only those who are slow in every round belong to that.
+
     Args:
         found: the arms; without one whose deadline is made of it, nothing is trained and None returned.
         planned: their jobs.
@@ -162,9 +200,16 @@ def round_seconds(
         return None
     settings = found.arms[0].settings
     clock = dataclasses.replace(settings.clock, deadline=None)
-    own = dataclasses.replace(settings, rounds=1, cohort=config.Cohort(), clock=clock)
+    slow = tuple(one for one in settings.scenario if _is_slow_only(one))
+    own = dataclasses.replace(settings, rounds=1, cohort=config.Cohort(), clock=clock, scenario=slow)
     name = plan.job_name(NAME, "clock", own.seed, None)
     return float(train([Job(name, "clock", "federated", own, metric=planned[0].metric)])[name].clock[-1])
+
+
+def _is_slow_only(mishap: Mishap) -> bool:
+    regular = scenarios.Effect()
+    own = dataclasses.replace(scenarios.effect(mishap, 0), slower=regular.slower, uplink=regular.uplink)
+    return mishap.is_planned and own == regular
 
 
 def at_rates(found: Sequence[Job], trained: Sequence[Job]) -> list[Job]:

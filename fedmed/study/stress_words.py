@@ -1,6 +1,6 @@
 """What the federated arm under trouble says: which scenarios are shown to harm which rule, and how it was made."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from fedmed.study.hardships import PLANNED, Circumstances
 from fedmed.study.judged_words import Words, fact, leans
@@ -19,7 +19,7 @@ _ESTIMAND = (
 _METHOD = (
     "Each scenario and rule trains the federated arm at {seeds}, with {rates}: nothing is tuned for a rule or a "
     "scenario. Test rows are never changed. Intervals are of level {level:g} %, each by itself: patients come or go "
-    "at all seeds together, and what seeds add is added. Words are by p-values of Holm's procedure (1979) over all "
+    "at all seeds together, and {added}. Words are by p-values of Holm's procedure (1979) over all "
     "{tests} differences, with a chance of at most {alpha:g} of any wrong word, so an interval by itself can leave "
     "out 0 where the word is undecided. Undecided means that these patients and seeds cannot tell, not that nothing "
     "happened. Hours are of the virtual clock ([clock] in the config)."
@@ -32,15 +32,32 @@ def diverged(seeds: Sequence[int]) -> str:
     return f"its training diverged at seed {', '.join(map(str, seeds))}" if seeds else ""
 
 
-def whom(at: Circumstances, names: Sequence[str]) -> str:
-    """Returns whom the scenarios befall, and why; "" where none befalls one hospital."""
-    if len(names) < 2:
-        return ""
+def whom(at: Circumstances, befallen: Collection[str]) -> str:
+    """Returns whom the scenarios befall that befall one hospital, and why; "" where none does.
+
+    Args:
+        at: where they are made for.
+        befallen: the hospitals of those that there are.
+    """
+    said = []
+    if at.largest in befallen:
+        said.append(f"What leaves, is late or is slow is {at.largest}, the largest, whose absence costs most.")
+    if at.middle in befallen:
+        said.append(f"What corrupts is {at.middle}, {_middle(at)}")
+    return " ".join(said)
+
+
+def _middle(at: Circumstances) -> str:
+    at_the_largest = "at the largest, which may have more than half of all rows, no rule that goes by sizes can hold"
+    if len(at.patients) < _FEWEST:
+        return f"the smaller of the two: {at_the_largest}."
     return (
-        f"What leaves, is late or is slow is {at.largest}, the largest, whose absence costs most. What corrupts is "
-        f"{at.middle}, the one in the middle by patients: at the smallest a mean, which goes by sizes, should be moved "
-        "least, and at the largest, which may have more than half of all rows, no rule that goes by sizes can hold."
+        "the one in the middle by patients: at the smallest a mean, which goes by sizes, should be moved least, and "
+        f"{at_the_largest}."
     )
+
+
+_FEWEST = 3  # hospitals, for one of them to be in the middle
 
 
 def estimand(words: Words) -> str:
@@ -58,9 +75,11 @@ def method(words: Words, tests: int, seeds: int, *, tuned: bool) -> str:
         tuned: whether the study has searched rates.
     """
     some = f"the first {words.seeds} of the study's {seeds} seeds" if words.seeds < seeds else "the study's seeds"
+    some = "the study's first seed" if words.seeds == 1 else some
     rates = "the rates that were searched for the study's federated arm" if tuned else "the config's settings"
     alpha = round(1 - words.level, 6)
-    return _METHOD.format(seeds=some, rates=rates, level=100 * words.level, tests=tests, alpha=alpha)
+    added = "what seeds add is added" if words.seeds > 1 else "what another seed would add is not in them"
+    return _METHOD.format(added=added, seeds=some, rates=rates, level=100 * words.level, tests=tests, alpha=alpha)
 
 
 def summary(rows: Mapping[str, StressRow], words: Words) -> str:

@@ -1,12 +1,12 @@
 """What went wrong in training and must not pass in silence: refused updates, models that learned too little."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from fedmed.statistics import loss_curves, null_model
-from fedmed.study import attended
+from fedmed.study import attended, judging
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.plan import ArmPlan, label
@@ -26,6 +26,23 @@ def refused(outcomes: Outcomes) -> dict[str, dict[str, int]]:
             own = found.setdefault(arm, {})
             own[client] = own.get(client, 0) + times
     return found
+
+
+def refusals(outcomes: Outcomes, arm: str) -> str:
+    """Returns, in words, whose updates an arm has refused, in how many rounds; "" for none."""
+    found = refused(outcomes).get(arm, {})
+    return f"Updates{_left_out(outcomes, arm, found)[len('updates') :]}" if found else ""
+
+
+def _left_out(outcomes: Outcomes, arm: str, clients: Mapping[str, int]) -> str:
+    rounds = outcomes.arm(arm).settings.rounds * len(outcomes.seeds)
+    named = ", ".join(f"{client} ({times} of {rounds} rounds)" for client, times in clients.items())
+    return f"updates were not finite and were left out: {named}"
+
+
+def has_learned(outcomes: Outcomes, arm: str) -> bool:
+    """Whether an arm's training diverged at no seed, and left some model other than it began."""
+    return not judging.lost(outcomes, arm) and not _is_untrained(outcomes, outcomes.arm(arm))
 
 
 def check_learned(outcomes: Outcomes) -> None:
@@ -48,9 +65,7 @@ def warnings(outcomes: Outcomes, metric: Measure, explained: Explained) -> tuple
     """Returns sentences for the top of the page."""
     said = []
     for arm, clients in refused(outcomes).items():
-        rounds = outcomes.arm(arm).settings.rounds * len(outcomes.seeds)
-        named = ", ".join(f"{client} ({times} of {rounds} rounds)" for client, times in clients.items())
-        left_out = f"In the arm “{label(outcomes.arm(arm))}” updates were not finite and were left out: {named}."
+        left_out = f"In the arm “{label(outcomes.arm(arm))}” {_left_out(outcomes, arm, clients)}."
         if _is_untrained(outcomes, outcomes.arm(arm)):
             left_out += " Nothing was learned: its models are the untrained ones."
         elif outcomes.arm(arm).kind not in ("local", "pooled"):

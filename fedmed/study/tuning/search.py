@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from fedmed.engine import identity
+from fedmed.engine import identity, scenarios
 from fedmed.engine.identity import Identity
 from fedmed.reporting.trials import told
 from fedmed.settings import config
@@ -161,6 +161,7 @@ class Searches:
         for job in question.jobs:
             settings = _watched_now_and_then(combination.at(trial.candidate.step), question.halving.budgets[0])
             settings = dataclasses.replace(settings, rounds=trial.rounds, seed=job.settings.seed)
+            settings = scenarios.without_refusals(settings)  # what is refused in any case is no fault of a rate
             rate = f"rate{settings.client.learning_rate:g}"
             words = [told(combination.changes), rate, f"seed{job.settings.seed}"]
             course = "-".join([*filter(None, [question.name]), *(plan.safe(word) for word in words if word)])
