@@ -28,7 +28,7 @@ def test_rarer_events_and_more_columns_need_more_rows() -> None:
 
 def test_each_hospital_is_told_by_its_own_share_with_the_event() -> None:
     found = outcomes()
-    counts = report.hospitals(found, 10)
+    counts = report.hospitals(found, "auroc", 10)
     told = sample_size.sample_size(found, "federated", counts)
     assert told is not None
     for own in counts:

@@ -218,7 +218,7 @@ def test_a_hospital_with_too_few_events_gets_no_figure() -> None:
     verdict = comparisons.compare(found, "federated", "local", [auroc], RULES, primary=True).hospitals["tiny"]
     assert verdict.outcome == "too few events"
     assert "tiny" not in risks.calibration(found, RULES).arms["federated"].hospitals
-    hospital = report.hospitals(found, 10)[2]
+    hospital = report.hospitals(found, "auroc", 10)[2]
     assert hospital.events is None
     assert hospital.informative is None
     assert not hospital.enough
@@ -285,6 +285,31 @@ def test_a_lone_small_level_takes_the_next_one_with_it() -> None:
     assert suppression.hidden(np.array([100, 3, 20, 0])).tolist() == [False, True, True, False]
     assert suppression.hidden(np.array([100, 3, 4, 0])).tolist() == [False, True, True, False]
     assert suppression.hidden(np.array([100, 0, 20])).tolist() == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("patients", "hidden"),
+    [
+        ([60, 38, 1, 1], [False, True, True, True]),  # 1 and 1 by themselves sum to 2
+        ([60, 38, 4, 4], [False, True, True, True]),  # and 4 and 4 to 8
+        ([60, 30, 1, 1, 1], [False, True, True, True, True]),
+        ([60, 5, 1], [True, True, True]),  # hidden but not small is 5 at least, and so the other is 1
+        ([60, 6, 1], [False, True, True]),  # 5 and 2 are 7 too
+        ([60, 38, 2, 2], [False, False, True, True]),  # 1 and 3 are 4 too
+        ([50, 50, 4], [True, False, True]),
+    ],
+)
+def test_no_small_count_can_be_worked_out_from_what_is_shown(patients: list[int], hidden: list[bool]) -> None:
+    assert suppression.hidden(np.array(patients)).tolist() == hidden
+
+
+def test_a_number_that_one_patient_has_is_not_shown() -> None:
+    """A's ferritin is known in six rows, all of one patient."""
+    values = np.full(106, np.nan)
+    values[:6] = [71.0, 72.0, 71.5, 70.9, 71.2, 71.8]
+    patient = np.concatenate([np.zeros(6), np.arange(1, 101)])
+    assert table_one._amount_cell(values, patient, quartiles=False).text == "hidden"
+    assert table_one._amount_cell(values, np.arange(106), quartiles=False).text.startswith("71.4 (")
 
 
 def pairs_within(y: np.ndarray, p: np.ndarray, site: np.ndarray) -> float:

@@ -87,7 +87,7 @@ def test_what_is_shown_is_the_same_whatever_the_small_number_of_patients() -> No
 def test_a_hospital_of_few_patients_has_no_count(task: Task) -> None:
     found = outcomes(task)
     found.consortium.patient[TINY] = 600 + np.arange(40) % 3
-    own = {hospital.id: vars(hospital) for hospital in report.hospitals(found, 10)}
+    own = {hospital.id: vars(hospital) for hospital in report.hospitals(found, "auroc", 10)}
     sizes = ("rows", "patients", "train_rows", "test_rows", "tested_patients", "events", "event_rate", "informative")
     assert [own["tiny"][size] for size in sizes] == [None] * len(sizes)
     assert [own["a"][size] for size in sizes[:4]] == [400, 400, 200, 200]
@@ -108,7 +108,7 @@ def test_rows_are_hidden_where_few_patients_are_tested() -> None:
     found = outcomes(seeds=1)
     tested = found.consortium.rows(0)["tiny"].test
     found.consortium.patient[tested] = 1000 + np.arange(20) % 4
-    own = report.hospitals(found, 10)[2]
+    own = report.hospitals(found, "auroc", 10)[2]
     assert (own.rows, own.patients) == (40, 24)
     assert own.train_rows is own.test_rows is own.tested_patients is None
     data = design.data(found.arms[0].settings, found.consortium)

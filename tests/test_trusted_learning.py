@@ -158,7 +158,7 @@ def test_a_hospital_of_few_events_has_no_null_model_and_no_skill() -> None:
 def test_a_study_names_the_arms_that_are_worse_than_the_null_model_diverged_or_were_stopped_early() -> None:
     found = outcomes()
     metric = measures.measures("binary", 0.9, "auroc")[0]
-    assert trouble.warnings(found, metric, explained(found)) == ()
+    assert trouble.warnings(found, metric, explained(found), 0.95) == ()
     rounds = np.arange(21)
     results = {}
     for key, result in found.results.items():
@@ -166,7 +166,7 @@ def test_a_study_names_the_arms_that_are_worse_than_the_null_model_diverged_or_w
         losses = 1.0 - rounds / 40 if key[0] == "federated" else np.where(rounds < 20, 0.6, 2.0)
         results[key] = result._replace(predictions=wrong, rounds=rounds, losses=losses)
     bad = dataclasses.replace(found, results=results)
-    said = trouble.warnings(bad, metric, explained(bad))
+    said = trouble.warnings(bad, metric, explained(bad), 0.95)
     assert said[0].startswith("In the arm “each hospital alone” training diverged (9 of 9 models)")
     assert said[1].startswith("The arm “federated” is worse than predicting the prevalence of the hospital's own")
     assert "over all hospitals and at a, b, beyond noise" in said[1]

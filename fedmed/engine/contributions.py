@@ -36,9 +36,9 @@ class Contribution:
         late: rounds in which its update was computed on older weights.
         partial: rounds in which it took a part of its local steps only.
         planned_share: its mean share of the weight of all who were asked, over all rounds; under a rule that counts
-            clients alike each weighs the same.
+            clients alike each weighs the same. Null in a study where a client's small count would follow.
         real_share: its mean share of the weight of all whose update was used; rounds without any count as 0. A rule
-            such as krum then picks among these updates, which is not told.
+            such as krum then picks among these updates, which is not told. Null likewise.
     """
 
     asked: int
@@ -48,8 +48,8 @@ class Contribution:
     refused: int
     late: int
     partial: int
-    planned_share: float
-    real_share: float
+    planned_share: float | None
+    real_share: float | None
 
 
 def of(rounds: Iterable[Attendance], shares: Mapping[str, float]) -> dict[str, Contribution]:
@@ -113,24 +113,35 @@ def _summed(parts: Sequence[Contribution]) -> Contribution:
         **counts,
         last=max((part.last for part in parts if part.last is not None), default=None),
         absent=why,
-        planned_share=float(np.mean([part.planned_share for part in parts])),
-        real_share=float(np.mean([part.real_share for part in parts])),
+        planned_share=_mean([part.planned_share for part in parts]),
+        real_share=_mean([part.real_share for part in parts]),
     )
 
 
-def shortfalls(found: Mapping[str, Contribution], shares: Mapping[str, float], seeds: int = 1) -> tuple[str, ...]:
+def _mean(shares: Sequence[float | None]) -> float | None:
+    known = [share for share in shares if share is not None]
+    return float(np.mean(known)) if len(known) == len(shares) else None
+
+
+def shortfalls(
+    found: Mapping[str, Contribution], shares: Mapping[str, float] | None, seeds: int = 1
+) -> tuple[str, ...]:
     """Returns in sentences who was meant to contribute and did not, or much less: the heaviest first.
 
     Args:
         found: each client's contribution.
-        shares: the weight of its update in a mean.
+        shares: the weight of its update in a mean; None where it is not told: all count alike then.
         seeds: over how many trainings rounds were counted.
     """
-    total = max(sum(shares.values()), 1e-30)
+    weight = dict.fromkeys(found, 1.0) if shares is None else shares
+    total = None if shares is None else max(sum(shares.values()), 1e-30)
     short = [client for client, own in found.items() if own.used < own.asked]
     much = [client for client in short if found[client].used <= _MUCH * found[client].asked]
-    much.sort(key=lambda client: -shares[client] * (1 - found[client].used / found[client].asked))
-    said = [_missed(client, found[client], shares[client] / total, seeds) for client in much[:_NAMED]]
+    much.sort(key=lambda client: -weight[client] * (1 - found[client].used / found[client].asked))
+    said = [
+        _missed(client, found[client], None if total is None else weight[client] / total, seeds)
+        for client in much[:_NAMED]
+    ]
     if len(much) > _NAMED:
         least = min(found[client].used / found[client].asked for client in much[_NAMED:])
         rest = len(much) - _NAMED
@@ -138,13 +149,14 @@ def shortfalls(found: Mapping[str, Contribution], shares: Mapping[str, float], s
     return tuple(said)
 
 
-def _missed(client: str, own: Contribution, share: float, seeds: int) -> str:
+def _missed(client: str, own: Contribution, share: float | None, seeds: int) -> str:
     reasons = [f"{why} ({_rounds(count)})" for why, count in own.absent.items()]
     reasons += [f"its update was not finite ({_rounds(own.refused)})"] if own.refused else []
     when = f", last in round {own.last}" if own.last else ""
     over = f" of {seeds} seeds" if seeds > 1 else ""
+    weight = "" if share is None else f", {share:.0%} of the training weight,"
     return (
-        f"{client}, {share:.0%} of the training weight, was to contribute in {_rounds(own.asked)}{over} and did in "
+        f"{client}{weight} was to contribute in {_rounds(own.asked)}{over} and did in "
         f"{own.used}{when}: {', '.join(reasons)}."
     )
 

@@ -37,7 +37,7 @@ def paired_difference(
         draws: of patients, for the same.
     """
     found = difference_spread(statistic(task, name), seeds, rng=rng, draws=draws)
-    return difference_interval(found, informative_patients(task, seeds), level)
+    return difference_interval(found, informative_patients(task, seeds, name), level)
 
 
 def difference_interval(spread: Spread, informative: int, level: float) -> Interval | None:
@@ -95,7 +95,7 @@ def metric_interval(
         The interval, or None as for `paired_difference`.
     """
     spread = arm_spread(statistic(task, name), seeds, rng=rng, draws=draws)
-    return scaled_interval(spread, informative_patients(task, seeds), level, scale_of(task, name))
+    return scaled_interval(spread, informative_patients(task, seeds, name), level, scale_of(task, name))
 
 
 def scaled_interval(spread: Spread, informative: int, level: float, scale: Scale) -> Interval | None:

@@ -58,17 +58,28 @@ class PairedTest:
         )
 
 
-def informative_patients(task: Task, tests: Sequence[ArmTest] | Sequence[PairedTest]) -> int:
+def informative_patients(task: Task, tests: Sequence[ArmTest] | Sequence[PairedTest], metric: str | None = None) -> int:
     """Returns how many distinct patients carry the information, over all seeds.
 
-    For a class or a count it is the smaller of two numbers: patients with a row of the most common label, and patients
-    with a row of any other (so for a binary label, the rarer of events and non-events). For regression, all patients.
+    For a class it is the smaller of two numbers: patients with a row of the most common label, and patients with a row
+    of any other (so for a binary label, the rarer of events and non-events). A ranking of several classes (AUROC) rests
+    on the rarest class as much as on any: there it is that one's patients. For a count it is patients with a row above
+    0. For regression, all patients.
+
+    Args:
+        task: what kind of label.
+        tests: of all seeds.
+        metric: what is told of them, by name; None for none in particular.
     """
     if not tests:
         return 0
     patient, y = np.concatenate([t.patient for t in tests]), np.concatenate([t.y for t in tests])
     if task == "regression" or not len(y):
         return len(np.unique(patient))
+    if task == "count":
+        return len(np.unique(patient[y > 0]))
     labels, counts = np.unique(y, return_counts=True)
+    if task == "multiclass" and metric == "auroc" and len(labels) > 1:
+        return min(len(np.unique(patient[y == label])) for label in labels)
     common = y == labels[counts.argmax()]
     return min(len(np.unique(patient[common])), len(np.unique(patient[~common])))

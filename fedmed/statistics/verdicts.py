@@ -109,7 +109,7 @@ def verdicts(
             for question, evidence in own.evidence.items()
         }
         outcome = _outcome(questions, no_worse[name] <= (1 - level) / 2, 1 - level)
-        needed = _needed(own, margin, level, power) if outcome == "undecided" else None
+        needed = _needed(own, margin, 1 - (1 - level) / len(asked), power) if outcome == "undecided" else None
         smallest_found = detectable_difference(own.gain, alpha=1 - level, power=power)
         found[name] = Verdict(outcome, questions, no_worse[name], smallest_found, needed)
     return found
@@ -137,7 +137,10 @@ def _outcome(questions: Mapping[Question, Answered], is_no_worse: bool, alpha: f
 
 
 def _needed(own: Asked, margin: float, level: float, power: float) -> int | None:
-    """Returns how many informative patients "no worse" takes, as the standard error falls with their root."""
+    """Returns how many informative patients "no worse" takes, as the standard error falls with their root.
+
+    `level` allows for all hospitals asked, as if this one were the hardest to tell (Holm's first step).
+    """
     smallest = detectable_difference(own.gain, alpha=1 - level, power=power)
     if smallest is None:
         return None

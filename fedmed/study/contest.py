@@ -40,7 +40,7 @@ def contest(
     """
     arms, diverged = _finite(outcomes)
     first, *others = [arm.name for arm in arms]
-    over = judging.with_figures(outcomes, first, rules)
+    over = judging.with_figures(outcomes, first, metric, rules)
     aim = price.aim(study, metric, ceiling)
     found = Judge(outcomes, metric, rules, over)
     to_first = found.contrasts([(other, first) for other in others])

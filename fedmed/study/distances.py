@@ -7,7 +7,7 @@ from fedmed.statistics import feature_shift, label_shift
 from fedmed.study.consortium import Consortium
 from fedmed.study.estimates import estimate, number
 from fedmed.study.schema import ColumnShifts, FeatureShift, LabelShift, Shift
-from fedmed.study.suppression import MINIMUM_CELL, WITHHELD, coded, few, few_held, hidden_levels, is_small
+from fedmed.study.suppression import MINIMUM_CELL, WITHHELD, coded, few, few_held, hidden_levels
 
 _LARGEST = 9.99
 _FEW = f"fewer than {MINIMUM_CELL} values"
@@ -53,7 +53,7 @@ def _features(consortium: Consortium, site: Array) -> FeatureShift:
     betrayed = [_betrayed(consortium, place) for place in range(len(features))]
     small, hospitals = few_held(consortium), {}
     for name, columns in feature_shift(x, site, categories=categories).items():
-        present = (~np.isnan(x[site == name])).sum(axis=0) * (name not in small)
+        present = _patients_present(consortium, x, name) * (name not in small)
         told = [
             _difference(column.difference, int(count), values)
             for column, count, (values, _) in zip(columns, present, betrayed, strict=True)
@@ -65,6 +65,13 @@ def _features(consortium: Consortium, site: Array) -> FeatureShift:
             kind=tuple("category" if feature.is_category else "number" for feature in features),
         )
     return FeatureShift(tuple(feature.name for feature in features), hospitals)
+
+
+def _patients_present(consortium: Consortium, x: Array, name: str) -> Array:
+    """Returns of each column how many of a hospital's patients have a value."""
+    rows = consortium.held[name]
+    known, patient = ~np.isnan(x[rows]), consortium.patient[rows]
+    return np.array([len(np.unique(patient[column])) for column in known.T])
 
 
 def _difference(value: float, present: int, betrayed: bool) -> tuple[float | None, str]:
@@ -82,6 +89,8 @@ def _betrayed(consortium: Consortium, place: int) -> tuple[bool, bool]:
     if known is not None:
         kept_back = hidden_levels(consortium, known[0], len(known[1])).values()
         return any(own.any() for own in kept_back), any(own[-1] for own in kept_back)
-    absent = [(int(np.isnan(values[rows]).sum()), len(rows)) for rows in consortium.held.values()]
-    small = any(is_small(lacking) or is_small(rows - lacking) for lacking, rows in absent)
+    small = False
+    for rows in consortium.held.values():
+        absent, patient = np.isnan(values[rows]), consortium.patient[rows]
+        small = small or few(patient[absent]) or few(patient[~absent])
     return False, small or bool(few_held(consortium))

@@ -38,7 +38,7 @@ def stress(
     settings = standing.at.settings
     first = settings.study.stress.rules[0]
     base = arm_name(PLANNED, first)
-    over = judging.with_figures(outcomes, base, rules)
+    over = judging.with_figures(outcomes, base, metric, rules)
     aim = price.aim(settings.study, metric, ceiling)
     cells = _Cells(outcomes, metric, rules, over, base, aim)
     rows = {

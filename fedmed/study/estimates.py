@@ -3,25 +3,24 @@
 import dataclasses
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from fedmed.data.examples import Array
+from fedmed.data.examples import Task
 from fedmed.statistics import (
     ArmTest,
-    Influence,
     Interval,
     PairedTest,
     arm_spread,
     difference_interval,
     difference_spread,
     informative_patients,
+    mean_interval,
     p_value,
     scaled_interval,
     undefined,
 )
-from fedmed.statistics.resampling import bootstrap, spread_of
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes, Unit
 from fedmed.study.schema import Difference, Estimate, SeededEstimate
@@ -80,10 +79,10 @@ def estimate_difference(interval: Interval | None, reason: str = "") -> Estimate
 def performance(outcomes: Outcomes, arm: str, unit: Unit, measure: Measure, rules: Rules) -> SeededEstimate:
     """Returns an arm's Estimate of a measure at a unit, with its value at each seed."""
     tests = outcomes.tests(arm, unit)
-    why = withheld(outcomes, tests, rules)
+    why = withheld(outcomes, tests, rules, measure)
     found = None if why else _interval(outcomes, tests, measure, rules, rules.rng(arm, unit, measure.name))
     by_seed = tuple(_value(outcomes, outcomes.test(arm, seed, unit), measure) for seed in outcomes.seeds)
-    if why or informative_patients(outcomes.task, tests) < MINIMUM_CELL:
+    if why or informative_patients(outcomes.task, tests, measure.name) < MINIMUM_CELL:
         by_seed = (None,) * len(by_seed)
     return SeededEstimate(**vars(estimate(found, why)), by_seed=by_seed)
 
@@ -95,39 +94,23 @@ def untold(outcomes: Outcomes) -> SeededEstimate:
 
 def mean_performance(outcomes: Outcomes, arm: str, measure: Measure, rules: Rules) -> Estimate:
     """Returns an arm's Estimate of a measure's plain mean over hospitals, where every hospital has a figure."""
-    without = [name for name in outcomes.hospitals if withheld(outcomes, outcomes.tests(arm, name), rules)]
+    without = [name for name in outcomes.hospitals if withheld(outcomes, outcomes.tests(arm, name), rules, measure)]
     if without:
         return estimate(None, f"no figure at {', '.join(without)}")
     whole = [s for s in outcomes.seeds if all(len(outcomes.rows(s, name)) for name in outcomes.hospitals)]
-    tests = [outcomes.test(arm, seed, None) for seed in whole]
-    patients = [test.patient for test in tests]
-    if measure.of.influence is not None:
-        spread = spread_of([_mean_influence(outcomes, arm, seed, measure) for seed in whole], patients)
-    else:
-        scores = [_mean_over(outcomes, seed, test, measure) for seed, test in zip(whole, tests, strict=True)]
-        spread = bootstrap(scores, patients, draws=rules.draws, rng=rules.rng(arm, "mean", measure.name))
-    return estimate(difference_interval(spread, informative_patients(outcomes.task, tests), rules.level))
-
-
-def _mean_influence(outcomes: Outcomes, arm: str, seed: int, measure: Measure) -> Influence:
-    """Returns the influence of each hospital's rows, in their order, on the plain mean over hospitals."""
-    assert measure.of.influence is not None
-    tests = [outcomes.test(arm, seed, name) for name in outcomes.hospitals]
-    parts = [measure.of.influence(test.y, test.p, None) for test in tests]
-    value = float(np.mean([part.value for part in parts]))
-    return Influence(value, np.concatenate([part.rows for part in parts]) / len(parts))
-
-
-def _mean_over(outcomes: Outcomes, seed: int, test: ArmTest, measure: Measure) -> Callable[[Array], Array]:
-    ends = np.cumsum([len(outcomes.rows(seed, name)) for name in outcomes.hospitals])
-    parts = [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-    return lambda w: np.mean([measure.of.score(test.y[part], test.p[part], w[..., part]) for part in parts], axis=0)
+    spreads, informative = [], []
+    for name in outcomes.hospitals:
+        tests = [outcomes.test(arm, seed, name) for seed in whole]
+        rng = rules.rng(arm, "mean", measure.name, name)
+        spreads.append(arm_spread(measure.of, tests, rng=rng, draws=rules.draws))
+        informative.append(informative_patients(outcomes.task, tests, measure.name))
+    return estimate(mean_interval(spreads, informative, rules.level, measure.scale))
 
 
 def difference(outcomes: Outcomes, of: str, against: str, unit: Unit, measure: Measure, rules: Rules) -> Difference:
     """Returns the Estimate of `of` minus `against` at a unit, with its value at each seed and the p-value."""
     pairs = outcomes.pairs(of, against, unit)
-    why = withheld(outcomes, pairs, rules)
+    why = withheld(outcomes, pairs, rules, measure)
     rng = rules.rng(of, against, unit, measure.name)
     found = None if why else paired_interval(outcomes, pairs, measure, rules, rng)
     return told_difference(outcomes, of, against, unit, measure, found, why)
@@ -138,7 +121,8 @@ def told_difference(
 ) -> Difference:
     """Returns the Estimate of a difference whose interval is at hand."""
     by_seed: list[float | None] = [None] * len(outcomes.seeds)
-    if found is not None and informative_patients(outcomes.task, outcomes.tests(of, unit)) >= MINIMUM_CELL:
+    informative = informative_patients(outcomes.task, outcomes.tests(of, unit), measure.name)
+    if found is not None and informative >= MINIMUM_CELL:
         for place, seed in enumerate(outcomes.seeds):
             a = _value(outcomes, outcomes.test(against, seed, unit), measure)
             b = _value(outcomes, outcomes.test(of, seed, unit), measure)
@@ -149,15 +133,24 @@ def told_difference(
     return Difference(**vars(told), p_value=number(p), by_seed=tuple(by_seed), error=error)
 
 
-def withheld(outcomes: Outcomes, tests: Sequence[ArmTest] | Sequence[PairedTest], rules: Rules) -> str:
-    """Returns why a hospital, or all together, has no figure of any kind, or ""."""
+def withheld(
+    outcomes: Outcomes, tests: Sequence[ArmTest] | Sequence[PairedTest], rules: Rules, measure: Measure
+) -> str:
+    """Returns why a hospital, or all together, has no figure of a measure, or ""."""
     if not tests:
         return "there are no test rows"
     if _patients(tests) < rules.minimum_events:
         return f"fewer than {rules.minimum_events} patients were tested"
-    if informative_patients(outcomes.task, tests) < rules.minimum_events:
-        return f"{TOO_FEW}fewer than {rules.minimum_events} tested patients with, or without, the event"
+    if informative_patients(outcomes.task, tests, measure.name) < rules.minimum_events:
+        return f"{TOO_FEW}fewer than {rules.minimum_events} tested patients {of_whom(outcomes.task, measure.name)}"
     return ""
+
+
+def of_whom(task: Task, metric: str | None = None) -> str:
+    """Returns whose number is too small where there are too few events; "" for regression, where all count."""
+    if task == "multiclass":
+        return "of some class" if metric == "auroc" else "of the most common class, or of all others"
+    return {"binary": "with, or without, the event", "count": "with a count above 0"}.get(task, "")
 
 
 def _patients(tests: Sequence[ArmTest] | Sequence[PairedTest]) -> int:
@@ -169,7 +162,7 @@ def paired_interval(
 ) -> Interval | None:
     """Returns the interval of the mean difference over seeds (see `statistics.difference_interval`)."""
     spread = difference_spread(measure.of, pairs, rng=rng, draws=rules.draws)
-    return difference_interval(spread, informative_patients(outcomes.task, pairs), rules.level)
+    return difference_interval(spread, informative_patients(outcomes.task, pairs, measure.name), rules.level)
 
 
 def _interval(
@@ -179,7 +172,7 @@ def _interval(
         mean = float(np.mean([measure.of.value(t) for t in tests]))
         return Interval(mean, np.nan, np.nan, rules.level, "no interval: in few rows it is biased upwards")
     spread = arm_spread(measure.of, tests, rng=rng, draws=rules.draws)
-    return scaled_interval(spread, informative_patients(outcomes.task, tests), rules.level, measure.scale)
+    return scaled_interval(spread, informative_patients(outcomes.task, tests, measure.name), rules.level, measure.scale)
 
 
 def _value(outcomes: Outcomes, test: ArmTest, measure: Measure) -> float | None:

@@ -30,9 +30,10 @@ from fedmed.study.schema.shapes import Estimate, SeededEstimate, TestedDifferenc
 Key = TypeVar("Key", bound=Hashable)
 
 
-def with_figures(outcomes: Outcomes, arm: str, rules: Rules) -> tuple[str, ...]:
-    """Returns the hospitals at which an arm has a figure."""
-    return tuple(n for n in outcomes.hospitals if not estimates.withheld(outcomes, outcomes.tests(arm, n), rules))
+def with_figures(outcomes: Outcomes, arm: str, metric: Measure, rules: Rules) -> tuple[str, ...]:
+    """Returns the hospitals at which an arm has a figure of a metric."""
+    tests = {name: outcomes.tests(arm, name) for name in outcomes.hospitals}
+    return tuple(name for name, own in tests.items() if not estimates.withheld(outcomes, own, rules, metric))
 
 
 def diverged(outcomes: Outcomes, arm: str) -> tuple[int, ...]:
@@ -114,7 +115,7 @@ class Judge:
             tests = [self._outcomes.test(of, seed, name) for seed in whole]
             others = None if against is None else [self._outcomes.test(against, seed, name) for seed in whole]
             spreads.append(self._spread(tests, others, self._rules.rng(of, against, "mean", name)))
-            informative.append(informative_patients(self._outcomes.task, tests))
+            informative.append(informative_patients(self._outcomes.task, tests, self._metric.name))
         scale = self._metric.scale if against is None else None
         return mean_interval(spreads, informative, self._rules.level, scale)
 

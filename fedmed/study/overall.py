@@ -1,5 +1,7 @@
 """The consortium's answer: the mean effect over hospitals, and how it goes with a hospital's events."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fedmed.statistics import ArmTest, by_size, gains_below, informative_patients, p_value, random_effects
@@ -16,16 +18,19 @@ _ABOUT = (
 )
 
 
+_ALIKE = " Where the two models do exactly alike, 0 is counted, with the largest standard error of the others."
+
+
 def consortium(outcomes: Outcomes, comparison: Comparison, metric: Measure, rules: Rules) -> ConsortiumAnswer | None:
     """Returns what hospitals' differences in the primary metric come to; None with fewer than two of them."""
     told = {name: own.measures[metric.name] for name, own in comparison.hospitals.items()}
-    known = [name for name, one in told.items() if one.estimate is not None and one.error]
-    events = {name: _trained_events(outcomes, name) for name in known}
+    known = [name for name, one in told.items() if one.estimate is not None]
+    events = {name: _trained_events(outcomes, name, metric) for name in known}
     names = [name for name in known if events[name] >= suppression.MINIMUM_CELL]
-    if len(names) < 2:
+    errors = _errors([told[name].error for name in names])
+    if len(names) < 2 or errors is None:
         return None
     effects = np.array([told[name].estimate for name in names], np.float64)
-    errors = np.array([told[name].error for name in names], np.float64)
     by_seed = np.array([[np.nan if v is None else v for v in told[name].by_seed] for name in names], np.float64)
     found = random_effects(effects, errors, by_seed, level=rules.level)
     if found is None:
@@ -40,8 +45,18 @@ def consortium(outcomes: Outcomes, comparison: Comparison, metric: Measure, rule
         i_squared=found.i_squared,
         prediction=found.prediction,
         by_size=None if line is None else _told(line, dict(zip(names, sizes, strict=True))),
-        about=_ABOUT,
+        about=_ABOUT + (_ALIKE if any(told[name].method == estimates.ALIKE for name in names) else ""),
     )
+
+
+def _errors(known: Sequence[float | None]) -> np.ndarray | None:
+    """Returns the standard errors of differences; None where none has one.
+
+    Where two models do exactly alike no draw of the patients tells how far other patients would have them apart. It
+    counts as the least certain of the others, rather than not at all, which would take the mean away from 0.
+    """
+    largest = max((error for error in known if error), default=None)
+    return None if largest is None else np.array([error or largest for error in known], np.float64)
 
 
 def _told(line: Line, sizes: dict[str, float]) -> GainBySize:
@@ -57,11 +72,12 @@ def _told(line: Line, sizes: dict[str, float]) -> GainBySize:
     )
 
 
-def _trained_events(outcomes: Outcomes, name: str) -> float:
+def _trained_events(outcomes: Outcomes, name: str, metric: Measure) -> float:
     """Returns the informative patients among a hospital's training rows, mean over seeds."""
     y, patient = outcomes.consortium.dataset.examples.y, outcomes.consortium.patient
     found = []
     for seed in outcomes.seeds:
         rows = outcomes.consortium.rows(seed)[name].train
-        found.append(informative_patients(outcomes.task, [ArmTest(y[rows], y[rows], patient[rows])]))
+        test = ArmTest(y[rows], y[rows], patient[rows])
+        found.append(informative_patients(outcomes.task, [test], metric.name))
     return float(np.mean(found))

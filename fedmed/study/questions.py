@@ -51,8 +51,8 @@ def ask(
 ) -> tuple[Asked | None, Interval | None, str]:
     """Returns what a hospital's data say to each question, the primary difference, and why there is nothing."""
     pairs = outcomes.pairs(of, against, hospital)
-    why = estimates.withheld(outcomes, pairs, rules)
     primary = measures[0]
+    why = estimates.withheld(outcomes, pairs, rules, primary)
     told = None if why else estimates.paired_interval(outcomes, pairs, primary, rules, rules.rng(of, against, hospital))
     if told is None:
         return None, None, why or "it is not defined"
@@ -66,7 +66,7 @@ def ask(
                 evidence[question] = of_difference(_gain(measure, other))
         elif (found := _distances(outcomes, pairs, measure, rules)) is not None:
             evidence[question] = of_distances(*found)
-    return Asked(evidence, _gain(primary, told), informative_patients(outcomes.task, pairs)), told, ""
+    return Asked(evidence, _gain(primary, told), informative_patients(outcomes.task, pairs, primary.name)), told, ""
 
 
 def _gain(measure: Measure, difference: Interval) -> Interval:

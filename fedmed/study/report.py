@@ -31,7 +31,7 @@ from fedmed.study import (
     views,
 )
 from fedmed.study.consortium import Consortium
-from fedmed.study.estimates import Rules, mean_performance, performance
+from fedmed.study.estimates import Rules, mean_performance, of_whom, performance
 from fedmed.study.measures import Measure, measures
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.risks import by_unit
@@ -103,7 +103,7 @@ def findings(
     task = consortium.dataset.task
     decided = risks.decision(outcomes, study.thresholds, pairs, rules) if task == "binary" else None
     explained = baseline.explained(outcomes, found, rules)
-    counts = hospitals(outcomes, study.minimum_events)
+    counts = hospitals(outcomes, metric, study.minimum_events)
     contributed = attended.contributed(outcomes)
     return Findings(
         schema=1,
@@ -135,7 +135,7 @@ def findings(
             *attended.missed(outcomes, contributed),
             *warnings(consortium.faults, settings.data.preprocessing),
             *doubts,
-            *trouble.warnings(outcomes, found[0], explained),
+            *trouble.warnings(outcomes, found[0], explained, rules.level),
             *simulated.warnings(settings),
         ),
         table1=table_one.table_one(consortium),
@@ -176,7 +176,7 @@ def scenario(
         name=name,
         label=name,
         set=changes,
-        hospitals=hospitals(outcomes, rules.minimum_events),
+        hospitals=hospitals(outcomes, metric, rules.minimum_events),
         performance=_figures(outcomes, primary, rules),
         comparisons=compare_all(outcomes, primary, rules),
     )
@@ -211,23 +211,23 @@ def compare_all(outcomes: Outcomes, found: Sequence[Measure], rules: Rules) -> t
     return tuple(compared)
 
 
-def hospitals(outcomes: Outcomes, minimum_events: int) -> tuple[HospitalCounts, ...]:
-    """Returns what there is of patients and events at each hospital."""
-    return tuple(_hospital(outcomes, name, minimum_events) for name in outcomes.hospitals)
+def hospitals(outcomes: Outcomes, metric: str, minimum_events: int) -> tuple[HospitalCounts, ...]:
+    """Returns what there is of patients and events at each hospital; `metric` is the primary one."""
+    return tuple(_hospital(outcomes, name, metric, minimum_events) for name in outcomes.hospitals)
 
 
-def _hospital(outcomes: Outcomes, name: str, minimum_events: int) -> HospitalCounts:
+def _hospital(outcomes: Outcomes, name: str, metric: str, minimum_events: int) -> HospitalCounts:
     consortium = outcomes.consortium
     rows, y, patient = consortium.held[name], consortium.dataset.examples.y, consortium.patient
     splits = [consortium.rows(seed)[name] for seed in outcomes.seeds]
     tested = [ArmTest(y[own.test], y[own.test], patient[own.test]) for own in splits if len(own.test)]
-    informative = informative_patients(outcomes.task, tested)
+    informative = informative_patients(outcomes.task, tested, metric)
     events = len(np.unique(patient[rows][y[rows] == 1])) if outcomes.task == "binary" else None
     others = len(np.unique(patient[rows][y[rows] == 0]))
     if suppression.is_small(events or 0) or suppression.is_small(others):
         events = None
     patients = len(np.unique(patient[rows]))
-    enough = informative >= minimum_events
+    enough, whom = informative >= minimum_events, of_whom(outcomes.task, metric)
     return HospitalCounts(
         id=name,
         **_sizes(outcomes, name),
@@ -235,7 +235,7 @@ def _hospital(outcomes: Outcomes, name: str, minimum_events: int) -> HospitalCou
         event_rate=None if events is None else events / patients,
         informative=None if suppression.is_small(informative) else informative,
         enough=enough,
-        reason="" if enough else f"fewer than {minimum_events} tested patients with, or without, the event",
+        reason="" if enough else f"fewer than {minimum_events} tested patients {whom}".strip(),
     )
 
 

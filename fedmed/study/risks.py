@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
+from scipy import stats
 
 from fedmed.data.examples import Array
 from fedmed.statistics import (
@@ -25,6 +26,19 @@ from fedmed.study.suppression import MINIMUM_CELL, left_out, pooled
 _BINS, _SMOOTH_POINTS, _SMOOTH_ROWS = 10, 41, 5000
 _THRESHOLDS = 20
 
+_ABOUT = {
+    True: "Predictions of all seeds' test rows, in bins of similar prediction of at least {least} patients {of}; "
+    "Wilson's interval of the share, counting each patient once. The smooth curve is lowess.",
+    False: "Predictions of all seeds' test rows, in bins of similar prediction of at least {least} patients; the "
+    "interval is the mean's, by the normal distribution, counting each patient once.",
+}
+_OF = {
+    "binary": "with the event and as many without",
+    "multiclass": "whose class the model names and as many whose it does not",
+    "regression": "",
+    "count": "",
+}
+
 X = TypeVar("X")
 
 
@@ -32,11 +46,8 @@ def calibration(outcomes: Outcomes, rules: Rules) -> Calibration:
     """Returns the calibration curves of each arm at each unit."""
     arms = {arm.name: by_unit(outcomes, lambda unit, a=arm.name: _curve(outcomes, a, unit, rules))
             for arm in outcomes.arms}  # fmt: skip
-    about = (
-        "Predictions of all seeds' test rows, in bins of similar prediction that hold at least 5 patients with and 5 "
-        "without the event; Wilson's interval of the share, counting each patient once. The smooth curve is lowess."
-    ) + left_out(outcomes)
-    return Calibration(about, arms)
+    about = _ABOUT[outcomes.task in ("binary", "multiclass")].format(of=_OF[outcomes.task], least=MINIMUM_CELL)
+    return Calibration(about + left_out(outcomes), arms)
 
 
 def by_unit(outcomes: Outcomes, make: Callable[[Unit], X | None]) -> ByUnit[X]:
@@ -50,6 +61,8 @@ def _curve(outcomes: Outcomes, arm: str, unit: Unit, rules: Rules) -> Calibratio
     if not tests or informative_patients(outcomes.task, tests) < rules.minimum_events:
         return None
     y, p = _together(outcomes, tests)
+    if not np.isfinite(p).all():  # training diverged
+        return None
     patient = np.concatenate([test.patient for test in tests])
     is_share = outcomes.task in ("binary", "multiclass")
     bins = (_bin(y[rows], p[rows], patient[rows], rules.level, is_share) for rows in _bins(y, p, patient, is_share))
@@ -97,7 +110,7 @@ def _bin(y: Array, p: Array, patient: Array, level: float, is_share: bool) -> Bi
         share = wilson(round(float(y.mean()) * patients), patients, level)
         low, high = share.low, share.high
     else:
-        half = 1.96 * float(y.std()) / np.sqrt(patients)
+        half = float(stats.norm.ppf((1 + level) / 2)) * float(y.std()) / np.sqrt(patients)
         low, high = float(y.mean()) - half, float(y.mean()) + half
     return Bin(float(p.mean()), float(y.mean()), low, high, patients)
 

@@ -42,7 +42,7 @@ def hospital(name: str, own: HospitalComparison, figures: tuple[Figures, Figures
     if own.outcome == "too few events":
         return f"{name}: too few events to say ({own.reason.replace(estimates.TOO_FEW, '')})."
     first = own.measures[next(iter(own.measures))]
-    if first.method == estimates.ALIKE:
+    if first.method == estimates.ALIKE and not _claimed(own):
         return (
             f"{name}: {own.outcome}. The two models score on these test patients exactly alike, so nothing can be "
             "said of others from so few."
@@ -51,8 +51,12 @@ def hospital(name: str, own: HospitalComparison, figures: tuple[Figures, Figures
     return " ".join([f"{name}: {_verdict(own)}.", *facts, *_remarks(own, words)])
 
 
+def _claimed(own: HospitalComparison) -> list[str]:
+    return [QUESTIONS[question] for question, answer in own.questions.items() if answer.claim != "open"]
+
+
 def _verdict(own: HospitalComparison) -> str:
-    claims = [QUESTIONS[question] for question, answer in own.questions.items() if answer.claim != "open"]
+    claims = _claimed(own)
     if own.outcome == "harmed":
         claims = [QUESTIONS[question] for question, answer in own.questions.items() if answer.claim == "worse"]
     return f"{own.outcome} {' and '.join(claims)}" if own.outcome in ("gains", "harmed") else own.outcome
@@ -99,17 +103,18 @@ def _remarks(own: HospitalComparison, words: Words) -> list[str]:
             f"{words.margin:g} worse."
         )
     alpha = 1 - words.level
-    near = [words.measures[a.measure].label for a in own.questions.values() if a.claim == "open" and a.p_value <= alpha]
-    if near:
+    near = [a for a in own.questions.values() if a.claim == "open" and a.p_value <= alpha]
+    by_side = {
+        side: " and ".join(words.measures[a.measure].label for a in near if a.side == side)
+        for side in ("better", "worse")
+    }
+    told = [f"{labels} would be told {side}" for side, labels in by_side.items() if labels]
+    if told:
         said.append(
-            f"By itself {' and '.join(near)} would be told {'better' if _points_up(own, alpha) else 'worse'}; it is "
-            "not once it is allowed for that several questions were asked at several hospitals."
+            f"By itself {' and '.join(told)}; it is not once it is allowed for that several questions were asked at "
+            "several hospitals."
         )
     return said
-
-
-def _points_up(own: HospitalComparison, alpha: float) -> bool:
-    return all(a.side == "better" for a in own.questions.values() if a.claim == "open" and a.p_value <= alpha)
 
 
 def signed(value: float, digits: int = 3) -> str:

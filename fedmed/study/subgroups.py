@@ -179,7 +179,7 @@ def _performance(
     for arm in outcomes.arms:
         tests = [_only(outcomes.test(arm.name, seed, None), grouped, outcomes, seed, name) for seed in outcomes.seeds]
         tests = [test for test in tests if len(test.y)]
-        enough = informative_patients(task, tests) >= rules.minimum_events
+        enough = informative_patients(task, tests, metric.name) >= rules.minimum_events
         interval = None
         if enough:
             rng = rules.rng("subgroup", grouped.feature.name, name, arm.name)
@@ -199,7 +199,7 @@ def _differences(
     task, found = outcomes.task, {}
     for of, against in comparisons:
         pairs = _pairs(outcomes, grouped, name, of, against)
-        enough = informative_patients(task, pairs) >= rules.minimum_events
+        enough = informative_patients(task, pairs, metric.name) >= rules.minimum_events
         interval = None
         if enough:
             rng = rules.rng("subgroup", grouped.feature.name, name, of, against)

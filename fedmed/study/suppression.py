@@ -47,13 +47,25 @@ def few_on_a_side(consortium: Consortium, name: str, seeds: Sequence[int]) -> bo
 
 
 def hidden(patients: Array) -> Array:
-    """Returns which counts are not shown: small ones, and with a lone one the next smallest, which would betray it."""
+    """Returns which counts are not shown: small ones, and next smallest ones until none can be worked out.
+
+    What all hidden counts sum to follows from the others, and those that are hidden without being small are known not
+    to be. So 1 and 1, hidden alone, are 1 and 1, and so are 1 and 5.
+    """
     found = np.array([is_small(count) for count in patients], bool)
-    if found.sum() == 1:
-        others = np.flatnonzero((patients > 0) & ~found)
-        if len(others):
-            found[others[np.argmin(patients[others])]] = True
+    small = int(found.sum())
+    others = [place for place in np.argsort(patients, kind="stable") if patients[place] and not found[place]]
+    while small and others and _can_be(small, int(found.sum()) - small, int(patients[found].sum())) < 2:
+        found[others.pop(0)] = True
     return found
+
+
+def _can_be(small: int, large: int, total: int) -> int:
+    """Returns how many values a small count can have among others that are hidden, given what all of them sum to."""
+    rest = [total - value for value in range(1, MINIMUM_CELL)]
+    least = small - 1 + MINIMUM_CELL * large
+    most = np.inf if large else (small - 1) * (MINIMUM_CELL - 1)
+    return sum(least <= one <= most for one in rest)
 
 
 def coded(feature: Feature, values: Array) -> tuple[Array, tuple[str, ...]] | None:

@@ -11,6 +11,7 @@ from fedmed.study.suppression import (
     MINIMUM_CELL,
     RARE,
     coded,
+    few,
     few_held,
     hidden,
     hidden_levels,
@@ -68,21 +69,22 @@ def _amount(consortium: Consortium, feature: Feature, values: Array) -> TableRow
     quartiles = abs(skew) > _SKEWED
     small = few_held(consortium)
     cells = {
-        name: _UNTOLD if name in small else _amount_cell(values[rows], quartiles)
+        name: _UNTOLD if name in small else _amount_cell(values[rows], consortium.patient[rows], quartiles)
         for name, rows in consortium.held.items()
     }
-    everyone = _amount_cell(values, quartiles)
+    everyone = _amount_cell(values, consortium.patient, quartiles)
     if any(cell.missing is None for cell in cells.values()):
         everyone = dataclasses.replace(everyone, missing=None)
     return TableRow(feature.name, "", feature.unit, "median [IQR]" if quartiles else "mean (SD)", cells, everyone)
 
 
-def _amount_cell(values: Array, quartiles: bool) -> Cell:
-    present = values[~np.isnan(values)]
-    absent = len(values) - len(present)
-    missing = None if is_small(absent) or is_small(len(present)) else round(100 * absent / max(1, len(values)), 1)
-    if len(present) < (_QUARTILES_FROM if quartiles else MINIMUM_CELL):
-        return Cell("-" if not len(present) else _HIDDEN, missing)
+def _amount_cell(values: Array, patient: Array, quartiles: bool) -> Cell:
+    absent = np.isnan(values)
+    present, patients = values[~absent], len(np.unique(patient[~absent]))
+    betrayed = few(patient[absent]) or is_small(patients)
+    missing = None if betrayed else round(100 * float(absent.mean()) if len(values) else 0.0, 1)
+    if patients < (_QUARTILES_FROM if quartiles else MINIMUM_CELL):
+        return Cell("-" if not patients else _HIDDEN, missing)
     if quartiles:
         low, middle, high = np.quantile(present, [0.25, 0.5, 0.75])
         return Cell(f"{middle:.3g} [{low:.3g}, {high:.3g}]", missing)
@@ -110,8 +112,12 @@ def _category(consortium: Consortium, feature: Feature, values: Array, *, only: 
 
 def _many_levels(consortium: Consortium, feature: Feature, values: Array) -> TableRow:
     """Returns the one row of a category of too many levels to list: how often it is missing."""
-    counts = _counts_by_hospital(consortium, feature, values)
-    kept_back = {name: own[-1] for name, own in hidden_levels(consortium, values, len(feature.levels)).items()}
+    counts, small = _counts_by_hospital(consortium, feature, values), few_held(consortium)
+    absent = np.isnan(values)
+    kept_back = {}
+    for name, rows in consortium.held.items():
+        sides = [consortium.patient[rows[absent[rows] == side]] for side in (True, False)]
+        kept_back[name] = name in small or any(map(few, sides))
     cells = {name: Cell("-", _missing(own[0], kept_back[name])) for name, own in counts.items()}
     everyone, _ = level_counts(consortium, values, np.arange(len(values)), len(feature.levels))
     whole = Cell("-", _missing(everyone, any(kept_back.values())))

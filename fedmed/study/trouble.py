@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy import stats
 
 from fedmed.statistics import loss_curves, null_model
 from fedmed.study import attended, judging
@@ -61,8 +62,8 @@ def check_learned(outcomes: Outcomes) -> None:
     )
 
 
-def warnings(outcomes: Outcomes, metric: Measure, explained: Explained) -> tuple[str, ...]:
-    """Returns sentences for the top of the page."""
+def warnings(outcomes: Outcomes, metric: Measure, explained: Explained, level: float) -> tuple[str, ...]:
+    """Returns sentences for the top of the page; `level` is that of the intervals in `explained`."""
     said = []
     for arm, clients in refused(outcomes).items():
         left_out = f"In the arm “{label(outcomes.arm(arm))}” {_left_out(outcomes, arm, clients)}."
@@ -82,7 +83,7 @@ def warnings(outcomes: Outcomes, metric: Measure, explained: Explained) -> tuple
             said.append(
                 f"The arm “{label(arm)}” ends worse than its untrained models; a smaller client.learning_rate may help."
             )
-    return (*said, *_worse_than_null(outcomes, explained), *_still_improving(outcomes))
+    return (*said, *_worse_than_null(outcomes, explained, level), *_still_improving(outcomes))
 
 
 def _results(outcomes: Outcomes, arm: str) -> list[Result]:
@@ -98,18 +99,19 @@ def _diverged(outcomes: Outcomes) -> dict[str, int]:
     return {arm: count for arm, count in counts.items() if count}
 
 
-def _worse_than_null(outcomes: Outcomes, explained: Explained) -> list[str]:
+def _worse_than_null(outcomes: Outcomes, explained: Explained, level: float) -> list[str]:
     """Returns a sentence for each arm whose models are worse than the null one somewhere, beyond noise.
 
-    Beyond noise is where the whole interval of its skill is below 0, widened where many hospitals are looked at.
+    Beyond noise is over 2 standard errors of its skill below 0, and more where many hospitals are looked at.
     """
-    wider = null_model.beyond_noise(len(outcomes.hospitals)) / null_model.beyond_noise(1)
+    half = float(stats.norm.isf((1 - level) / 2))  # of an interval, in standard errors
+    each, one = (null_model.beyond_noise(count) / half for count in (len(outcomes.hospitals), 1))
     said = []
     for arm in outcomes.arms:
         own = explained.skill[arm.name].hospitals
-        named = [name for name, told in own.items() if _is_below(told["d2"].estimate, told["d2"].high, wider)]
+        named = [name for name, told in own.items() if _is_below(told["d2"].estimate, told["d2"].high, each)]
         overall = explained.skill[arm.name].all["d2"]
-        where = ["over all hospitals"] if _is_below(overall.estimate, overall.high, 1.0) else []
+        where = ["over all hospitals"] if _is_below(overall.estimate, overall.high, one) else []
         where += [f"at {_listed(named)}"] if named else []
         if where:
             said.append(

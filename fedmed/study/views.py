@@ -93,7 +93,7 @@ def _transferred(outcomes: Outcomes, at: str, there: str, metric: Measure, rules
         p = outcomes.results["local", seed, at].predictions[place].astype(np.float64)
         if len(rows):
             tests.append(ArmTest(outcomes.consortium.dataset.examples.y[rows], p, outcomes.consortium.patient[rows]))
-    if estimates.withheld(outcomes, tests, rules) or informative_patients(outcomes.task, tests) < 1:
+    if estimates.withheld(outcomes, tests, rules, metric) or informative_patients(outcomes.task, tests) < 1:
         return None
     found = [metric.of.value(test) for test in tests]
     return number(float(np.nanmean(found))) if np.isfinite(found).any() else None

@@ -49,8 +49,8 @@ def _is_irregular(own: Mapping[str, Any]) -> bool:
 def _row(client: str, own: Mapping[str, Any]) -> list[str]:
     why = [f"{reason} ({count})" for reason, count in own["absent"].items()]
     why += [f"not finite ({own['refused']})"] if own["refused"] else []
-    counts = [words.count(own[name]) for name in ("asked", "used")]
-    last = words.NONE if own["last"] is None else words.count(own["last"])
-    rest = [words.count(own[name]) for name in ("late", "partial")]
-    weights = [f"{100 * own[name]:.1f} %" for name in ("planned_share", "real_share")]
+    counts = [f"{own[name]:,}" for name in ("asked", "used")]  # rounds, not patients
+    last = words.NONE if own["last"] is None else f"{own['last']:,}"
+    rest = [f"{own[name]:,}" for name in ("late", "partial")]
+    weights = [words.percent(own[name], 1) for name in ("planned_share", "real_share")]
     return [client, *counts, last, *rest, *weights, ", ".join(why) or words.NONE]

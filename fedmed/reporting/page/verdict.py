@@ -127,7 +127,7 @@ def _compared(view: View, hospital: str, own: Mapping[str, Any], told: _Words) -
         plain = f"{start}: no figure is given, and none should be inferred."
         reason = difference.get("reason") or own["sentence"].removeprefix(f"{hospital}: ")
         return Finding(hospital, own["outcome"], mark, tone, plain, words.sentence(reason))
-    if words.alike(difference):
+    if words.alike(difference) and all(one["claim"] == "open" for one in own["questions"].values()):
         same = "the two models score on these test patients exactly alike, so nothing can be said of others"
         return Finding(hospital, own["outcome"], mark, tone, f"{start}: {same}.", "")
     asked = own["questions"].items()

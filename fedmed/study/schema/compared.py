@@ -86,7 +86,8 @@ class HospitalComparison:
             hospitals.
         detectable: the smallest difference of the primary metric that one question at one hospital would have found.
         needed: where the verdict is undecided, tested patients of the rarer outcome (for regression, patients) with
-            which "no worse" would be told 4 times in 5 where nothing differs; null where more are not what is lacking.
+            which "no worse" would be told at least 4 times in 5 where nothing differs, whatever the other hospitals'
+            answers; null where more are not what is lacking.
         measures: a positive estimate means that `of` has the larger value, not that it is better.
     """
 
