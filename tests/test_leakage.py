@@ -13,6 +13,8 @@ from fedmed.settings import config
 from fedmed.statistics.ranking import auroc
 from fedmed.study import conduct, shadows
 from fedmed.study.consortium import Consortium
+from fedmed.study.plan import Job
+from fedmed.study.session import Assignment, Session
 
 SENTINEL = 61.0625
 """A value of one patient that nobody else has, and no computation comes to by chance."""
@@ -141,3 +143,28 @@ def test_confidence_is_the_logit_of_what_the_label_was_given() -> None:
     np.testing.assert_allclose(shadows.confidence("regression", np.array([1.0]), np.array([3.0])), [-4.0])
     assert np.isfinite(shadows.confidence("binary", y, np.array([0.0, 0.0]))).all()
     assert auroc(np.array([True, False]), np.array([2.0, 1.0])) == 1.0
+
+
+def test_models_that_are_attacked_have_the_rate_that_was_found_for_those_like_them(
+    table: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control learns by heart at a rate of its own; no attack is searched, and none is left without a rate."""
+    attacked = {"attack": True, "models": 8, "starts": 1, "canaries": 100}
+    study = {"seeds": 1, "arms": ["federated"], "reference": False, "draws": 100, "tune": True, "leakage": attacked}
+    trained: dict[str, Job] = {}
+    run = Session.run
+
+    def noted(self: Session, task: Assignment) -> None:
+        trained[task.job.name] = task.job
+        run(self, task)
+
+    monkeypatch.setattr(Session, "run", noted)
+    found = conduct.run(settings(table, rounds=1, study=study), tmp_path / "out", here=True, quiet=True)
+    (own,) = found["design"]["tuned"]
+    (rate,) = own["learning_rates"]
+    assert rate != 0.3
+    by_arm = {
+        job.arm: job.settings.client.learning_rate for job in trained.values() if job.shadow is not None or job.attack
+    }
+    assert by_arm == {shadows.OWN: rate, shadows.OVERFITTED: 0.1, "rebuilding": rate, "auditing": rate}
+    assert sum(job.shadow is not None for job in trained.values()) == 2 * 8

@@ -35,7 +35,7 @@ from fedmed.study.progress import JobProgress
 from fedmed.study.results import Result
 from fedmed.study.session import Assignment
 from fedmed.study.tuning import arms, search
-from fedmed.study.tuning.arms import ArmsTuning
+from fedmed.study.tuning.arms import ArmsTuning, Rate
 from fedmed.study.tuning.search import Runner
 from fedmed.system import errors, files, plain
 
@@ -73,6 +73,7 @@ def run(
             unfit = {job.name for job in planned} - {job.name for part in parts for job in part.jobs}
             rates = searches.rates(out / "tuning", runner, quiet=quiet, without=unfit)
             tuned = {part.scenario.name: arms.told(part.jobs, rates) for part in parts}
+            rates = {**rates, **_of_attacks(parts, rates)}
             parts = [dataclasses.replace(part, jobs=[arms.tuned(job, rates) for job in part.jobs]) for part in parts]
             parts = [_sharing(part, parts[0]) for part in parts]
             tasks = _tasks(parts, out / "jobs")
@@ -176,6 +177,14 @@ def _sharing(part: Part, main: Part) -> Part:
         return part
     jobs = stress.at_rates(part.jobs, main.jobs) if part.scenario.name == stress.NAME else part.jobs
     return dataclasses.replace(part, jobs=contenders.shared(jobs, main.jobs))
+
+
+def _of_attacks(parts: Sequence[Part], rates: Mapping[str, Rate]) -> dict[str, Rate]:
+    """Returns the rates of the models that are attacked: those that the study's own like them were given."""
+    own = [part for part in parts if part.scenario.name in (plan.MAIN, privacy_price.NAME)]
+    trained = [job for part in own for job in part.jobs]
+    attacked = [job for part in parts if part.scenario.name == leakage.NAME for job in part.jobs]
+    return leakage.rates(attacked, trained, rates)
 
 
 def _metric(settings: config.RunConfig, consortium: Consortium) -> str:

@@ -1,5 +1,6 @@
 """Attacks on a study's own models: jobs of its pool, and what they found as study.json tells it."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from fedmed.attacks import exposure
@@ -13,6 +14,7 @@ from fedmed.study.plan import ArmPlan, Job, Scenario
 from fedmed.study.results import Result
 from fedmed.study.schema import Estimate
 from fedmed.study.schema.leaked import Audited, Exposed, Leakage, MembershipFound, Rebuilt
+from fedmed.study.tuning.arms import Rate
 from fedmed.system import plain
 
 NAME = LEAKAGE
@@ -38,6 +40,25 @@ def jobs(found: Scenario, metric: str) -> list[Job]:
         for attack in ("rebuilding", "auditing")
     ]
     return [*shadows.jobs(settings, found.arms, metric), *own]
+
+
+def rates(attacked: Sequence[Job], trained: Sequence[Job], found: Mapping[str, Rate]) -> dict[str, Rate]:
+    """Returns by name the rate of each job that attacks a training of the study, where that was searched.
+
+    What the study does not train itself, such as a model that must leak, has none.
+
+    Args:
+        attacked: the jobs of the attacks, as planned.
+        trained: the study's own, as planned.
+        found: what the search has found, by a job's name.
+    """
+    known = {_training(job): found[job.name] for job in reversed(trained) if job.name in found}
+    return {job.name: known[_training(job)] for job in attacked if _training(job) in known}
+
+
+def _training(job: Job) -> tuple[str, str]:
+    """Returns what tells trainings of the study apart but for their randomness, and when they are scored."""
+    return job.kind, repr(dataclasses.replace(job.settings, evaluation=config.Evaluation()))
 
 
 def findings(found: Scenario, consortium: Consortium, trained: Sequence[Job], results: Mapping[str, Result]) -> Leakage:

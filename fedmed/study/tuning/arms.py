@@ -2,7 +2,7 @@
 
 At each seed the search has validation patients of that seed's training patients only, so that no test row is looked at.
 A hospital alone is judged by its own validation rows, any other arm by those of all who take part. A model that goes on
-from the federated one, or is the federated one of others, takes its rate.
+from the federated one, or is the federated one of others, takes its rate. What is attacked is not searched.
 """
 
 import dataclasses
@@ -97,7 +97,7 @@ class ArmsTuning:
 
     def _ask(self, part: Part, job: Job) -> None:
         judged = _JUDGED_AS.get(job.kind)
-        if judged is None:
+        if judged is None or job.shadow is not None or job.attack:  # attacks have rows of their own, or no model
             return
         hospital = job.hospital if judged == "local" else None
         basis = dataclasses.replace(job, arm="", name="", kind=judged, hospital=hospital, fine_tune_epochs=0)
