@@ -286,6 +286,8 @@ WRONG = {
     "client.epochs=1,x": "--grid client.epochs=x: client.epochs: expected a whole number, got 'x'",
     "client.learning_rate=0.1,1": "--grid 'client.learning_rate': is not searched: it is searched already",
     "seed=1,2": "--grid 'seed': is not searched: every candidate must be scored on the same rows",
+    "privacy.unit=patient,hospital": "--grid 'privacy.unit': is not searched: a search looks at validation patients",
+    "privacy.noise_multiplier=1.0,2.0": "many times without noise, which no promise covers",
     "data.args.path=a,b": "is not searched: every candidate must be scored on the same rows",
     "algorithm.name=fedavg,fedpro": "algorithm.name: unknown algorithm 'fedpro' (did you mean 'fedprox'?)",
 }

@@ -23,6 +23,7 @@ _NOT_SEARCHED = {
     "rounds": "candidates are compared after the same rounds",
     "partition": _SAME_ROWS,
     "stop": "candidates train all rounds",
+    "privacy": "a search looks at validation patients many times without noise, which no promise covers",
     "checkpoint": "it changes no model",
     "evaluation": "it changes no model",
     "runtime": "it changes no model",
