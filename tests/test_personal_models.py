@@ -314,7 +314,8 @@ def test_a_new_hospitals_own_part_by_hand(name: str) -> None:
     federation, last, make, asked = joined_by_c(name)
     w, rows = federation.weights(last).trainable, HELD.train["c"]
     parts = {"c": rows, "a": HELD.train["a"]}
-    found = further.newcomers(federation, last, {"c": rows}, parts, epochs=3, make=make)
+    found, refused = further.newcomers(federation, last, {"c": rows}, parts, epochs=3, make=make)
+    assert not refused
     assert asked[0].client.epochs == 1
     if name == "ditto":  # three rounds of three personal epochs
         expected = steps(rows, w, 9, pull=(0.4, w))
@@ -334,9 +335,10 @@ def test_a_new_hospital_with_few_rows_trains_on_them_and_one_without_any_uses_th
     rows = HELD.train["c"]
     few, none = (rows.take(np.arange(count)) for count in (1, 0))
     plain = federation.predict(federation.weights(last), rows.x)
-    assert_same(further.newcomers(federation, last, {"c": none}, {"c": rows}, epochs=2, make=make).values(), [plain])
+    without = further.newcomers(federation, last, {"c": none}, {"c": rows}, epochs=2, make=make)
+    assert_same(without.predictions.values(), [plain])
     assert not asked
-    (found,) = further.newcomers(federation, last, {"c": few}, {"c": rows}, epochs=2, make=make).values()
+    (found,) = further.newcomers(federation, last, {"c": few}, {"c": rows}, epochs=2, make=make).predictions.values()
     assert np.isfinite(found).all()
     assert np.abs(found - plain).max() > 1e-4
     federation.close()

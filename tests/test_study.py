@@ -21,6 +21,7 @@ from fedmed.reporting.page import write_study
 from fedmed.runs import experiment
 from fedmed.settings import config
 from fedmed.settings.mishaps import Mishap
+from fedmed.statistics import metrics
 from fedmed.study import conduct, grow, plan, results
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import Job
@@ -230,6 +231,52 @@ def test_a_model_of_ones_own_is_tuned_further_and_what_a_run_saves_of_it_is_told
     whole = [text for text in summary["warnings"] if text.startswith("weights.npz and model.keras are not a whole mod")]
     noted = [text for text in summary["notes"] if text.startswith("each client is scored with a model of its own")]
     assert (len(whole), len(noted)) == ((1, 0) if name == "fedper" else (0, 1))
+
+
+def test_a_fine_tuned_arms_curve_ends_with_the_models_that_are_tested(trainer: Trainer) -> None:
+    found, plain = (trainer.run(job(kind, fine_tune_epochs=8)) for kind in ("fine_tuned", "federated"))
+    assert found.rounds.tolist() == [0, 3]
+    rows = trainer.consortium.rows(0)
+    y = np.concatenate([trainer.consortium.dataset.examples.y[rows[name].test] for name in rows])
+    told = metrics.score("binary", "loss", y, np.concatenate(found.predictions).astype(np.float64))
+    assert found.losses[-1] == pytest.approx(told)
+    assert abs(found.losses[-1] - plain.losses[-1]) > 1e-3
+    np.testing.assert_array_equal(found.curve[0], plain.curve[0])
+    assert found.sent[-1].tolist() == plain.sent[-1].tolist()
+
+
+def test_what_goes_wrong_in_fine_tuning_is_said(tmp_path: pathlib.Path) -> None:
+    """The federation clips the one step of a round; by itself a hospital's linear regression runs away at this rate."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(180, 3))
+    y, site = x.sum(1) + rng.normal(size=180), np.repeat(["a", "b", "c"], 60)
+    np.savez(tmp_path / "rows.npz", x=x, y=y, site=site)
+    tree = {
+        "name": "tiny",
+        "rounds": 2,
+        "data": {"name": "arrays", "args": {"path": str(tmp_path / "rows.npz")}},
+        "model": {"name": "logistic_regression"},
+        "client": {"learning_rate": 1e6, "batch_size": 16, "steps": 1},
+        "aggregation": {"clip_norm": 0.1},
+        "study": {**TREE["study"], "seeds": 1, "arms": ["federated", "local", "fine_tuned"], "fine_tune_epochs": 6},
+    }
+    found = conduct.run(config.parse(tree), tmp_path / "out", quiet=True, here=True)
+    lost = found["refused"]["fine_tuned"]
+    assert set(lost) == {"a", "b", "c"}
+    assert all(0 < times < 6 for times in lost.values())
+    assert "federated" not in found["refused"]
+    (said,) = [text for text in found["warnings"] if text.startswith("In the arm “federated, then fine-tuned” updates")]
+    assert f"a ({lost['a']} of 8 rounds)" in said
+    diverged = "In the arm “federated, then fine-tuned” training diverged (1 of 1 models)"
+    assert any(text.startswith(diverged) for text in found["warnings"])
+
+
+def test_a_line_of_two_points_is_explained(study: tuple[pathlib.Path, dict[str, Any]]) -> None:
+    out, found = study
+    assert found["curves"]["arms"]["fine_tuned"]["rounds"] == [0, 3]
+    write_study(found, out)
+    said = "Of “federated, then fine-tuned” the line joins the untrained models and the end"
+    assert said in " ".join((out / "report.md").read_text().split())
 
 
 def test_a_study_of_untrained_models_has_no_answer(tmp_path: pathlib.Path) -> None:

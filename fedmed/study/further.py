@@ -1,8 +1,10 @@
 """Training that goes on at one hospital, on its own rows, when federated training has ended. Uses TensorFlow."""
 
+import collections
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from fedmed.data.examples import Array, Examples
 from fedmed.engine.evaluation import predict_parts
@@ -10,6 +12,18 @@ from fedmed.engine.federation import Federation, Position
 from fedmed.settings import config
 
 Make = Callable[[config.RunConfig, Mapping[str, Examples]], Federation]
+
+
+class Further(NamedTuple):
+    """What training on at hospitals has come to.
+
+    Attributes:
+        predictions: at each of them.
+        refused: those whose update was not finite and was not used, and in how many rounds of one epoch.
+    """
+
+    predictions: dict[str, Array]
+    refused: dict[str, int]
 
 
 def fine_tuned(
@@ -20,7 +34,7 @@ def fine_tuned(
     *,
     epochs: int,
     make: Make,
-) -> dict[str, Array]:
+) -> Further:
     """Returns each hospital's predictions by the model that it uses, trained further there with plain local epochs.
 
     Args:
@@ -34,15 +48,17 @@ def fine_tuned(
     settings = dataclasses.replace(
         _one_epoch(federation.settings), algorithm=config.Algorithm(), server=config.Server()
     )
-    found = {}
+    found, refused = {}, collections.Counter[str]()
     with contextlib.closing(make(settings, train)) as local:
         for hospital, rows in test.items():
             weights = federation.own_weights(trained, hospital)
             position = local.start(weights)._replace(round=trained.round)  # shuffled unlike any round before
             for _ in range(epochs):
-                position = local.round(position, [hospital]).position
+                done = local.round(position, [hospital])
+                position = done.position
+                refused.update(done.refused)
             found[hospital] = predict_parts(local, position, {hospital: rows})[hospital]
-    return found
+    return Further(found, dict(refused))
 
 
 def newcomers(
@@ -53,7 +69,7 @@ def newcomers(
     *,
     epochs: int,
     make: Make,
-) -> dict[str, Array]:
+) -> Further:
     """Returns predictions at hospitals that took no part, each by the global model with a part of its own.
 
     A hospital starts as any client of the algorithm does, but from the trained global model in place of the initial
@@ -68,7 +84,7 @@ def newcomers(
         epochs: how many.
         make: a federation of settings and training rows that goes on from the trained global model.
     """
-    found = {}
+    found, refused = {}, collections.Counter[str]()
     for hospital, rows in train.items():
         if not len(rows):
             found[hospital] = federation.predict(federation.weights(trained), test[hospital].x)
@@ -77,9 +93,11 @@ def newcomers(
             state = federation.bare_state(trained)
             position = trained._replace(state=state, kept={})
             for _ in range(epochs):
-                position = local.round(position, [hospital]).position._replace(state=state)
+                done = local.round(position, [hospital])
+                position = done.position._replace(state=state)
+                refused.update(done.refused)
             found |= predict_parts(local, position, {hospital: test[hospital]})
-    return found
+    return Further(found, dict(refused))
 
 
 def _one_epoch(settings: config.RunConfig) -> config.RunConfig:

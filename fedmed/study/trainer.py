@@ -89,15 +89,17 @@ class Trainer:
             found = dict(course.predictions(position))
             if job.kind == "fine_tuned":
                 make, epochs = self._federation, job.fine_tune_epochs
-                found = further.fine_tuned(
-                    federation, position, material.train, material.test, epochs=epochs, make=make
-                )
+                own = further.fine_tuned(federation, position, material.train, material.test, epochs=epochs, make=make)
+                found = own.predictions
+                course.end_with(found, own.refused)
             elif federation.is_personal and material.newcomers:
                 # As clients do, but that what they have of the model before their first round is the trained one.
                 make = functools.partial(self._federation, initial=federation.weights(position), label=federation.label)
-                own, test = material.newcomers, material.test
-                found |= further.newcomers(federation, position, own, test, epochs=job.fine_tune_epochs, make=make)
-                course.end_with(found)
+                own = further.newcomers(
+                    federation, position, material.newcomers, material.test, epochs=job.fine_tune_epochs, make=make
+                )
+                found |= own.predictions
+                course.end_with(found, own.refused)
             return course.result(list(found.values()))
 
     def _material(self, job: Job) -> Material:
@@ -179,9 +181,15 @@ class _Course:
             return self._noted[1]
         return predict_parts(self._federation, position, self._test, self._owner)
 
-    def end_with(self, predictions: Mapping[str, Array]) -> None:
-        """Takes these for the model's at its end; those on its way were of a model that is not the one tested."""
+    def end_with(self, predictions: Mapping[str, Array], refused: Mapping[str, int]) -> None:
+        """Takes these for the model's at its end; those on its way were of a model that is not the one tested.
+
+        Args:
+            predictions: by the model that was trained further.
+            refused: see `Further`.
+        """
         facts = self._facts
+        facts["refused"] = dict(collections.Counter(facts["refused"]) + collections.Counter(refused))
         ends = {name: [facts[name][0], facts[name][-1]] for name in ("rounds", "curve", "losses", "sent", "clock")}
         ends["curve"][-1] = self._scores(predictions)
         ends["losses"][-1] = self._score(self._scored, predictions, LOSS[self._federation.task])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
+from fedmed.learning import algorithms
 from fedmed.statistics import loss_curves, null_model
 from fedmed.study import attended, judging
 from fedmed.study.measures import Measure
@@ -36,9 +37,23 @@ def refusals(outcomes: Outcomes, arm: str) -> str:
 
 
 def _left_out(outcomes: Outcomes, arm: str, clients: Mapping[str, int]) -> str:
-    rounds = outcomes.arm(arm).settings.rounds * len(outcomes.seeds)
-    named = ", ".join(f"{client} ({times} of {rounds} rounds)" for client, times in clients.items())
+    rounds = {client: _rounds(outcomes, outcomes.arm(arm), client) for client in clients}
+    named = ", ".join(f"{client} ({times} of {rounds[client]} rounds)" for client, times in clients.items())
     return f"updates were not finite and were left out: {named}"
+
+
+def _rounds(outcomes: Outcomes, arm: ArmPlan, client: str) -> int:
+    """Returns how many rounds an arm's models have in which a client can be, those of one epoch by itself too."""
+    rounds, alone = arm.settings.rounds, arm.settings.study.fine_tune_epochs
+    models = [hospital for (name, _, hospital) in outcomes.results if name == arm.name]
+    own = models.count(client)
+    if arm.kind == "local":
+        return rounds * own
+    if arm.kind == "leave_one_out":
+        return rounds * (len(models) - own) + (
+            alone * own if algorithms.is_personal(arm.settings.algorithm.name) else 0
+        )
+    return (rounds + alone if arm.kind == "fine_tuned" else rounds) * len(models)
 
 
 def has_learned(outcomes: Outcomes, arm: str) -> bool:
@@ -69,6 +84,8 @@ def warnings(outcomes: Outcomes, metric: Measure, explained: Explained, level: f
         left_out = f"In the arm “{label(outcomes.arm(arm))}” {_left_out(outcomes, arm, clients)}."
         if _is_untrained(outcomes, outcomes.arm(arm)):
             left_out += " Nothing was learned: its models are the untrained ones."
+        elif outcomes.arm(arm).kind in ("fine_tuned", "leave_one_out"):  # some of it may be of one hospital alone
+            left_out += " Its figures are not those of training that lacks no update."
         elif outcomes.arm(arm).kind not in ("local", "pooled"):
             left_out += " Its figures are not those of a federation in which all take part."
         said.append(left_out)

@@ -36,11 +36,23 @@ def learning(view: View) -> Section | None:
     read = (
         f"{words.capital(label)} on test rows after each round{band}. A curve still rising at the end "
         "means that more rounds may help. The first rounds "
-        f"may lie outside the scale.{absent}"
+        f"may lie outside the scale.{_ends_alone(view, by)}{absent}"
     )
     figure = Figure(f"{words.capital(label)} by round", read, shown, [_table(view, by, label)], view.keys(list(by)))
     return Section(
         "learning", "Learning curves", [Fold(f"{words.capital(label)} round by round", [figure])], printed=False
+    )
+
+
+def _ends_alone(view: View, by: Mapping[str, Any]) -> str:
+    """Returns a sentence on arms that have a first and a last score only, beside others that have more."""
+    most = max(len(of["rounds"]) for of in by.values())
+    named = [f"“{view.label(arm)}”" for arm, of in by.items() if len(of["rounds"]) == 2 < most]
+    if not named:
+        return ""
+    return (
+        f" Of {words.listed(named)} the line joins the untrained models and the end, where each hospital has trained "
+        "on by itself."
     )
 
 

@@ -20,7 +20,7 @@ class ArmCurves:
     """An arm's learning curves.
 
     Attributes:
-        rounds: at which it was scored.
+        rounds: at which it was scored; the first and the last only where each hospital trains on by itself at the end.
         hospitals: without those with 1 to 4 patients, or 1 to 4 with, or without, the event.
         all: over all hospitals, rankings by pairs of patients of the same one; null where it is not there, or, with the
             accuracy as metric, where a hospital is left out.

@@ -48,7 +48,7 @@ class Findings:
         hospitals: in the order of the partition.
         answer: the verdicts: the first screen; null where there are no two arms to compare.
         refused: of each arm the clients whose update was not finite and was not used, and in how many rounds of all
-            seeds together; arms without any are left out.
+            seeds together, those of training on at one hospital too; arms without any are left out.
         contributions: of each arm with a scenario or a deadline, what each hospital was to contribute and did, over
             all seeds together.
         warnings: sentences for the top of the page on what makes an arm's figures worthless or doubtful.
