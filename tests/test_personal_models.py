@@ -178,6 +178,35 @@ def test_going_on_from_a_checkpoint_gives_the_same_bits(name: str, tmp_path: pat
         one.close()
 
 
+def test_a_round_that_is_trained_again_after_damage_can_be_gone_on_with(tmp_path: pathlib.Path) -> None:
+    """What a kept a second time is what later checkpoints count on, not the damaged file that was there."""
+    changes, identity = settings("ditto", rounds=3), Identity({"of": "a test"}, {}, {}, {})
+
+    def opened() -> tuple[Federation, Checkpoints]:
+        federation = tiny.federation(changes, HELD, folder=tmp_path / "kept")
+        return federation, Checkpoints(tmp_path / "checkpoint.bin", identity, federation)
+
+    federation, checkpoints = opened()
+    position = federation.start()
+    for _ in range(2):
+        position = federation.round(position, ["a"]).position
+        checkpoints.save(Saved({"last": position}, {}))
+    damaged = tmp_path / "kept" / "000000-000002.bin"
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    again, checkpoints = opened()
+    position = next(checkpoints.saved()).positions["last"]
+    assert position.round == 1
+    for cohort in (["a"], ["b"]):
+        position = again.round(position, cohort).position
+        checkpoints.save(Saved({"last": position}, {}))
+    assert damaged.read_bytes() == content
+    last, checkpoints = opened()
+    assert next(checkpoints.saved()).positions["last"].round == 3
+    for one in (federation, again, last):
+        one.close()
+
+
 # Laws
 
 

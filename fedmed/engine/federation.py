@@ -178,7 +178,7 @@ class Federation:
         numbers = self._roster.numbers_of(lane)
         places = [self._rows_of(client, attending.fates[client].rows) for client in lane]
         kept = [self._kept.path(number, position.kept.get(number)) for number in numbers]
-        keep = [self._kept.path(number, position.round + 1) for number in numbers]
+        keep = [self._kept.path_to_write(number, position.round + 1) for number in numbers]
         return self._roster.work(position.round, lane, Files(places, kept, keep), attending)
 
     def _rows_of(self, client: str, changes: tuple[int, ...]) -> Place:

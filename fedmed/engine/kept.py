@@ -60,6 +60,12 @@ class KeptFiles:
             return ""
         return str(self._folder / (_FIRST if round_ is None else f"{client:06d}-{round_:06d}.bin"))
 
+    def path_to_write(self, client: int, round_: int) -> str:
+        """Returns the file that a client is to write after a round; what was there, damaged perhaps, counts no more."""
+        path = self.path(client, round_)
+        self._synced.pop(pathlib.Path(path), None)
+        return path
+
     def read(self, client: int, round_: int | None) -> Nest:
         """Returns what a client kept after a round, as NumPy arrays; None is before its first."""
         if round_ is None:
