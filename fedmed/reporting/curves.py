@@ -64,8 +64,9 @@ def _figure(tested: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> 
         axes.grid(axis="y", color="#E5E5E5", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.xaxis.get_major_locator().set_params(integer=True)
-    best = (summary.get("best") or {}).get("round")
-    if best is not None:
+    chosen = summary.get("best") or {}
+    best = chosen.get("round")
+    if best is not None and (chosen.get("pooled") or {}).get(summary["metric"]) is not None:
         panels[0].axvline(best, color="#888888", linewidth=0.8, linestyle=":", label=f"best: round {best}")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", fontsize=8, frameon=False)

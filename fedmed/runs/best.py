@@ -12,9 +12,9 @@ class Best:
     """Follows a metric over evaluations.
 
     Attributes:
-        round: the best one.
+        round: the best one; the newest before there is a value.
         value: its value; None before there is one.
-        stale: evaluations since then without improvement.
+        stale: evaluations since then without improvement; none before there is a value.
         latest: whether the last round is to be called the best, as no round may be chosen by its test rows.
     """
 
@@ -30,7 +30,7 @@ class Best:
         if self.latest:
             self.round, self.value = number, value
             return True
-        if value is None or (self.value is not None and self._sign * value <= self._sign * self.value):
+        if self.value is not None and (value is None or self._sign * value <= self._sign * self.value):
             self.stale += 1
             return False
         self.round, self.value, self.stale = number, value, 0

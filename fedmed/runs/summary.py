@@ -120,7 +120,8 @@ class Summary:
         seconds: of the rounds, scoring left out.
         clock_hours: that the rounds would take among hospitals, by the virtual clock.
         final: after the last round.
-        best: after the round with the best `metric`; chosen on test rows, so it is optimistic.
+        best: after the round with the best `metric`; chosen on test rows, so it is optimistic. The last round's where
+            `metric` is defined over all test rows in none.
         test: where test rows come from, in words.
         traffic: what was sent.
         contributions: what each client was meant to contribute and did; empty where who took part is not told.
