@@ -2,11 +2,13 @@
 
 import dataclasses
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 
+from fedmed.engine.federation import Federation
 from fedmed.reporting.display import verdicts
 from fedmed.reporting.page import write_study
 from fedmed.settings import config
@@ -86,6 +88,33 @@ def test_a_hospital_that_there_is_not_is_refused_before_training(tmp_path: pathl
     with pytest.raises(errors.ConfigError, match="did you mean 'small_rural'"):
         conduct.run(wrong, tmp_path / "out", quiet=True, here=True)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"algorithm.name": "fedper", "algorithm.args.home": ["x"]},
+            "algorithm.args.home: unknown layer with weights 'x'",
+        ),
+        ({"algorithm.name": "fedbn"}, "algorithm.name: fedbn keeps BatchNormalization at home, and the model has none"),
+        ({"algorithm.name": "fedbn", "data.args.severity": 0.0}, "algorithm.name: fedbn keeps BatchNormalization"),
+    ],
+)
+def test_an_arm_whose_algorithm_is_not_for_the_model_is_refused_before_training(
+    changed: dict[str, Any], said: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line with its name; nothing is trained, and neither the directory nor the one around it is left."""
+    monkeypatch.setattr(Federation, "round", None)
+    wrong = config.parse({**TREE, "arms": [{"name": "other", "set": changed}]})
+    with pytest.raises(errors.ConfigError, match=f"^arms, 'other': {re.escape(said)}"):
+        conduct.run(wrong, tmp_path / "studies" / "out", quiet=True, here=True)
+    assert not list(tmp_path.iterdir())
+    kept = tmp_path / "out" / "jobs"
+    kept.mkdir(parents=True)
+    with pytest.raises(errors.ConfigError):
+        conduct.run(wrong, tmp_path / "out", quiet=True, here=True)
+    assert kept.is_dir()
 
 
 def test_other_units_are_trained_on_as_the_table_holds_them() -> None:

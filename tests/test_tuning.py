@@ -307,6 +307,19 @@ def test_a_wrong_grid_is_one_line_and_status_2(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_combination_whose_algorithm_is_not_for_the_model_is_one_line_before_training(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, asked = save(tmp_path / "rows.npz"), {"algorithm.name": ["fedavg", "fedbn"]}
+    monkeypatch.setattr(Federation, "round", None)
+    said = (
+        r"grid algorithm\.name=fedbn: algorithm\.name: fedbn keeps BatchNormalization at home, and the model has none$"
+    )
+    with pytest.raises(errors.ConfigError, match=said):
+        tuner.run(settings, tmp_path / "out", grid=asked, seeds=1, quiet=True, here=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_values_of_a_grid_are_read_as_toml() -> None:
     found = grid.parsed(["model.args.hidden=[8],[8, 4]", "client.steps=none,5", "client.optimizer=sgd, adam"])
     assert found == {"model.args.hidden": ([8], [8, 4]), "client.steps": (None, 5), "client.optimizer": ("sgd", "adam")}

@@ -32,7 +32,8 @@ from fedmed.study.schema.stressed import Stress
 from fedmed.study.schema.tuned import TunedArm
 from fedmed.system import machine
 
-_OF_THEIR_OWN = (grow.NAME, privacy_price.NAME, leakage.NAME, contenders.NAME, stress.NAME)
+OF_THEIR_OWN = (grow.NAME, privacy_price.NAME, leakage.NAME, contenders.NAME, stress.NAME)
+"""Parts of a study that have findings of their own kind; any other part compares the arms on other data."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,7 @@ def findings(
     scenarios = [
         report.scenario(part.scenario.settings, _outcomes(part, found), metric, name, part.scenario.changes)
         for name, part in by_name.items()
-        if name not in _OF_THEIR_OWN
+        if name not in OF_THEIR_OWN
     ]
     outcomes = _outcomes(main, found)
     trouble.check_learned(outcomes)

@@ -26,6 +26,7 @@ from fedmed.study import (
     results,
     stress,
     subgroups,
+    suited,
 )
 from fedmed.study.analysis import Part
 from fedmed.study.consortium import Consortium
@@ -62,13 +63,15 @@ def run(
     cluster.check(runtime)
     settings = dataclasses.replace(settings, runtime=attendance.side_by_side(runtime))
     parts, metric = _planned(settings)
-    searches = ArmsTuning(_searched(parts))
+    searches, made = ArmsTuning(_searched(parts)), suited.missing(out)
     with locked(out, "study"):
-        first_lines.tell(runtime, parts[0].consortium.faults, quiet=quiet)
-        files.write_atomically(out / "config.toml", config.dumps(settings))
         planned = [job for part in parts for job in part.jobs]
         lanes = max(job.settings.runtime.lanes for job in planned)
         with search.runner(runtime, len(planned), lanes, out / "workers.log", here=here) as runner:
+            with suited.unmade(made):
+                _check_suited(settings, parts, out, runner)
+            first_lines.tell(runtime, parts[0].consortium.faults, quiet=quiet)
+            files.write_atomically(out / "config.toml", config.dumps(settings))
             parts = [_fitted(part, settings, out, runner) for part in parts]
             unfit = {job.name for job in planned} - {job.name for part in parts for job in part.jobs}
             rates = searches.rates(out / "tuning", runner, quiet=quiet, without=unfit)
@@ -87,7 +90,7 @@ def run(
 
 
 def _planned(settings: config.RunConfig) -> tuple[list[Part], str]:
-    """Loads the data and plans the jobs; whatever the user can have wrong is found here, before anything is trained."""
+    """Loads the data and plans the jobs; what the user can have wrong and is known without TensorFlow is found here."""
     scenarios = plan.scenarios(settings)
     soundness.check_study(settings)
     for arm in (arm for scenario in scenarios for arm in scenario.arms):
@@ -153,13 +156,33 @@ def _searched(parts: Sequence[Part]) -> list[arms.Part]:
     return found
 
 
+def _check_suited(settings: config.RunConfig, parts: Sequence[Part], out: pathlib.Path, runner: Runner) -> None:
+    """Raises a ConfigError, with the arm's name, where its algorithm is not for its model."""
+    for part in parts:
+        if part.scenario.name in analysis.OF_THEIR_OWN:
+            continue
+        asked = {arm.name: arm for arm in part.scenario.arms}
+        tries = suited.doubtful({name: arm.settings for name, arm in asked.items()}, settings, part.scenario.name)
+        if not tries:
+            continue
+        told = _trained(part, list(tries.values()), out, runner)
+        entries = {name: part.scenario.name or (name if arm.changes else "") for name, arm in asked.items()}
+        where = {name: f"arms, {entry!r}: " if entry else "" for name, entry in entries.items()}
+        suited.check(tries, told, where)
+
+
+def _trained(part: Part, tries: list[Job], out: pathlib.Path, runner: Runner) -> dict[str, Result]:
+    """Returns the results of jobs of a part, by their names."""
+    tasks = _tasks([dataclasses.replace(part, jobs=tries)], out / "jobs")
+    _train(tasks, runner, quiet=True)
+    return {task.job.name: _read(task) for task in tasks}
+
+
 def _fitted(part: Part, settings: config.RunConfig, out: pathlib.Path, runner: Runner) -> Part:
     """Returns the part as it is once some is tried: algorithms that are for the model, a deadline that can be kept."""
 
     def train(tries: list[Job]) -> dict[str, Result]:
-        tasks = _tasks([dataclasses.replace(part, jobs=tries)], out / "jobs")
-        _train(tasks, runner, quiet=True)
-        return {task.job.name: _read(task) for task in tasks}
+        return _trained(part, tries, out, runner)
 
     if part.scenario.name == contenders.NAME:
         scenario, jobs, unfit = contenders.fitted(part.scenario, part.jobs, train)

@@ -10,14 +10,12 @@ from fedmed.study import plan, presets
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import ArmPlan, Job, Scenario
 from fedmed.study.results import UNFIT, Result
+from fedmed.study.suited import FOR_ANY_MODEL
 from fedmed.study.tuning.arms import Part
 from fedmed.study.tuning.halving import FULL, SHORT, Effort
 from fedmed.system import errors
 
 NAME = COMPARE
-
-_FOR_ANY_MODEL = ("fedavg", "fedprox", "scaffold", "fednova")
-"""Algorithms that need not be tried; whether any other is for the model is known once the model is built."""
 
 
 def scenario(settings: config.RunConfig) -> Scenario:
@@ -56,10 +54,11 @@ def fitted(
     Raises:
         ConfigError: no algorithm is for the model.
     """
-    doubtful = [arm for arm in found.arms if arm.kind != "local" and arm.settings.algorithm.name not in _FOR_ANY_MODEL]
+    doubtful = [arm for arm in found.arms if arm.kind != "local" and arm.settings.algorithm.name not in FOR_ANY_MODEL]
     tries = {arm.name: _try(found, arm) for arm in doubtful}
     told = train(list(tries.values())) if tries else {}
-    left = {name: told[job.name].told[UNFIT] for name, job in tries.items() if UNFIT in told[job.name].told}
+    unfit = {name: told[job.name].told[UNFIT] for name, job in tries.items() if UNFIT in told[job.name].told}
+    left = {name: why.removeprefix("algorithm.name: ") for name, why in unfit.items()}
     arms = tuple(arm for arm in found.arms if arm.name not in left)
     if all(arm.kind == "local" for arm in arms):
         raise errors.ConfigError(f"study.compare: no algorithm is left: {'; '.join(left.values())}")

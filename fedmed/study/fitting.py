@@ -28,6 +28,6 @@ def tried(job: Job, consortium: Consortium) -> Result:
     try:
         PROGRAMS.prepare(settings, dataset.task, dataset.classes, train)
     except errors.ConfigError as error:
-        why = str(error).removeprefix("algorithm.name: ")
+        why = str(error)
     nothing = np.zeros(0)
     return Result([], nothing, nothing, nothing, {}, 0.0, 0, told={UNFIT: why} if why else {})

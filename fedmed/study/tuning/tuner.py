@@ -9,18 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from fedmed.engine import attendance, checks, soundness
+from fedmed.engine import attendance, checks, identity, soundness
 from fedmed.engine.runtimes import cluster
 from fedmed.reporting import first_lines, rates, trials
 from fedmed.settings import config
 from fedmed.statistics import metrics
+from fedmed.study import results, suited
 from fedmed.study.locking import locked
 from fedmed.study.plan import Job, job_name
 from fedmed.study.schema.tuned import Fate, RateTrial, Tuning
+from fedmed.study.session import Assignment
 from fedmed.study.tuning import grid as grids
 from fedmed.study.tuning import search
 from fedmed.study.tuning.halving import Trial
-from fedmed.study.tuning.search import FRACTION, Answer, Question, Score, Searches
+from fedmed.study.tuning.search import FRACTION, Answer, Question, Runner, Score, Searches
 from fedmed.study.validation import Inner, Validation, Validations
 from fedmed.system import errors, files, plain
 
@@ -59,11 +61,14 @@ def run(
     validation = validations.of(question.hospitals, question.inner)
     _check(question, validation)
     lanes = question.jobs[0].settings.runtime.lanes
-    first_lines.tell(settings.runtime, [], quiet=quiet)
+    made = suited.missing(out)
     with (
         locked(out, "tuning"),
         search.runner(settings.runtime, 9 * seeds, lanes, out / "workers.log", here=here) as runner,
     ):
+        with suited.unmade(made):
+            _check_suited(question, validation, out / "jobs", runner)
+        first_lines.tell(settings.runtime, [], quiet=quiet)
         (answer,) = Searches([question], validations, out / "jobs", runner, quiet=quiet).answered()
         tuning = found(settings, answer, validation)
         told = plain.checked(tuning)
@@ -98,6 +103,23 @@ def _check(question: Question, validation: Validation) -> None:
         attendance.cohort_size(combination.settings.cohort, len(validation.hospitals))
     for job in question.jobs:
         validation.rows(job.settings.seed)
+
+
+def _check_suited(question: Question, validation: Validation, folder: pathlib.Path, runner: Runner) -> None:
+    """Raises a ConfigError, with what was changed, where an algorithm is not for its model."""
+    changes = {trials.told(one.changes): one for one in question.combinations}
+    tries = suited.doubtful({name: one.settings for name, one in changes.items()}, question.hospitals)
+    tasks, checksums = [], validation.dataset.checksums()
+    for job in tries.values():
+        own = job.identity(checksums, identity.code_of(job.settings))
+        path = results.path_of(folder, job.name)
+        tasks.append(Assignment(question.hospitals, job, path, own, question.inner))
+    todo = [task for task in tasks if results.read(task.path, task.identity.key) is None]
+    if todo:
+        runner(todo, lambda task: None)
+    told = {task.job.name: results.read(task.path, task.identity.key) for task in tasks}
+    where = {name: f"{grids.GRID} {name}: " if name else "" for name in tries}
+    suited.check(tries, {name: result for name, result in told.items() if result is not None}, where)
 
 
 def found(settings: config.RunConfig, answer: Answer, validation: Validation) -> Tuning:
