@@ -22,7 +22,7 @@ from fedmed.runs import experiment
 from fedmed.settings import config
 from fedmed.settings.mishaps import Mishap
 from fedmed.statistics import metrics
-from fedmed.study import conduct, grow, plan, results
+from fedmed.study import conduct, design, grow, plan, results
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import Job
 from fedmed.study.schema import Findings
@@ -340,6 +340,22 @@ def test_an_edited_model_is_trained_anew_and_an_unchanged_one_is_not(
     code.write_text(text.format(units=8))
     assert weights_bytes() > small
     assert result.stat().st_mtime_ns > trained
+
+
+def test_a_test_at_a_hospital_left_out_is_not_called_undone(trainer: Trainer) -> None:
+    """Whether it was asked for among the study's arms, by its own setting, or as an arm of its own."""
+    ways = [
+        {},
+        {"arms": ["federated", "leave_one_out"]},
+        {"leave_one_out": True},
+        {"arms_": [{"name": "others", "train": "leave_one_out"}]},
+    ]
+    said = []
+    for way in ways:
+        asked = settings(**way)
+        made = design.design(asked, plan.scenarios(asked)[0].arms, [], trainer.consortium, "auroc", 0.02)
+        said.append(any("at a hospital that took no part" in text for text in made.not_done))
+    assert said == [True, False, False, False]
 
 
 def test_a_hospital_left_out_is_not_learned_from() -> None:

@@ -110,7 +110,7 @@ def design(
         interval_method=_INTERVALS if study.seeds > 1 else _INTERVALS_OF_ONE,
         suppression=suppression.RULE,
         subgroups_asked=study.subgroups is not None,
-        not_done=_not_done(settings, consortium),
+        not_done=_not_done(settings, arms, consortium),
         tuning=ABOUT if settings.study.tune else "",
         tuned=tuple(tuned),
     )
@@ -127,7 +127,7 @@ def _splits(seeds: int) -> str:
     return f"{seeds} random splits of the same patients, one a seed, the same for all arms."
 
 
-def _not_done(settings: config.RunConfig, consortium: Consortium) -> tuple[str, ...]:
+def _not_done(settings: config.RunConfig, arms: Sequence[ArmPlan], consortium: Consortium) -> tuple[str, ...]:
     untuned = _ONLY_COMPARED_TUNED if settings.study.compare else _NOTHING_TUNED
     said = [
         NOT_TUNED if settings.study.tune else untuned,
@@ -137,7 +137,7 @@ def _not_done(settings: config.RunConfig, consortium: Consortium) -> tuple[str, 
     ]
     if settings.study.reference and consortium.dataset.is_table and not settings.study.tune:
         said.append(_REFERENCES_TUNED)
-    if "leave_one_out" not in settings.study.arms and not settings.study.leave_one_out:
+    if not any(arm.kind == "leave_one_out" for arm in arms):
         said.append("No model was tested at a hospital that took no part (leave_one_out).")
     if "risk_true" in consortium.dataset.truth:
         said.append("The patients are synthetic: what is found holds for hospitals such as these, not for yours.")
