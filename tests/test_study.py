@@ -382,6 +382,19 @@ def test_growing_adds_hospitals_to_those_that_are_there() -> None:
     assert nested[0] < nested[1] < nested[2]
 
 
+def test_one_hospital_with_fewer_patients_trains_on_fewer() -> None:
+    """A curve of one hospital only has points over its patients all the same, each of a model of its own."""
+    asked = settings(seeds=1, grow=True, grow_hospitals=[1], grow_shares=[0.25, 1.0])
+    consortium = Consortium(asked)
+    whole, quarter = grow.jobs(asked, consortium, "urban_teaching", "auroc")
+    assert (whole.arm, quarter.arm) == ("1 hospital", "25 % of patients")
+    patients = [
+        consortium.patients_trained("local", 0, job.hospital, members=job.members, share=job.share)["urban_teaching"]
+        for job in (whole, quarter)
+    ]
+    assert patients[1] == round(patients[0] / 4)
+
+
 def test_every_seed_has_a_split_of_its_own_and_all_arms_have_it() -> None:
     consortium = Consortium(settings())
     first, second = (consortium.rows(seed)["urban_teaching"].test for seed in (0, 1))

@@ -77,7 +77,7 @@ def jobs(settings: config.RunConfig, consortium: Consortium, hospital: str, metr
         for point in points(settings, len(consortium.hospitals)):
             name = job_name(NAME, point.name, seed, None)
             if point.hospitals == 1:
-                found.append(Job(name, point.name, "local", own, hospital=hospital, metric=metric))
+                found.append(Job(name, point.name, "local", own, hospital=hospital, share=point.share, metric=metric))
             else:
                 chosen = members(consortium, hospital, point.hospitals, seed)
                 found.append(Job(name, point.name, "federated", own, members=chosen, share=point.share, metric=metric))
