@@ -285,6 +285,27 @@ def test_a_run_that_ended_before_its_first_checkpoint_was_written_begins_anew(
     assert_same_run(straight, out)
 
 
+def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew_with_more_of_them(
+    data: str, straight: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """None was due by the interval it had, whatever the new one is."""
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        experiment.run(settings(data, checkpoint={"every": 100}), out, observers=[Interrupting(at=3)])
+    assert not (out / "checkpoint.bin").exists()
+    experiment.run(settings(data, checkpoint={"every": 1}), out, resume=True)
+    assert_same_run(straight, out)
+
+
+def test_a_refused_resume_is_one_line_without_what_is_told_of_the_data(data: str, stopped: pathlib.Path) -> None:
+    told: list[Any] = []
+    with pytest.raises(errors.UserError):
+        experiment.run(settings(data, rounds=2), stopped, resume=True, tell=told.append)
+    assert not told
+    experiment.run(settings(data), stopped, resume=True, tell=told.append)
+    assert len(told) == 1
+
+
 def test_changed_data_are_not_gone_on_with(data: str, stopped: pathlib.Path) -> None:
     with np.load(data) as archive:
         arrays = dict(archive)
@@ -570,6 +591,16 @@ def test_a_target_stops_the_run(data: str, straight: pathlib.Path, tmp_path: pat
     assert (done["stopped"], done["rounds"], done["best"]["round"]) == ("target", first, first)
     again = experiment.run(settings(data, stop=stop, checkpoint={"every": 100}), tmp_path / "out", resume=True)
     assert again["rounds"] == first
+
+
+def test_a_target_that_the_untrained_model_meets_is_met_when_resumed_too(data: str, tmp_path: pathlib.Path) -> None:
+    out, stop = tmp_path / "out", {"metric": "loss", "target": 100.0}
+    done = experiment.run(settings(data, stop=stop), out)
+    assert (done["stopped"], done["rounds"], done["best"]["round"]) == ("target", 0, 0)
+    again = experiment.run(settings(data, stop=stop), out, resume=True)
+    assert {**again, "seconds": 0} == {**done, "seconds": 0}
+    further = experiment.run(settings(data, stop={"metric": "loss"}), out, resume=True)  # without a target it goes on
+    assert further["stopped"] == "rounds"
 
 
 def test_patience_stops_a_run_that_gets_worse_and_the_best_weights_are_kept(data: str, tmp_path: pathlib.Path) -> None:

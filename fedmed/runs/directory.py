@@ -25,6 +25,10 @@ _ROUNDS = "rounds.jsonl"
 class RunDirectory:
     """Locks a directory for one run. Nothing in it changes before `claim`; `close` undoes what an unclaimed one made.
 
+    Attributes:
+        folder: its path.
+        earlier: the settings of the run that is resumed, as they were; None for a new run.
+
     Raises:
         UserError: it cannot be made, another run holds it, it holds a run already, or not this config's run.
     """
@@ -35,6 +39,7 @@ class RunDirectory:
                 f"{errors.RESUME}, {errors.OVERWRITE}: a run is gone on with or replaced; give one of them"
             )
         self.folder = folder
+        self.earlier: config.RunConfig | None = None
         self._settings, self._resume, self._claimed = settings, resume, False
         self._made: list[pathlib.Path] = []
         self._lines = hashlib.sha256()  # of rounds.jsonl
@@ -66,7 +71,8 @@ class RunDirectory:
     def _check(self, overwrite: bool) -> None:
         earlier = self.folder / "config.toml"
         if earlier.exists() and self._resume:
-            _check_same(config.load(earlier), self._settings, self.folder)
+            self.earlier = config.load(earlier)
+            _check_same(self.earlier, self._settings, self.folder)
         elif earlier.exists() and not overwrite:
             raise errors.UserError(
                 f"{self.folder}: holds a run already; add {errors.RESUME} to go on with it, {errors.OVERWRITE} to "

@@ -59,9 +59,7 @@ def run(
     directory = RunDirectory(out, settings, resume=resume, overwrite=overwrite)
     with contextlib.closing(directory), working(settings, out / "worker.log") as worker:
         prepared = _Run(settings, clients, directory, worker, resume)
-        if tell is not None:  # only now, since what is refused is told in one line
-            tell(faults.found(clients.dataset))
-        return prepared.complete(observers)
+        return prepared.complete(observers, tell)
 
 
 class _Run:
@@ -90,13 +88,17 @@ class _Run:
         self.facts: dict[str, Any] = {"refused": {}, "seconds": 0.0}
         self.records: list[dict[str, Any]] = []
 
-    def complete(self, observers: Sequence[Observer]) -> dict[str, Any]:
-        """Runs all rounds that are not done yet and writes the results."""
+    def complete(
+        self, observers: Sequence[Observer], tell: Callable[[Sequence[Fault]], None] | None = None
+    ) -> dict[str, Any]:
+        """Runs all rounds that are not done yet and writes the results; for `tell` see `run`."""
         with contextlib.ExitStack() as stack:
             stack.callback(self.federation.close)
             for observer in observers:
                 stack.callback(observer.close)
             position = self._saved() if self.resume else None
+            if tell is not None:  # only now, since what is refused is told in one line
+                tell(faults.found(self.clients.dataset))
             is_new = position is None
             self.directory.claim()
             self.directory.keep_rounds(self.records)
@@ -108,8 +110,10 @@ class _Run:
             return self._finish(self._rounds(position, observers))
 
     def _begun(self) -> Position:
-        """Returns the start, scored and on record."""
+        """Returns the start, scored and on record; saved where no round follows, as nothing is saved later."""
         self._log(self._scored(account.untrained(), self.best_position))
+        if self.best.stopped or not self.settings.rounds:
+            self._save(self.best_position)
         return self.best_position
 
     def _saved(self) -> Position | None:
@@ -130,7 +134,10 @@ class _Run:
                 return position
         if self.checkpoints.files():
             why = "rounds.jsonl lacks rounds or is damaged" if undamaged else "its checkpoints are damaged"
-        elif len(records) > self.settings.checkpoint.every + 1 or (self.directory.folder / "summary.json").exists():
+        elif (
+            len(records) > (self.directory.earlier or self.settings).checkpoint.every + 1
+            or (self.directory.folder / "summary.json").exists()
+        ):
             why = "its checkpoint is gone"
         else:
             return None
