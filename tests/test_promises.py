@@ -98,6 +98,19 @@ def test_a_share_for_scaling_is_a_part_of_the_budget() -> None:
     assert promise.spent(10) <= 3.0
 
 
+def test_a_budget_counts_what_scaling_has_spent_before_training() -> None:
+    whole = of(promises.made(settings(), PATIENTS)).by_client["b"]
+    target = (whole.spent(6) + whole.spent(7)) / 2
+    found = of(promises.made(settings({"target_epsilon": target, "preprocessing_share": 0.5}), PATIENTS))
+    assert found.rounds < 6
+    for promise in found.by_client.values():
+        assert promise.before
+        assert promise.releases(found.rounds)[:1] == promise.before
+        assert promise.spent(found.rounds) <= target
+    told = found.told(found.rounds).promises["b"]
+    assert (told.steps, told.preprocessing_noise) == (2 * found.rounds, found.by_client["b"].before[0].noise)
+
+
 def test_without_noise_nothing_is_promised() -> None:
     found = of(promises.made(settings({"noise_multiplier": 0.0}), PATIENTS))
     assert found.ledger(10) == dict.fromkeys(PATIENTS)

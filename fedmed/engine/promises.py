@@ -275,7 +275,7 @@ def _solved(privacy: Privacy, promise: Promise, client: str, before: tuple[Relea
             "is worth nothing; leave it out"
         )
     if privacy.noise_multiplier is not None:
-        return dataclasses.replace(promise, noise=privacy.noise_multiplier)
+        return dataclasses.replace(promise, noise=privacy.noise_multiplier, before=before)
     target, steps = privacy.target_epsilon or 0.0, promise.steps * len(promise.attended)
     noise = accounting.noise_for(promise.rate, steps, target, promise.delta, before) if steps else 0.0
     return dataclasses.replace(promise, noise=noise, before=before)
