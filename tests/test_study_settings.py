@@ -8,7 +8,7 @@ import pytest
 from fedmed import cli
 from fedmed.settings import config
 from fedmed.settings.clock import bits_per_second
-from fedmed.study import plan
+from fedmed.study import plan, privacy_price
 from fedmed.system import errors
 
 TREE: dict[str, Any] = {
@@ -48,6 +48,7 @@ def parsed(**changes: Any) -> config.RunConfig:
         ({"arms": [{"name": "compare"}]}, "'compare' is taken already"),
         ({"arms": [PROX, PROX]}, "'prox' is taken already"),
         ({"arms": [{"name": "a", "set": {"seed": 1}}]}, "'seed' is the same for all arms"),
+        ({"arms": [{"name": "a", "set": {" seed": 1}}]}, "' seed' is the same for all arms"),
         ({"arms": [{"name": "a", "set": {"client.rate": 1}}]}, "arms, 'a': client.rate: unknown setting"),
         ({"arms": [{"name": "a", "set": {"rounds": 0}}]}, "arms, 'a': rounds: expected a number >= 1"),
         ({"arms": [{"name": "a", "set": {"rounds.x": 0}}]}, "arms, 'a': set: rounds is a value"),
@@ -57,6 +58,29 @@ def test_what_cannot_be_is_refused_in_one_line(changes: dict[str, Any], words: s
     with pytest.raises(errors.ConfigError, match=words) as raised:
         parsed(**changes)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("privacy.target_epsilon", "privacy.unit", "privacy. unit", "privacy.noise_multiplier", "privacy", "name"),
+        *("data.name", "data", "data.preprocessing", "data.test_fraction", "partition.name", "plugins", "seed"),
+        *("arms", "study.seeds", "runtime.lanes", "checkpoint.every", "stop.patience", "model.task"),
+    ],
+)
+def test_the_training_at_a_promise_is_changed_and_neither_the_promise_nor_the_study(key: str) -> None:
+    with pytest.raises(errors.ConfigError, match=r"study\.privacy\.set: .* is the study's or the promise's own"):
+        parsed(study={"privacy": {"epsilons": [1.0], "set": {key: 1}}})
+
+
+def test_a_promise_is_trained_with_what_is_set_for_it() -> None:
+    told = {"client.learning_rate": 0.5, "privacy.preprocessing_share": 0.1, "privacy.delta": 1e-3, "model.args.l2": 1}
+    own = parsed(study={"privacy": {"epsilons": [1.0], "set": told}})
+    promised, quiet = privacy_price.promised(own, 1.0), privacy_price.without_noise(own)
+    assert (promised.client.learning_rate, quiet.client.learning_rate) == (0.5, 0.5)
+    assert (promised.privacy.target_epsilon, promised.privacy.preprocessing_share) == (1.0, 0.1)
+    # What is trained without noise has no budget that scaling could have a share of.
+    assert (quiet.privacy.noise_multiplier, quiet.privacy.preprocessing_share) == (0.0, 0.0)
 
 
 def test_a_study_survives_being_written_and_read(tmp_path: pathlib.Path) -> None:

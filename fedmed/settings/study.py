@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 from fedmed.settings.ranges import setting
@@ -31,7 +31,8 @@ class Price:
 
     Attributes:
         epsilons: promises, each of which both are trained with; none leaves the section out.
-        set: dotted keys of settings that such training has otherwise, e.g. { "client.learning_rate" = 0.5 }.
+        set: dotted keys of settings that such training has otherwise, e.g. { "client.learning_rate" = 0.5 }; not of the
+            data, nor of the promise itself, nor what is the same for all arms.
     """
 
     epsilons: tuple[float, ...] = setting((), above=0.0)
@@ -174,6 +175,10 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,38}[A-Za-z0-9+])?")
 COMPARE, GROW, LEAKAGE, PRIVACY, STRESS = _PARTS = ("compare", "grow", "leakage", "privacy", "stress")
 """What a study calls parts of its own, beside which stand those of arms with other data, by the arm's name."""
 _FIXED = ("name", "seed", "plugins", "study", "arms", "runtime", "checkpoint")
+_FIXED_BY_A_PROMISE = (
+    *("privacy.unit", "privacy.target_epsilon", "privacy.noise_multiplier"),
+    *("data", "partition", "model.task", "stop"),  # its price is measured on the study's own patients
+)
 
 
 def check(study: Study, arms: tuple[Arm, ...]) -> None:
@@ -193,6 +198,12 @@ def check(study: Study, arms: tuple[Arm, ...]) -> None:
         raise errors.ConfigError(
             f"study.privacy.epsilons: expected distinct numbers, got {list(study.privacy.epsilons)!r}"
         )
+    for key in study.privacy.set:
+        if _touches(key, (*_FIXED, *_FIXED_BY_A_PROMISE)):
+            raise errors.ConfigError(
+                f"study.privacy.set: {key!r} is the study's or the promise's own; expected how models are trained, "
+                "e.g. 'client.learning_rate'"
+            )
     if study.leakage.models % 2:
         raise errors.ConfigError(f"study.leakage.models: expected an even number, got {study.leakage.models}")
     for column, edges in study.bands.items():
@@ -209,8 +220,14 @@ def check(study: Study, arms: tuple[Arm, ...]) -> None:
         if arm.train == "recalibrated":
             raise errors.ConfigError(f"arms[{number}].train: 'recalibrated' trains no model of its own")
         for key in arm.set:
-            if key.split(".")[0] in _FIXED:
+            if _touches(key, _FIXED):
                 raise errors.ConfigError(f"arms[{number}].set: {key!r} is the same for all arms of a study")
+
+
+def _touches(key: str, names: Sequence[str]) -> bool:
+    """Returns whether a dotted key is one of the names, lies within one, or is a table that holds one."""
+    path = [part.strip() for part in key.split(".")]
+    return any(all(a == b for a, b in zip(path, name.split("."), strict=False)) for name in names)
 
 
 def _check_edges(column: str, edges: Any) -> None:

@@ -52,7 +52,7 @@ def promised(settings: config.RunConfig, epsilon: float) -> config.RunConfig:
     """Returns the settings with a promise to patients, and all that it needs: scaling by bounds, no early stop.
 
     Raises:
-        ConfigError: `study.privacy.set` changes what it must not.
+        ConfigError: what `study.privacy.set` changes cannot be, or not with a promise.
     """
     changes = {"privacy.target_epsilon": epsilon, "privacy.noise_multiplier": None}
     return _changed(settings, f"at epsilon {epsilon:g}", changes)
@@ -72,7 +72,7 @@ def _changed(settings: config.RunConfig, what: str, changes: Mapping[str, Any]) 
     needed = {"privacy.unit": "patient", "data.preprocessing": "federated", "data.standardise_label": False}
     try:
         own = config.changed(
-            dataclasses.replace(settings, stop=config.Stop()), {**needed, **changes, **settings.study.privacy.set}
+            dataclasses.replace(settings, stop=config.Stop()), {**settings.study.privacy.set, **needed, **changes}
         )
     except errors.ConfigError as error:
         raise errors.ConfigError(f"study.privacy, {what}: {error}") from None
