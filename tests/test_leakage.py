@@ -15,6 +15,7 @@ from fedmed.study import conduct, shadows
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import Job
 from fedmed.study.session import Assignment, Session
+from fedmed.system import errors
 
 SENTINEL = 61.0625
 """A value of one patient that nobody else has, and no computation comes to by chance."""
@@ -121,6 +122,42 @@ def test_no_patients_value_is_in_any_file_of_the_study(studied: pathlib.Path) ->
             assert not any(form in content for form in forms), path
     assert looked_at > 5
     assert all(one["pictures"] == [] for own in told(studied)["leakage"]["rebuilt"].values() for one in own)
+
+
+PROMISE = {"privacy.unit": "patient", "privacy.target_epsilon": 4.0}
+FEW = {"seeds": 1, "arms": ["federated", "local"], "reference": False, "draws": 100}
+
+
+@pytest.mark.parametrize(
+    ("study", "arms", "said"),
+    [
+        ({"tune": True, "privacy": {"epsilons": [4.0]}}, [], "study.tune: .* the arm 'federated at 4'"),
+        ({"tune": True}, [{"name": "dp", "set": PROMISE}], "study.tune: .* the arm 'dp'"),
+        ({}, [{"name": "ft", "train": "fine_tuned", "set": PROMISE}], "arms, 'ft': 'fine_tuned' trains"),
+        (
+            {"arms": ["federated", "fine_tuned"]},
+            [{"name": "elsewhere", "set": {**PROMISE, "data.test_fraction": 0.5}}],
+            "arms, 'fine_tuned': 'fine_tuned' trains",
+        ),
+    ],
+)
+def test_no_arm_with_a_promise_is_tuned_for_or_fine_tuned(
+    table: str, tmp_path: pathlib.Path, study: dict[str, Any], arms: list[dict[str, Any]], said: str
+) -> None:
+    with pytest.raises(errors.ConfigError, match=said):
+        conduct.run(settings(table, study={**FEW, **study}, arms=arms), tmp_path / "out", here=True, quiet=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_studys_own_promise_is_not_fine_tuned_by_a_named_arm(table: str, tmp_path: pathlib.Path) -> None:
+    own = settings(
+        table,
+        privacy={"bounds": {"age": [0, 110], "dose": [0, 30]}, "unit": "patient", "target_epsilon": 4.0},
+        study=FEW,
+        arms=[{"name": "further", "train": "fine_tuned"}],
+    )
+    with pytest.raises(errors.ConfigError, match="arms, 'further': 'fine_tuned' trains"):
+        conduct.run(own, tmp_path / "out", here=True, quiet=True)
 
 
 def test_shadow_models_train_on_whole_patients_and_half_of_them(table: str) -> None:

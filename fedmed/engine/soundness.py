@@ -85,6 +85,29 @@ def check_study(settings: RunConfig) -> None:
             )
 
 
+def check_arm(settings: RunConfig, name: str, *, fine_tuned: bool, searched: bool) -> None:
+    """Raises a ConfigError for an arm of a study that would spend more on patients than it promises them.
+
+    Args:
+        settings: of the arm.
+        name: of the arm.
+        fine_tuned: whether it is trained on at each hospital.
+        searched: whether a learning rate is looked for.
+    """
+    if not settings.privacy.is_on:
+        return
+    if fine_tuned:
+        raise errors.ConfigError(
+            f"arms, {name!r}: 'fine_tuned' trains on a hospital's patients once more, beyond what was promised to "
+            "them; leave it out"
+        )
+    if searched:
+        raise errors.ConfigError(
+            f"study.tune: looks at validation patients many times without noise for a rate of the arm {name!r}, which "
+            "its promise does not cover; give false, or leave the promise out"
+        )
+
+
 def check_tuning(settings: RunConfig) -> None:
     """Raises a ConfigError where a promise would be tuned for: every try looks at validation patients without noise."""
     if settings.privacy.is_on:

@@ -129,6 +129,9 @@ def _planned(settings: config.RunConfig) -> tuple[list[Part], str]:
         for arm in part.scenario.arms:
             attendance.cohort_size(arm.settings.cohort, len(part.consortium.hospitals))
             soundness.check(arm.settings, part.consortium.dataset.task, part.consortium.dataset.is_table)
+            soundness.check_arm(
+                arm.settings, arm.name, fine_tuned=arm.kind == "fine_tuned", searched=_is_searched(part)
+            )
             _check_scenario(part, arm)
         part.consortium.rows(settings.seed)  # an empty test set is the user's to mend
         for job in part.jobs:
@@ -151,7 +154,7 @@ def _searched(parts: Sequence[Part]) -> list[arms.Part]:
     for part in parts:
         if part.scenario.name == contenders.NAME:
             found.append(contenders.searched(part.scenario, part.jobs))
-        elif part.scenario.settings.study.tune and part.scenario.name != stress.NAME:
+        elif _is_searched(part):
             found.append(arms.Part(part.scenario.settings, part.jobs))
     return found
 
@@ -176,6 +179,12 @@ def _trained(part: Part, tries: list[Job], out: pathlib.Path, runner: Runner) ->
     tasks = _tasks([dataclasses.replace(part, jobs=tries)], out / "jobs")
     _train(tasks, runner, quiet=True)
     return {task.job.name: _read(task) for task in tasks}
+
+
+def _is_searched(part: Part) -> bool:
+    if part.scenario.name == contenders.NAME:
+        return True
+    return part.scenario.settings.study.tune and part.scenario.name != stress.NAME
 
 
 def _fitted(part: Part, settings: config.RunConfig, out: pathlib.Path, runner: Runner) -> Part:
