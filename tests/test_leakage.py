@@ -11,10 +11,11 @@ from conftest import Once
 
 from fedmed.settings import config
 from fedmed.statistics.ranking import auroc
-from fedmed.study import conduct, shadows
+from fedmed.study import conduct, rebuilding, shadows
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import Job
 from fedmed.study.session import Assignment, Session
+from fedmed.study.schema.leaked import Rebuilt
 from fedmed.system import errors
 
 SENTINEL = 61.0625
@@ -158,6 +159,27 @@ def test_a_studys_own_promise_is_not_fine_tuned_by_a_named_arm(table: str, tmp_p
     )
     with pytest.raises(errors.ConfigError, match="arms, 'further': 'fine_tuned' trains"):
         conduct.run(own, tmp_path / "out", here=True, quiet=True)
+
+
+def rebuilt(own: config.RunConfig) -> dict[str, list[Rebuilt]]:
+    job = Job("rebuilding", "rebuilding", "federated", own, attack="rebuilding")
+    return rebuilding.rebuilt(job, Consortium(own))
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        {"scenario": [{"name": "absent", "chance": 1.0}]},
+        {"scenario": [{"name": "absent", "clients": ["south"], "chance": 1.0}]},
+        {"clock": {"deadline": 1e-6}},
+    ],
+)
+def test_an_update_is_attacked_whoever_else_would_be_absent(table: str, trouble: dict[str, Any]) -> None:
+    """What is asked is what a server sees of an update; a study under trouble sends fewer, and the same ones."""
+    small = {**FEW, "leakage": {"attack": True, "models": 8, "starts": 1, "canaries": 100}}
+    plain, troubled = settings(table, study=small), settings(table, study=small, **trouble)
+    assert rebuilt(troubled) == rebuilt(plain)
+    assert shadows.overfitted(troubled, is_table=True) == shadows.overfitted(plain, is_table=True)
 
 
 def test_shadow_models_train_on_whole_patients_and_half_of_them(table: str) -> None:

@@ -128,6 +128,8 @@ def _update(
         server=config.Server(),
         aggregation=config.Aggregation(),
         cohort=config.Cohort(),
+        scenario=(),  # whoever sends an update is there, and has trained on these rows
+        clock=dataclasses.replace(settings.clock, deadline=None),
         privacy=NONE,
     )
     data = consortium.dataset

@@ -37,7 +37,10 @@ def arms(settings: config.RunConfig, is_table: bool) -> list[ArmPlan]:
 
 
 def overfitted(settings: config.RunConfig, is_table: bool) -> config.RunConfig:
-    """Returns a training that learns its rows by heart: many passes, no promise, and for a table a large network."""
+    """Returns a training that learns its rows by heart: many passes, no promise, and for a table a large network.
+
+    No scenario and no deadline keeps a hospital from it, or the control would fail for that.
+    """
     model = settings.model
     if is_table:
         model = dataclasses.replace(model, name="mlp", args={"hidden": [128, 128]})
@@ -50,6 +53,8 @@ def overfitted(settings: config.RunConfig, is_table: bool) -> config.RunConfig:
         server=config.Server(),
         aggregation=config.Aggregation(),
         cohort=config.Cohort(),
+        scenario=(),
+        clock=dataclasses.replace(settings.clock, deadline=None),
         privacy=NONE,
     )
 
