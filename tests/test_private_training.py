@@ -168,7 +168,7 @@ def test_a_round_without_any_hospital_still_gets_its_noise(worker: Worker) -> No
 
 
 def test_who_took_part_is_told_to_nobody_where_hospitals_are_promised() -> None:
-    settings = to_hospitals(privacy={"noise_multiplier": 1.0}, cohort={"size": 1})
+    settings = to_hospitals(privacy={"noise_multiplier": 1.0}, cohort={"size": 1}, clock={"rows_per_second": 1.0})
     with tiny.set_up(settings, tiny.clients(SIZES)) as (federation, _):
         position, sent = federation.start(), set()
         for _ in range(6):
@@ -176,10 +176,19 @@ def test_who_took_part_is_told_to_nobody_where_hospitals_are_promised() -> None:
             position = done.position
             assert (done.cohort, done.absent, done.late, done.partial) == ((), {}, {}, {})
             assert (done.refused, done.sums) == ((), {})
-            sent.add((done.bytes_down, done.bytes_up))
-        assert len(sent) == 1  # bytes would tell how many they were
+            sent.add((done.bytes_down, done.bytes_up, done.clock_seconds))
+        assert len(sent) == 1  # bytes would tell how many they were, and seconds who the slowest was
+        assert done.clock_seconds == pytest.approx(max(SIZES), abs=0.01)  # a round of all: their largest trains longest
         counts = {len(federation.cohort(round_)) for round_ in range(40)}
         assert {0, 1, 2} <= counts
+
+
+def test_no_time_of_a_round_is_written_where_hospitals_are_promised(data: str, tmp_path: pathlib.Path) -> None:
+    own = to_hospitals(privacy={"noise_multiplier": 1.0}, data={"args": {"path": data}}, cohort={"size": 1})
+    experiment.run(own, tmp_path / "run")
+    records = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
+    assert [record["seconds"] for record in records] == [0.0, None, None]  # round 0 trains nobody
+    assert len({record["clock_seconds"] for record in records[1:]}) == 1
 
 
 @pytest.fixture(scope="module")

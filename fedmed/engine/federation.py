@@ -1,5 +1,6 @@
 """A federation and its rounds: the one loop that runs, studies, benchmarks and tests are made of."""
 
+import functools
 import pathlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -149,11 +150,18 @@ class Federation:
         return self._without_who(done) if self.settings.privacy.unit == "hospital" else done
 
     def _without_who(self, done: Done) -> Done:
-        """Returns the round without who took part and what that would follow from: the promise counts it as secret."""
+        """Returns the round without who took part and what that would follow from: the promise counts it as secret.
+
+        Bytes are those of as many as are expected, the virtual clock's time that of a round of all; only how long this
+        machine took still follows who was there.
+        """
         sent = round(self._roster.expected * self.prepared.program.bytes_down)
-        return done._replace(
-            cohort=(), absent={}, late={}, partial={}, refused=(), sums={}, bytes_down=sent, bytes_up=sent
-        )
+        told = done._replace(cohort=(), absent={}, late={}, partial={}, refused=(), sums={})
+        return told._replace(bytes_down=sent, bytes_up=sent, clock_seconds=self._usual_seconds)
+
+    @functools.cached_property
+    def _usual_seconds(self) -> float:
+        return self._roster.usual_seconds(self._costs)
 
     def cohort(self, round_: int) -> tuple[str, ...]:
         """Returns who is asked to take part in a round."""

@@ -39,7 +39,8 @@ class Done(NamedTuple):
         bytes_down: sent to the cohort.
         bytes_up: sent by those who were there.
         seconds: that it took.
-        clock_seconds: that it would take among hospitals, by the virtual clock.
+        clock_seconds: that it would take among hospitals, by the virtual clock; under a promise to hospitals, what one
+            would take that all were asked in.
     """
 
     position: Position

@@ -120,6 +120,11 @@ class Roster:
                 f"client takes for a round, got {clock.deadline:g}"
             )
 
+    def usual_seconds(self, costs: Costs) -> float:
+        """Returns how long a round would take on the virtual clock if all were asked, and nothing befell anybody."""
+        loads = {client: self._load(client, costs) for client in self.clients}
+        return virtual_time.with_deadline(self.settings.clock, loads, dict.fromkeys(self.clients, REGULAR))[1]
+
     def attending(self, round_: int, asked: Sequence[str], costs: Costs) -> Attending:
         """Returns who of those asked stays in a round; nobody, if too few stay to open a secure sum.
 

@@ -57,7 +57,7 @@ def record(done: Done, classes: int, promises: Promises | None) -> RoundRecord:
         test=None,
         bytes_down=done.bytes_down,
         bytes_up=done.bytes_up,
-        seconds=done.seconds,
+        seconds=None if promises is not None and promises.unit == "hospital" else done.seconds,
         clock_seconds=done.clock_seconds,
         evaluation_seconds=0.0,
         privacy=None if promises is None else promises.ledger(done.position.round),

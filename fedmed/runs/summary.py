@@ -214,8 +214,9 @@ class RoundRecord:
         test: null in rounds that are not scored.
         bytes_down: to the cohort.
         bytes_up: from those of it who were there.
-        seconds: of training.
-        clock_seconds: that the round would take among hospitals, by the virtual clock.
+        seconds: of training; null under a promise to hospitals, as they tell how many took part.
+        clock_seconds: that the round would take among hospitals, by the virtual clock; under a promise to hospitals,
+            what one would take that all were asked in.
         evaluation_seconds: of scoring.
         privacy: an epsilon by client that is not exceeded after the round, under "all hospitals" where it is promised
             to them; who took part is then not told. Null where nothing is promised;
@@ -235,7 +236,7 @@ class RoundRecord:
     test: RoundTest | None
     bytes_down: int
     bytes_up: int
-    seconds: float
+    seconds: float | None
     clock_seconds: float
     evaluation_seconds: float
     privacy: Mapping[Client, float | None] | None
