@@ -267,6 +267,23 @@ def test_a_run_under_secure_sums_records_no_training_loss(tmp_path: pathlib.Path
     assert all(line["examples"] > 0 for line in lines[1:])
 
 
+@pytest.mark.parametrize("gone", [[], ["a"], ["c"]])
+def test_what_rounding_does_is_told_for_those_who_were_there(tmp_path: pathlib.Path, gone: list[str]) -> None:
+    """Four sites by size: each rounds as coarsely as the largest, and the small ones count for less."""
+    path = tiny.save_sites(tmp_path / "own.npz")
+    own = tiny.settings(
+        data={"args": {"path": path}},
+        aggregation=secure(16),
+        scenario=[{"name": "absent", "clients": gone, "chance": 1.0}] if gone else [],
+    )
+    found = experiment.run(own, tmp_path / "run")
+    rows = {site: of["train_rows"] for site, of in found["final"]["clients"].items()}
+    there = [count for site, count in rows.items() if site not in gone]
+    step = 1 / (2**15 // 4 - 1)
+    told = step * math.sqrt(found["parameters"]) * len(there) * max(rows.values()) / sum(there)
+    assert found["secure_error"] == pytest.approx(told)
+
+
 # Numbers
 
 

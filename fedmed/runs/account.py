@@ -168,7 +168,7 @@ def summary(
         notes=(*data.notes, *((cautions.OWN_MODELS,) if federation.is_personal and federation.is_whole else ())),
         privacy=None if federation.promises is None else federation.promises.told(last.round),
         secure=settings.aggregation.secure,
-        secure_error=_rounding(settings, len(clients.train), size // _FLOAT32),
+        secure_error=_rounding(settings, federation.shares, size // _FLOAT32, records),
     )
 
 
@@ -190,13 +190,21 @@ def _unsaved(federation: Federation, evaluator: Evaluator) -> tuple[str, ...]:
     return (cautions.not_whole(evaluator.has_own_rows),) if lacks else ()
 
 
-def _rounding(settings: config.RunConfig, clients: int, values: int) -> float | None:
-    """Returns by how much the rounding of secure sums moves their mean at most, as a share of the clip."""
+def _rounding(
+    settings: config.RunConfig, shares: Mapping[str, float], values: int, records: Sequence[Mapping[str, Any]]
+) -> float | None:
+    """Returns by how much the rounding of secure sums moved their mean at most, as a share of the clip.
+
+    A client that counts for little rounds as coarsely as any, so it matters who was there: that of the worst round.
+    """
     own = settings.aggregation
     if not own.secure or own.clip_norm is None:
         return None
-    cohort = attendance.cohort_size(settings.cohort, clients)
-    return fixed_point.resolution(own.secure_bits, cohort, own.clip_norm, values).worst / own.clip_norm
+    cohort, clip = attendance.cohort_size(settings.cohort, len(shares)), own.clip_norm
+    used = {tuple(c for c in one["cohort"] if c not in one["absent"] and c not in one["refused"]) for one in records}
+    there = [clients for clients in used if clients] or [tuple(shares)]
+    counted = [tuple(shares[client] for client in clients) for clients in there]
+    return max(fixed_point.resolution(own.secure_bits, cohort, clip, values, each).worst for each in counted) / clip
 
 
 _FLOAT32 = 4  # bytes

@@ -146,7 +146,8 @@ class Summary:
         notes: sentences on how the data were taken, and on whose model is scored where clients have their own.
         privacy: what is promised to patients or to hospitals; null for nothing.
         secure: whether the server saw secure sums of updates only.
-        secure_error: by how much rounding moves their mean at most, as a share of the clip; null without them.
+        secure_error: by how much rounding moved their mean at most, in the round whose clients count for least, as a
+            share of the clip; null without them.
     """
 
     schema: Literal[1]
