@@ -182,6 +182,23 @@ def test_an_update_is_attacked_whoever_else_would_be_absent(table: str, trouble:
     assert shadows.overfitted(troubled, is_table=True) == shadows.overfitted(plain, is_table=True)
 
 
+def test_an_amount_is_inverted_with_the_label_that_was_learned(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Doses are about 10 and are learned at mean 0 and SD 1; given the label of one row, its update tells the row."""
+    monkeypatch.setattr(rebuilding, "_WAYS", ("inversion",))
+    args = {"path": table, "site": "site", "group": "patient", "label": "dose", "task": "regression"}
+    own = settings(
+        table,
+        data={"name": "table", "args": args},
+        model={"name": "logistic_regression"},
+        privacy={},
+        study={**FEW, "leakage": {"attack": True, "models": 8, "starts": 3, "canaries": 100}},
+    )
+    for scenes in rebuilt(own).values():
+        distance = scenes[0].distance
+        assert distance is not None
+        assert distance < 0.01
+
+
 def test_shadow_models_train_on_whole_patients_and_half_of_them(table: str) -> None:
     consortium = Consortium(settings(table))
     inside = shadows.inside(consortium, 8, seed=0)

@@ -19,6 +19,7 @@ from fedmed.attacks.likeness import Pictures
 from fedmed.attacks.observation import Seen, Work
 from fedmed.attacks.reconstruction import Way
 from fedmed.data.examples import Array, Examples
+from fedmed.data.label_scale import LabelScale
 from fedmed.engine.federation import Federation
 from fedmed.engine.programs import sample_of, spec_of
 from fedmed.learning.learner import scaled
@@ -54,9 +55,9 @@ def rebuilt(job: Job, consortium: Consortium) -> dict[str, list[Rebuilt]]:
     """Returns for some hospitals, the smallest and the largest first, how close an attack comes in each scene."""
     settings = dataclasses.replace(job.settings, privacy=NONE)
     material = consortium.material("federated", settings.seed, settings.data.preprocessing)
-    train, found = material.train, {}
-    if isinstance(next(iter(train.values())).x, Mapping):
+    if isinstance(next(iter(material.train.values())).x, Mapping):
         return {}
+    train, found = _as_learned(settings, consortium, material.train), {}
     ordered = sorted(train, key=lambda name: len(train[name]))
     chosen = list(dict.fromkeys([*ordered[:1], *ordered[::-1]]))[:_MOST]
     for name in [name for name in train if name in chosen]:
@@ -65,6 +66,16 @@ def rebuilt(job: Job, consortium: Consortium) -> dict[str, list[Rebuilt]]:
         scenes = list(_scenes(job.settings, consortium, train, name, rng))
         found[name] = [_told(settings, scene, target, others, rng) for scene, target in scenes]
     return found
+
+
+def _as_learned(
+    settings: config.RunConfig, consortium: Consortium, train: Mapping[str, Examples]
+) -> dict[str, Examples]:
+    """Returns the rows with their labels on the scale that the study's federation learns them on."""
+    if consortium.dataset.task != "regression":
+        return dict(train)
+    with contextlib.closing(Federation(_plain(settings, settings.client), consortium.dataset, train)) as federation:
+        return {name: federation.label.standardised(part) for name, part in train.items()}
 
 
 def _others(train: Mapping[str, Examples], name: str, rng: np.random.Generator) -> Array:
@@ -120,20 +131,9 @@ def _rows(part: Examples) -> tuple[Array, Array]:
 def _update(
     settings: config.RunConfig, local: config.Client, consortium: Consortium, train: Mapping[str, Examples]
 ) -> tuple[list[Array], Target]:
-    """Returns what a hospital sends after one round of plain training on rows, and what the server knows."""
-    own = dataclasses.replace(
-        settings,
-        client=local,
-        algorithm=config.Algorithm(),
-        server=config.Server(),
-        aggregation=config.Aggregation(),
-        cohort=config.Cohort(),
-        scenario=(),  # whoever sends an update is there, and has trained on these rows
-        clock=dataclasses.replace(settings.clock, deadline=None),
-        privacy=NONE,
-    )
-    data = consortium.dataset
-    with contextlib.closing(Federation(own, data, train)) as federation:
+    """Returns what a hospital sends after one round of plain training on rows as learned, and what the server knows."""
+    data, own = consortium.dataset, _plain(settings, local)
+    with contextlib.closing(Federation(own, data, train, label=LabelScale())) as federation:
         position = federation.start()
         received = federation.weights(position).trainable
         after = federation.weights(federation.round(position).position).trainable
@@ -141,6 +141,21 @@ def _update(
         scale = building.output_scale(model, spec_of(first, data.task, data.classes), sample_of(first))
         target = Target(model, data.task, objective(data.task, scale), tuple(received))
     return [b - a for a, b in zip(received, after, strict=True)], target
+
+
+def _plain(settings: config.RunConfig, local: config.Client) -> config.RunConfig:
+    """Returns the settings of plain training, in which whoever sends an update is there and has trained on its rows."""
+    return dataclasses.replace(
+        settings,
+        client=local,
+        algorithm=config.Algorithm(),
+        server=config.Server(),
+        aggregation=config.Aggregation(),
+        cohort=config.Cohort(),
+        scenario=(),
+        clock=dataclasses.replace(settings.clock, deadline=None),
+        privacy=NONE,
+    )
 
 
 def _told(settings: config.RunConfig, scene: Scene, target: Target, others: Array, rng: np.random.Generator) -> Rebuilt:
