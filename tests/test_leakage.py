@@ -182,6 +182,23 @@ def test_an_update_is_attacked_whoever_else_would_be_absent(table: str, trouble:
     assert shadows.overfitted(troubled, is_table=True) == shadows.overfitted(plain, is_table=True)
 
 
+def test_a_row_is_held_against_all_other_patients_of_its_hospital(table: str) -> None:
+    """Patients of one hospital are most alike, and whoever attacks it has to tell them apart."""
+    own = settings(table, study={**FEW, "leakage": {"attack": True, "models": 8, "starts": 1, "canaries": 100}})
+    train = Consortium(own).material("federated", own.seed, own.data.preprocessing).train
+    x, whose = (np.concatenate(parts) for parts in zip(*[(p.x, p.group) for p in train.values()], strict=True))
+    spread = x.std(axis=0)
+    for name, scenes in rebuilt(own).items():
+        whole = next(scene for scene in scenes if scene.scene == "a round as it is")
+        rows, patients = np.asarray(train[name].x), train[name].group
+        assert patients is not None
+        nearest = [
+            np.sqrt(np.square((x[whose != patient] - row) / spread).mean(axis=1)).min()
+            for row, patient in zip(rows, patients, strict=True)
+        ]
+        assert whole.other == pytest.approx(np.median(nearest), rel=1e-3)
+
+
 def test_an_amount_is_inverted_with_the_label_that_was_learned(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Doses are about 10 and are learned at mean 0 and SD 1; given the label of one row, its update tells the row."""
     monkeypatch.setattr(rebuilding, "_WAYS", ("inversion",))

@@ -222,6 +222,18 @@ def test_a_distance_worked_by_hand() -> None:
     assert np.isinf(nothing.recovered[0])
 
 
+def test_a_row_is_not_held_against_its_own_patient() -> None:
+    """Both rows of patient 0 are recovered a quarter off: the nearest other patient of one is nearer than that."""
+    others = np.array([[0.0], [2.0], [2.1], [4.0]])
+    spread = others.std()
+    true, whose = others[:2], np.array([0, 0, 1, 2])
+    found = likeness.distances(true, true + 0.25, others, np.random.default_rng(0), (whose[:2], whose))
+    np.testing.assert_allclose(found.other * spread, [2.1, 0.1])
+    np.testing.assert_allclose(found.recovered * spread, [0.25, 0.25])
+    assert found.singled_out == 0.5
+    assert (found.guess >= found.other).all()
+
+
 def test_likeness_of_pictures_worked_by_hand() -> None:
     a = np.full((1, 8, 8, 1), 0.5, np.float32)
     assert likeness.psnr(a, a + 0.1)[0] == pytest.approx(20.0, abs=1e-4)

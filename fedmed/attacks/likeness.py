@@ -37,7 +37,8 @@ class Distances:
 
     Attributes:
         recovered: [n] from each true row to the nearest recovered one; infinite where none was recovered.
-        other: [n] to the nearest real row of another patient: closer than that, and the patient is singled out.
+        other: [n] to the nearest of the real rows of other patients that it is held against: closer than that, and the
+            patient is singled out.
         guess: [n] to the nearest of as many real rows of others, drawn at random, as were recovered.
         candidates: how many rows were recovered.
     """
@@ -49,7 +50,7 @@ class Distances:
 
     @property
     def singled_out(self) -> float:
-        """Share of the true rows to which the attack came closer than any other patient is."""
+        """Share of the true rows to which the attack came closer than any row of another patient that was given."""
         return float((self.recovered < self.other).mean())
 
 
@@ -86,28 +87,44 @@ def ssim(a: Array, b: Array) -> Array:
     return tf.image.ssim(tf.constant(a, tf.float32), tf.constant(b, tf.float32), 1.0, filter_size=7).numpy()
 
 
-def distances(true: Array, recovered: Array, others: Array, rng: np.random.Generator) -> Distances:
+def distances(
+    true: Array,
+    recovered: Array,
+    others: Array,
+    rng: np.random.Generator,
+    patients: tuple[Array, Array] | None = None,
+) -> Distances:
     """Measures how close recovered rows [k, columns] come to the true ones [n, columns].
 
     Args:
         true: the rows behind the update.
         recovered: as an attack told them.
-        others: [m, columns] real rows of other patients, at least 2; columns that are constant there are left out.
+        others: [m, columns] real rows, at least 2; columns that are constant there are left out.
         rng: of the rows drawn to guess with.
+        patients: whose rows are the true ones [n] and the others [m]: a row is not held against its own patient's.
+            None: all others are of other patients.
     """
+    own, whose = (np.zeros(len(true)), np.ones(len(others))) if patients is None else patients
     spread = np.std(others, axis=0, dtype=np.float64)
     used = spread > 0
     units = [np.asarray(rows, np.float64)[:, used] / spread[used] for rows in (true, recovered, others)]
-    drawn = units[2][rng.choice(len(others), min(len(others), len(recovered)), replace=False)]
+    drawn = rng.choice(len(others), min(len(others), len(recovered)), replace=False)
     return Distances(
-        _nearest(units[0], units[1]), _nearest(units[0], units[2]), _nearest(units[0], drawn), len(recovered)
+        recovered=_nearest(units[0], units[1]),
+        other=_nearest(units[0], units[2], own, whose),
+        guess=_nearest(units[0], units[2][drawn], own, whose[drawn]),
+        candidates=len(recovered),
     )
 
 
-def _nearest(rows: Array, candidates: Array) -> Array:
-    if not len(candidates):
-        return np.full(len(rows), np.inf)
-    return np.sqrt(_squared(rows, candidates).min(axis=1) / rows.shape[1])
+def _nearest(rows: Array, candidates: Array, own: Array | None = None, whose: Array | None = None) -> Array:
+    """Returns the distance [n] from each row to the nearest candidate, of another patient where patients are given."""
+    found = np.full(len(rows), np.inf)
+    for place, row in enumerate(rows):  # one by one: all at once take too much memory
+        there = candidates if own is None else candidates[whose != own[place]]
+        if len(there):
+            found[place] = np.sqrt(np.square(there - row).sum(axis=1).min() / len(row))
+    return found
 
 
 def _squared(rows: Array, others: Array) -> Array:

@@ -53,6 +53,7 @@ def rebuilt_distances(
     rng: np.random.Generator,
     labels: Array | None = None,
     search: Search = TABLES,
+    patients: tuple[Array, Array] | None = None,
 ) -> Distances | NotAttempted:
     """Attacks an update of patients' rows and tells only how close it comes to each.
 
@@ -60,17 +61,18 @@ def rebuilt_distances(
         target: whose update it is.
         seen: the update.
         true: [clients x rows, ...] the rows behind it.
-        others: [m, ...] rows of other patients.
+        others: [m, ...] real rows that they are held against.
         way: "dense layer" or "inversion".
         rng: of starts and of the rows drawn to guess with.
         labels: [clients x rows] where they are known to the server; None: inferred (inversion only).
         search: how rows are looked for.
+        patients: whose rows the true ones and the others are; see `likeness.distances`.
     """
     rows = _rows(target, seen, way, rng, labels, search)
     if isinstance(rows, NotAttempted):
         return rows
     own, told, real = (part.reshape(len(part), true[0].size) for part in (true, rows, others))
-    return likeness.distances(own, told, real, rng)
+    return likeness.distances(own, told, real, rng, patients)
 
 
 def _rows(

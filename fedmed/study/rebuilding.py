@@ -7,7 +7,8 @@ import base64
 import contextlib
 import dataclasses
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -36,19 +37,27 @@ PUBLIC = ("mnist", "digits")
 """Data sets whose rows may be shown."""
 
 _MOST = 4  # hospitals
-_OTHERS = 500  # rows of other patients that a distance is held against
+_OTHERS = 500  # rows of other hospitals that a distance is held against
 _NOISE = 1.0  # over the clip, where the config has none
 _WAYS: tuple[Way, ...] = ("dense layer", "inversion")
 
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """What a server sees: a name, the update, and the rows [clients x rows, ...] behind it with their labels."""
+    """What a server sees: a name, the update, and the rows [clients x rows, ...] behind it, labels and patients."""
 
     name: str
     seen: Seen
     x: Array
     y: Array
+    patient: Array
+
+
+class Compared(NamedTuple):
+    """Real rows [m, ...] that a distance is held against, and whose they are [m]."""
+
+    x: Array
+    patient: Array
 
 
 def rebuilt(job: Job, consortium: Consortium) -> dict[str, list[Rebuilt]]:
@@ -57,7 +66,7 @@ def rebuilt(job: Job, consortium: Consortium) -> dict[str, list[Rebuilt]]:
     material = consortium.material("federated", settings.seed, settings.data.preprocessing)
     if isinstance(next(iter(material.train.values())).x, Mapping):
         return {}
-    train, found = _as_learned(settings, consortium, material.train), {}
+    train, found = _with_patients(_as_learned(settings, consortium, material.train)), {}
     ordered = sorted(train, key=lambda name: len(train[name]))
     chosen = list(dict.fromkeys([*ordered[:1], *ordered[::-1]]))[:_MOST]
     for name in [name for name in train if name in chosen]:
@@ -78,9 +87,22 @@ def _as_learned(
         return {name: federation.label.standardised(part) for name, part in train.items()}
 
 
-def _others(train: Mapping[str, Examples], name: str, rng: np.random.Generator) -> Array:
-    rows = np.concatenate([_rows(part)[0] for other, part in train.items() if other != name])
-    return rows[rng.choice(len(rows), min(len(rows), _OTHERS), replace=False)]
+def _with_patients(train: Mapping[str, Examples]) -> dict[str, Examples]:
+    """Returns the rows with each patient's number, the same at every hospital; without patients each row is one."""
+    groups = [part.group for part in train.values() if part.group is not None]
+    sizes = [len(part) for part in train.values()]
+    whole = len(groups) == len(train)
+    numbers = np.unique(np.concatenate(groups), return_inverse=True)[1] if whole else np.arange(sum(sizes))
+    own = np.split(numbers, np.cumsum(sizes)[:-1])
+    return {name: dataclasses.replace(part, group=of) for (name, part), of in zip(train.items(), own, strict=True)}
+
+
+def _others(train: Mapping[str, Examples], name: str, rng: np.random.Generator) -> Compared:
+    """Returns all that the hospital trains on, who are most alike, and some rows of the other hospitals."""
+    x, _, patient = _joined([part for other, part in train.items() if other != name])
+    drawn = rng.choice(len(x), min(len(x), _OTHERS), replace=False)
+    own, _, whose = _rows(train[name])
+    return Compared(np.concatenate([x[drawn], own]), np.concatenate([patient[drawn], whose]))
 
 
 def _scenes(
@@ -112,8 +134,7 @@ def _scenes(
     same = [part for part in few.values() if len(part) == len(few[name])]
     if len(same) > 1:
         updates = [_update(settings, step, consortium, {name: part})[0] for part in same]
-        x, y = (np.concatenate(parts) for parts in zip(*map(_rows, same), strict=True))
-        yield Scene(f"a secure sum, {what} of each", observation.summed(updates, work), x, y), target
+        yield Scene(f"a secure sum, {what} of each", observation.summed(updates, work), *_joined(same)), target
     noise = settings.privacy.noise_multiplier or _NOISE
     seen = observation.noised(alone, work, settings.privacy.clip_norm, noise, rng)
     yield dataclasses.replace(one, name=f"{what} under clip and noise", seen=seen), target
@@ -123,9 +144,16 @@ def _drawn(part: Examples, rows: int, rng: np.random.Generator) -> Examples:
     return part.take(rng.choice(len(part), min(rows, len(part)), replace=False))
 
 
-def _rows(part: Examples) -> tuple[Array, Array]:
-    """Returns rows as the model sees them, float32, and their labels."""
-    return np.asarray(scaled(tf.constant(np.asarray(part.x))), np.float32), part.y
+def _rows(part: Examples) -> tuple[Array, Array, Array]:
+    """Returns rows as the model sees them, float32, their labels and their patients."""
+    assert part.group is not None, "_with_patients gives them"
+    return np.asarray(scaled(tf.constant(np.asarray(part.x))), np.float32), part.y, part.group
+
+
+def _joined(parts: Sequence[Examples]) -> tuple[Array, Array, Array]:
+    """Returns the same of several parts, one after the other."""
+    x, y, patient = (np.concatenate(each) for each in zip(*map(_rows, parts), strict=True))
+    return x, y, patient
 
 
 def _update(
@@ -158,7 +186,9 @@ def _plain(settings: config.RunConfig, local: config.Client) -> config.RunConfig
     )
 
 
-def _told(settings: config.RunConfig, scene: Scene, target: Target, others: Array, rng: np.random.Generator) -> Rebuilt:
+def _told(
+    settings: config.RunConfig, scene: Scene, target: Target, others: Compared, rng: np.random.Generator
+) -> Rebuilt:
     """Returns what the better of the ways finds."""
     pictured = scene.x.ndim == 4
     base = reconstruction.PICTURES if pictured else reconstruction.TABLES
@@ -174,7 +204,7 @@ def _tried(
     settings: config.RunConfig,
     scene: Scene,
     target: Target,
-    others: Array,
+    others: Compared,
     way: Way,
     search: Search,
     rng: np.random.Generator,
@@ -185,8 +215,9 @@ def _tried(
         if isinstance(shown, NotAttempted):
             return dataclasses.replace(nothing, reason=shown.reason)
         return dataclasses.replace(nothing, psnr=float(np.median(shown.psnr)), pictures=_pictures(shown))
-    unlike = others[~(others[:, None] == scene.x[None]).reshape(len(others), len(scene.x), -1).all(-1).any(-1)]
-    told = reconstruction.rebuilt_distances(target, scene.seen, scene.x, unlike, way, rng, scene.y, search)
+    told = reconstruction.rebuilt_distances(
+        target, scene.seen, scene.x, others.x, way, rng, scene.y, search, (scene.patient, others.patient)
+    )
     if isinstance(told, NotAttempted):
         return dataclasses.replace(nothing, reason=told.reason)
     return dataclasses.replace(

@@ -100,8 +100,9 @@ def _rebuilding(rebuilt: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     what = (
         "Pictures are of public data: true above, recovered below."
         if shown
-        else "Distances are told and no row is: root mean square over columns, in standard deviations. Where the "
-        "attack comes closer to a row than any other patient is, that patient is singled out."
+        else "Distances are told and no row is: root mean square over columns, in standard deviations. A row is held "
+        "against those of other patients, all that the hospital trains on and up to 500 of the other hospitals: where "
+        "the attack comes closer to it than each of these is, its patient is singled out."
     )
     return (
         "Tried as a server would that looks into one hospital's update before training, from one row and one step, "

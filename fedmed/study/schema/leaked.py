@@ -52,9 +52,10 @@ class Rebuilt:
         rows: behind the update.
         reason: why it was not tried, "" where it was.
         distance: root mean square over columns, in SDs, from a true row to the nearest recovered one, median.
-        other: from a true row to the nearest other patient's, median.
+        other: from a true row to the nearest other patient's, median, among the rows that the hospital trains on and
+            500 of the other hospitals'.
         guess: from a true row to the nearest of as many rows of others drawn at random, median.
-        singled_out: share of the rows to which the attack came closer than any other patient is.
+        singled_out: share of the rows to which the attack came closer than any of these other patients is.
         psnr: of pictures, in dB, median; a picture and its recovered one are alike beyond 30.
         pictures: of public data, the true and the recovered ones as PNG in base64; else empty.
     """
