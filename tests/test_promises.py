@@ -132,6 +132,18 @@ def test_promises_of_little_worth_are_named() -> None:
     assert nothing == ("No noise is added, so nothing is promised to anybody.",)
 
 
+def test_a_delta_that_is_not_below_one_in_the_patients_is_warned_of_though_it_is_small() -> None:
+    """At delta 1 / n a promise is kept by whoever publishes all rows of one of the n."""
+    at = {
+        delta: of(promises.made(settings({"noise_multiplier": 8.0, "delta": delta}), PATIENTS))
+        for delta in (5e-3, 4e-3)
+    }
+    assert [one.startswith("The promise may fail for somebody at a: ") for one in at[5e-3].doubts()] == [True]
+    assert at[4e-3].doubts() == ()
+    hospitals = {"unit": "hospital", "noise_multiplier": 8.0, "delta": 1 / 3}
+    assert "one in their number of hospitals" in of(promises.made(settings(hospitals), PATIENTS)).doubts()[-1]
+
+
 @pytest.mark.parametrize(
     ("privacy", "said"),
     [

@@ -141,6 +141,7 @@ class Promises:
         """Returns, in sentences, what makes a promise of little worth although it is kept."""
         loose = [name for name, own in self.by_client.items() if own.spent(self.rounds) > _WEAK_EPSILON]
         large = [name for name, own in self.by_client.items() if own.delta > _WEAK_DELTA]
+        careless = [name for name, own in self.by_client.items() if own.delta >= 1 / own.units]
         found = []
         if any(own.noise == 0 for own in self.by_client.values()):
             found.append("No noise is added, so nothing is promised to anybody.")
@@ -153,6 +154,11 @@ class Promises:
             found.append(
                 f"The promise may fail at {_named(large)}: delta exceeds {_WEAK_DELTA:g}, a chance of 1 in "
                 f"{1 / _WEAK_DELTA:g} that it does not hold. There are too few to promise much to."
+            )
+        if careless:
+            found.append(
+                f"The promise may fail for somebody at {_named(careless)}: delta is no less than one in their number "
+                f"of {self.unit}s. It must be well below; n^-1.1 is the default."
             )
         return tuple(found)
 
