@@ -9,13 +9,15 @@ import pytest
 import tiny
 from conftest import Once
 
+from fedmed.privacy.accounting import Releases
 from fedmed.settings import config
 from fedmed.statistics.ranking import auroc
-from fedmed.study import conduct, rebuilding, shadows
+from fedmed.study import attacking, conduct, guarantees, rebuilding, shadows
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import Job
 from fedmed.study.session import Assignment, Session
 from fedmed.study.schema.leaked import Rebuilt
+from fedmed.study.schema.leaked import Audited, Rebuilt
 from fedmed.system import errors
 
 SENTINEL = 61.0625
@@ -110,6 +112,25 @@ def test_one_row_is_rebuilt_from_a_bare_update_and_not_from_a_noisy_one(studied:
         assert by_name["one row, one step"]["distance"] < 0.01
         noisy = by_name["one row under clip and noise"]["distance"]
         assert noisy is None or noisy > 0.1
+
+
+def test_only_rounds_that_a_budget_allows_are_audited(table: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Releases] = []
+
+    def audited(promise: str, settings: config.RunConfig, releases: Releases, *, control: bool) -> Audited:
+        seen.append(releases)
+        return Audited(promise, control, 0.0, 0.0, 0.0, 0, "")
+
+    monkeypatch.setattr(attacking, "audited", audited)
+    promise = {"unit": "patient", "noise_multiplier": 10.0, "target_epsilon": 1.0}
+    own = settings(table, privacy={"bounds": {"age": [0, 110], "dose": [0, 30]}, **promise}, rounds=200, study=FEW)
+    job = Job("auditing", "auditing", "federated", own, attack="auditing")
+    consortium = Consortium(own)
+    attacking.attacked(job, consortium)
+    made = guarantees.promises_of(job, consortium)
+    assert made is not None
+    assert made.rounds < 200
+    assert [(one.noise, one.steps) for one in seen] == [(10.0, made.rounds), (0.0, made.rounds)]
 
 
 def test_no_patients_value_is_in_any_file_of_the_study(studied: pathlib.Path) -> None:

@@ -44,10 +44,14 @@ class Promise:
     before: tuple[Releases, ...] = ()
     rounds: int = 0
 
+    def trained(self, done: int) -> Releases:
+        """Returns the noisy sums of so many rounds, perhaps none."""
+        return Releases(self.rate, self.noise, self.steps * bisect.bisect_left(self.attended, done))
+
     def releases(self, done: int) -> tuple[Releases, ...]:
         """Returns what has been released when so many rounds are done."""
-        count = self.steps * bisect.bisect_left(self.attended, done)
-        return (*self.before, *((Releases(self.rate, self.noise, count),) if count else ()))
+        own = self.trained(done)
+        return (*self.before, *((own,) if own.steps else ()))
 
     def spent(self, done: int) -> float:
         """Returns the epsilon of all that has been released when so many rounds are done."""

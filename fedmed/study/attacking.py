@@ -49,12 +49,11 @@ def _audited(job: Job, consortium: Consortium) -> dict[str, list[Audited]]:
 
 
 def _releases(job: Job, settings: config.RunConfig, consortium: Consortium) -> Releases:
-    """Returns what the hospital with the most noisy sums releases, under the promise of these settings."""
+    """Returns what the hospital with the most noisy sums releases in all rounds that the budget allows."""
     told = guarantees.promises_of(dataclasses.replace(job, settings=settings, attack=""), consortium)
     if told is None:
         raise ValueError("nothing is promised")
-    of = max(told.by_client.values(), key=lambda promise: promise.steps * len(promise.attended))
-    return Releases(of.rate, of.noise, of.steps * len(of.attended))
+    return max((promise.trained(told.rounds) for promise in told.by_client.values()), key=lambda own: own.steps)
 
 
 def audited(promise: str, settings: config.RunConfig, releases: Releases, *, control: bool) -> Audited:
