@@ -36,6 +36,11 @@ def test_without_a_promise_it_says_what_to_write(capsys: pytest.CaptureFixture[s
     assert "--set privacy.unit=patient" in capsys.readouterr().err
 
 
+def test_more_rounds_than_anybody_trains_are_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["budget", CONFIG, *PROMISE, "--set", "rounds=2000000000"]) == 2
+    assert capsys.readouterr().err.endswith("rounds: expected a number >= 1 and <= 1000000, got 2000000000\n")
+
+
 def test_tensorflow_is_not_imported() -> None:
     words = ["budget", CONFIG, *PROMISE]
     code = f"import sys; from fedmed import cli; cli.main({words!r}); assert 'tensorflow' not in sys.modules"

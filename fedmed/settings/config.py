@@ -154,7 +154,7 @@ class RunConfig:
     data: Data
     model: Model
     client: Client
-    rounds: int = setting(least=1)
+    rounds: int = setting(least=1, most=1_000_000)
     seed: int = setting(0, least=0)
     plugins: tuple[str, ...] = ()
     partition: Partition = Partition()
