@@ -15,9 +15,8 @@ from fedmed.statistics.ranking import auroc
 from fedmed.study import attacking, conduct, guarantees, rebuilding, shadows
 from fedmed.study.consortium import Consortium
 from fedmed.study.plan import Job
-from fedmed.study.session import Assignment, Session
-from fedmed.study.schema.leaked import Rebuilt
 from fedmed.study.schema.leaked import Audited, Rebuilt
+from fedmed.study.session import Assignment, Session
 from fedmed.system import errors
 
 SENTINEL = 61.0625
