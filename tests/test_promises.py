@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from fedmed.data import clients
-from fedmed.engine import attendance, checks, promises, soundness
+from fedmed.engine import attendance, checks, promises, soundness, worth
 from fedmed.engine.fates import Fates
 from fedmed.privacy import accounting
 from fedmed.privacy.accounting import Releases
@@ -124,11 +124,11 @@ def test_a_few_patients_cannot_be_promised_anything_and_are_not_counted_out_loud
 
 def test_promises_of_little_worth_are_named() -> None:
     good = of(promises.made(settings({"noise_multiplier": 8.0}), {"a": 200}))
-    assert good.doubts() == ()
-    loose = of(promises.made(settings({"noise_multiplier": 0.5}), {"a": 200, "b": 40})).doubts()
+    assert worth.doubts(good) == ()
+    loose = worth.doubts(of(promises.made(settings({"noise_multiplier": 0.5}), {"a": 200, "b": 40})))
     assert "Little is promised at a, b: epsilon exceeds 10" in loose[0]
     assert "may fail at b: delta exceeds 0.01" in loose[1]
-    nothing = of(promises.made(settings({"noise_multiplier": 0.0}), {"a": 200})).doubts()
+    nothing = worth.doubts(of(promises.made(settings({"noise_multiplier": 0.0}), {"a": 200})))
     assert nothing == ("No noise is added, so nothing is promised to anybody.",)
 
 
@@ -138,10 +138,10 @@ def test_a_delta_that_is_not_below_one_in_the_patients_is_warned_of_though_it_is
         delta: of(promises.made(settings({"noise_multiplier": 8.0, "delta": delta}), PATIENTS))
         for delta in (5e-3, 4e-3)
     }
-    assert [one.startswith("The promise may fail for somebody at a: ") for one in at[5e-3].doubts()] == [True]
-    assert at[4e-3].doubts() == ()
+    assert [one.startswith("The promise may fail for somebody at a: ") for one in worth.doubts(at[5e-3])] == [True]
+    assert worth.doubts(at[4e-3]) == ()
     hospitals = {"unit": "hospital", "noise_multiplier": 8.0, "delta": 1 / 3}
-    assert "one in their number of hospitals" in of(promises.made(settings(hospitals), PATIENTS)).doubts()[-1]
+    assert "one in their number of hospitals" in worth.doubts(of(promises.made(settings(hospitals), PATIENTS)))[-1]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """A federation and its rounds: the one loop that runs, studies, benchmarks and tests are made of."""
 
-import functools
 import pathlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -157,11 +156,7 @@ class Federation:
         """
         sent = round(self._roster.expected * self.prepared.program.bytes_down)
         told = done._replace(cohort=(), absent={}, late={}, partial={}, refused=(), sums={})
-        return told._replace(bytes_down=sent, bytes_up=sent, clock_seconds=self._usual_seconds)
-
-    @functools.cached_property
-    def _usual_seconds(self) -> float:
-        return self._roster.usual_seconds(self._costs)
+        return told._replace(bytes_down=sent, bytes_up=sent, clock_seconds=self._roster.usual_seconds(self._costs))
 
     def cohort(self, round_: int) -> tuple[str, ...]:
         """Returns who is asked to take part in a round."""

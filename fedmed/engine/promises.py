@@ -14,9 +14,8 @@ from fedmed.settings.privacy import Privacy, Unit
 from fedmed.system import errors
 
 EVERYBODY = "all hospitals"
-_MANY, _SHOWN = 50, 5
+_MANY = 50
 _LEAST: Mapping[Unit, int] = {"none": 0, "patient": 5, "hospital": 2}
-_WEAK_EPSILON, _WEAK_DELTA = 10.0, 0.01
 _MARKS = 20  # of longer runs the ledger tells what is spent after each twentieth
 
 
@@ -141,31 +140,6 @@ class Promises:
         found = self.by_client.get(client) or self.by_client.get(EVERYBODY)
         return 0.0 if found is None else found.noise
 
-    def doubts(self) -> tuple[str, ...]:
-        """Returns, in sentences, what makes a promise of little worth although it is kept."""
-        loose = [name for name, own in self.by_client.items() if own.spent(self.rounds) > _WEAK_EPSILON]
-        large = [name for name, own in self.by_client.items() if own.delta > _WEAK_DELTA]
-        careless = [name for name, own in self.by_client.items() if own.delta >= 1 / own.units]
-        found = []
-        if any(own.noise == 0 for own in self.by_client.values()):
-            found.append("No noise is added, so nothing is promised to anybody.")
-        elif loose:
-            found.append(
-                f"Little is promised at {_named(loose)}: epsilon exceeds {_WEAK_EPSILON:g}, at which what leaks may "
-                f"make an attacker {math.exp(_WEAK_EPSILON):,.0f} times as sure."
-            )
-        if large:
-            found.append(
-                f"The promise may fail at {_named(large)}: delta exceeds {_WEAK_DELTA:g}, a chance of 1 in "
-                f"{1 / _WEAK_DELTA:g} that it does not hold. There are too few to promise much to."
-            )
-        if careless:
-            found.append(
-                f"The promise may fail for somebody at {_named(careless)}: delta is no less than one in their number "
-                f"of {self.unit}s. It must be well below; n^-1.1 is the default."
-            )
-        return tuple(found)
-
     def fixed_cohort(self) -> float | None:
         """Returns what cohorts of a fixed size would spend; None where patients are promised or all hospitals train."""
         promise = self.by_client.get(EVERYBODY)
@@ -201,11 +175,6 @@ def _told(promise: Promise, done: int) -> PromiseTold:
         epsilon_rdp=_finite(accounting.epsilon_rdp(releases, promise.delta)),
         preprocessing_noise=promise.before[0].noise if promise.before else None,
     )
-
-
-def _named(clients: Sequence[str]) -> str:
-    more = f" and {len(clients) - _SHOWN} more" if len(clients) > _SHOWN else ""
-    return ", ".join(clients[:_SHOWN]) + more
 
 
 def _finite(epsilon: float) -> float | None:

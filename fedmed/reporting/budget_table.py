@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from fedmed.engine import worth
 from fedmed.engine.promises import Promise, Promises
 from fedmed.reporting.tables import aligned, printable
 from fedmed.settings import config
@@ -98,7 +99,7 @@ def _notes(settings: config.RunConfig, promises: Promises) -> Sequence[str]:
     public = "how many patients a hospital has" if promises.unit == "patient" else "how many hospitals there are"
     counted = f"Counted by privacy loss distributions (dp-accounting); {public} is public."
     model = "Whether the model can be trained so is found when it is built: fedmed run refuses one that cannot."
-    return [who, trust, counted, model, *promises.doubts(), *_fixed_cohort(promises)]
+    return [who, trust, counted, model, *worth.doubts(promises), *_fixed_cohort(promises)]
 
 
 def _fixed_cohort(promises: Promises) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fedmed.data import faults
 from fedmed.data.clients import Clients
-from fedmed.engine import attendance, contributions
+from fedmed.engine import attendance, contributions, worth
 from fedmed.engine.contributions import Attendance, Contribution
 from fedmed.learning import fixed_point
 from fedmed.runs import cautions, skill
@@ -153,7 +153,7 @@ def summary(
         warnings=(
             *cautions.warnings(settings, data.task, records, stopped, skill.worse_at(clients, p, null)),
             *_unsaved(federation, evaluator),
-            *(() if federation.promises is None else federation.promises.doubts()),
+            *(() if federation.promises is None else worth.doubts(federation.promises)),
             *faults.warnings(faults.found(data), settings.data.preprocessing),
         ),
         parameters=size // _FLOAT32,

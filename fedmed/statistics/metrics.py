@@ -188,7 +188,7 @@ _ROW_SCORES: Mapping[Task, Mapping[str, _RowScore]] = {
         "loss": _class_loss,
         "brier": _class_brier,
     },
-    "regression": {"loss": lambda y, p: np.square(y - p), "mae": lambda y, p: np.abs(y - p)},
+    "regression": {"loss": lambda y, p: np.square((y - p).astype(np.float64)), "mae": lambda y, p: np.abs(y - p)},
     "count": {"loss": _poisson_loss, "deviance": _poisson_deviance, "mae": lambda y, p: np.abs(y - p)},
 }
 

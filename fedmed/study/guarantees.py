@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import cast
 
-from fedmed.engine import attendance, promises
+from fedmed.engine import attendance, promises, worth
 from fedmed.engine.promises import Promises, PromisesTold
 from fedmed.settings import config
 from fedmed.settings.mishaps import BY_SIZE, Mishap
@@ -32,7 +32,7 @@ def doubts(jobs: Sequence[Job], consortium: Consortium, seed: int) -> tuple[str,
     """Returns what makes promises of the federated model of little worth, at a seed."""
     own = [job for job in jobs if job.settings.seed == seed and job.arm == "federated"]
     made = promises_of(own[0], consortium) if own else None
-    return () if made is None else made.doubts()
+    return () if made is None else worth.doubts(made)
 
 
 def told(jobs: Sequence[Job], consortium: Consortium, seed: int) -> dict[str, PromisesTold]:
