@@ -1,5 +1,6 @@
 """Runs from settings to a run directory: they repeat, resume, stop, lock, and leave what they say they leave."""
 
+import contextlib
 import fcntl
 import json
 import math
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 import tiny
 
-from fedmed.engine import attendance, checkpoints
+from fedmed.engine import attendance, checkpoints, identity
 from fedmed.runs import experiment
 from fedmed.settings import config
 from fedmed.system import errors
@@ -231,6 +232,25 @@ def stopped_once(data: str, tmp_path_factory: pytest.TempPathFactory) -> pathlib
 def stopped(stopped_once: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
     """A run that was stopped after round 3, each round saved."""
     return shutil.copytree(stopped_once, tmp_path / "out")
+
+
+def test_a_damaged_checkpoint_does_not_take_the_place_of_the_one_before(tmp_path: pathlib.Path) -> None:
+    """A kill between the two writes would leave neither."""
+    own = tiny.settings(rounds=4)
+    with contextlib.closing(tiny.federation(own, tiny.clients())) as federation:
+        saving = checkpoints.Checkpoints(tmp_path / "checkpoint.bin", identity.settings_of(own), federation)
+        positions = [federation.start(), *(done.position for done in federation.rounds(federation.start()))]
+        for position in positions[:2]:
+            saving.save(checkpoints.Saved({"last": position}, {}))
+        before, newest = (tmp_path / name for name in ("checkpoint.previous.bin", "checkpoint.bin"))
+        good = before.read_bytes()
+        newest.write_bytes(newest.read_bytes()[:-9])
+        again = checkpoints.Checkpoints(newest, identity.settings_of(own), federation)
+        assert next(again.saved()).positions["last"].round == 0
+        again.save(checkpoints.Saved({"last": positions[2]}, {}))
+        assert before.read_bytes() == good
+        again.save(checkpoints.Saved({"last": positions[3]}, {}))
+        assert [next(again.saved()).positions["last"].round, before.read_bytes() == good] == [3, False]
 
 
 def test_damaged_checkpoints_do_not_start_a_run_over_in_silence(data: str, stopped: pathlib.Path) -> None:

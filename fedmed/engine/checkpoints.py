@@ -38,17 +38,21 @@ class Checkpoints:
 
     def __init__(self, path: pathlib.Path, identity: Identity, federation: Federation) -> None:
         self._path, self._identity, self._federation = path, identity, federation
-        self._needed: list[Position] = []  # by the newest checkpoint
+        self._needed: list[Position] = []  # by the checkpoint that was last written, or gone on from
+        self._is_passed_over = False
 
     def save(self, saved: Saved) -> None:
-        """Writes a checkpoint; the last one stays beside it until the next."""
+        """Writes a checkpoint; the last one stays beside it until the next.
+
+        A newest one that could not be gone on from is overwritten: a kill meanwhile leaves the one before, which could.
+        """
         positions = list(saved.positions.values())
         self._federation.secure(positions)
-        if self._path.exists():
+        if self._path.exists() and not self._is_passed_over:
             self._path.replace(_previous(self._path))
         files.write_atomically(self._path, self._written(saved))
         self._federation.forget_others([*positions, *self._needed])
-        self._needed = positions
+        self._needed, self._is_passed_over = positions, False
 
     def _written(self, saved: Saved) -> bytes:
         arrays, told = {}, {}
@@ -87,7 +91,7 @@ class Checkpoints:
             except errors.UserError as error:
                 trouble = trouble or error
                 continue
-            self._needed = list(positions.values())
+            self._needed, self._is_passed_over = list(positions.values()), path != self._path
             yield Saved(positions, head["facts"])
         if trouble is not None:
             raise trouble
