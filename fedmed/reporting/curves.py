@@ -65,7 +65,7 @@ def _figure(tested: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> 
         axes.set_axisbelow(True)
         axes.xaxis.get_major_locator().set_params(integer=True)
     chosen = summary.get("best") or {}
-    best = chosen.get("round")
+    best = None if summary.get("privacy") else chosen.get("round")  # under a promise the last one is the model
     if best is not None and (chosen.get("pooled") or {}).get(summary["metric"]) is not None:
         panels[0].axvline(best, color="#888888", linewidth=0.8, linestyle=":", label=f"best: round {best}")
     handles, labels = panels[0].get_legend_handles_labels()
