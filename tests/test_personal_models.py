@@ -248,22 +248,19 @@ def test_a_mix_of_nothing_of_ones_own_is_the_global_model() -> None:
     federation.close()
 
 
-def test_where_batch_norm_is_named_as_what_stays_at_home_fedper_is_fedbn() -> None:
-    model, layers = "tiny_models:batch_norm", ["batch_normalization", "batch_normalization_1"]
-    per, (*_, last) = trained(settings("fedper", model, args={"home": layers}), [ALL] * 2)
-    bn, (*_, end) = trained(settings("fedbn", model), [ALL] * 2)
-    for client in ALL:
-        a, b = per.own_weights(last, client), bn.own_weights(end, client)
-        assert_same([*a.trainable, *a.moving], [*b.trainable, *b.moving])
-    for one in (per, bn):
-        one.close()
-
-
-def test_fedbn_finds_batch_norm_inside_of_other_layers() -> None:
-    model = "tiny_models:nested_norms"
-    per, (*_, last) = trained(settings("fedper", model, args={"home": ["times", "normalised", "block"]}), [ALL] * 2)
-    bn, (*_, end) = trained(settings("fedbn", model), [ALL] * 2)
-    assert len(per.start().state.weights.moving) == 6
+@pytest.mark.parametrize(
+    ("model", "layers", "moving"),
+    [
+        ("batch_norm", ["batch_normalization", "batch_normalization_1"], 4),
+        ("nested_norms", ["times", "normalised", "block"], 6),  # inside of other layers
+    ],
+)
+def test_where_batch_norm_is_named_as_what_stays_at_home_fedper_is_fedbn(
+    model: str, layers: list[str], moving: int
+) -> None:
+    per, (*_, last) = trained(settings("fedper", f"tiny_models:{model}", args={"home": layers}), [ALL] * 2)
+    bn, (*_, end) = trained(settings("fedbn", f"tiny_models:{model}"), [ALL] * 2)
+    assert len(per.start().state.weights.moving) == moving
     for client in ALL:
         a, b = per.own_weights(last, client), bn.own_weights(end, client)
         assert_same([*a.trainable, *a.moving], [*b.trainable, *b.moving])

@@ -151,10 +151,10 @@ def _check_scenario(part: Part, arm: plan.ArmPlan) -> None:
 def _searched(parts: Sequence[Part]) -> list[arms.Part]:
     """Returns what is tuned: everything where the study says so, algorithms that are compared in any case."""
     found = []
-    for part in parts:
+    for part in filter(_is_searched, parts):
         if part.scenario.name == contenders.NAME:
             found.append(contenders.searched(part.scenario, part.jobs))
-        elif _is_searched(part):
+        else:
             found.append(arms.Part(part.scenario.settings, part.jobs))
     return found
 

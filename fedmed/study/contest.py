@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 
 from fedmed.engine import attendance
 from fedmed.settings.study import Study
-from fedmed.study import contest_words, judged_words, judging, plan, presets, price, trouble
+from fedmed.study import contest_words, judging, plan, presets, price, trouble
 from fedmed.study.estimates import Rules
+from fedmed.study.judged_words import Words
 from fedmed.study.judging import Judge
 from fedmed.study.measures import Measure
 from fedmed.study.outcomes import Outcomes
 from fedmed.study.plan import ArmPlan
-from fedmed.study.schema.contested import Contender, Contest, ContestTarget, Sent
+from fedmed.study.schema.contested import Contender, Contest, ContestTarget, Contrast, Sent
 from fedmed.study.schema.tuned import TunedArm
 from fedmed.study.tuning.halving import Effort
 
@@ -45,7 +46,7 @@ def contest(
     found = Judge(outcomes, metric, rules, over)
     to_first = found.contrasts([(other, first) for other in others])
     to_local = found.contrasts([(arm.name, presets.LOCAL) for arm in arms])
-    said = judged_words.Words(metric, rules.level, first, len(over), len(outcomes.seeds))
+    said = Words(metric, rules.level, first, len(over), len(outcomes.seeds))
     contenders = {
         arm.name: Contender(
             label=plan.label(arm),
@@ -55,15 +56,7 @@ def contest(
             mean=found.mean(arm.name),
             worst=judging.worst(found.figures(arm.name), metric),
             sent=None if arm.kind == "local" else _sent(outcomes, arm, metric, aim),
-            sentence=" ".join(
-                filter(
-                    None,
-                    [
-                        "" if arm.kind == "local" else contest_words.sentence(arm.name, to_first, to_local, said),
-                        _refused(outcomes, arm.name),
-                    ],
-                )
-            ),
+            sentence=f"{_sentence(arm, to_first, to_local, said)} {trouble.refusals(outcomes, arm.name)}".strip(),
         )
         for arm in (*arms, outcomes.arm(presets.LOCAL))
     }
@@ -94,9 +87,8 @@ def _finite(outcomes: Outcomes) -> tuple[list[ArmPlan], dict[str, str]]:
     return (kept, lost) if kept else (arms, {})
 
 
-def _refused(outcomes: Outcomes, arm: str) -> str:
-    told = trouble.refusals(outcomes, arm)
-    return f"{told}." if told else ""
+def _sentence(arm: ArmPlan, to_first: Sequence[Contrast], to_local: Sequence[Contrast], said: Words) -> str:
+    return "" if arm.kind == "local" else contest_words.sentence(arm.name, to_first, to_local, said)
 
 
 def _sent(outcomes: Outcomes, arm: ArmPlan, metric: Measure, aim: tuple[float, str] | None) -> Sent:

@@ -100,12 +100,9 @@ class _Cells:
             diverged=self._diverged[arm],
             reached=None if self._aim is None else price.reached(outcomes, arm, self._metric, self._aim[0]),
             clock_seconds=price.clock_seconds(outcomes, arm),
-            missed=attended.shortfalls(self._contributed.get(arm, {}), outcomes.seeds) or self._refused(arm),
+            missed=attended.shortfalls(self._contributed.get(arm, {}), outcomes.seeds)
+            or tuple(filter(None, [trouble.refusals(outcomes, arm)])),
         )
-
-    def _refused(self, arm: str) -> tuple[str, ...]:
-        told = trouble.refusals(self._outcomes, arm)
-        return (f"{told}.",) if told else ()
 
     def _difference(self, arm: str) -> Judged | None:
         if arm == self._base or arm in self.tested:

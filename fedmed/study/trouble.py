@@ -31,15 +31,15 @@ def refused(outcomes: Outcomes) -> dict[str, dict[str, int]]:
 
 
 def refusals(outcomes: Outcomes, arm: str) -> str:
-    """Returns, in words, whose updates an arm has refused, in how many rounds; "" for none."""
+    """Returns, in a sentence, whose updates an arm has refused, in how many rounds; "" for none."""
     found = refused(outcomes).get(arm, {})
-    return f"Updates{_left_out(outcomes, arm, found)[len('updates') :]}" if found else ""
+    return f"Updates {_left_out(outcomes, arm, found)}." if found else ""
 
 
 def _left_out(outcomes: Outcomes, arm: str, clients: Mapping[str, int]) -> str:
     rounds = {client: _rounds(outcomes, outcomes.arm(arm), client) for client in clients}
     named = ", ".join(f"{client} ({times} of {rounds[client]} rounds)" for client, times in clients.items())
-    return f"updates were not finite and were left out: {named}"
+    return f"were not finite and were left out: {named}"
 
 
 def _rounds(outcomes: Outcomes, arm: ArmPlan, client: str) -> int:
@@ -81,7 +81,7 @@ def warnings(outcomes: Outcomes, metric: Measure, explained: Explained, level: f
     """Returns sentences for the top of the page; `level` is that of the intervals in `explained`."""
     said = []
     for arm, clients in refused(outcomes).items():
-        left_out = f"In the arm “{label(outcomes.arm(arm))}” {_left_out(outcomes, arm, clients)}."
+        left_out = f"In the arm “{label(outcomes.arm(arm))}” updates {_left_out(outcomes, arm, clients)}."
         if _is_untrained(outcomes, outcomes.arm(arm)):
             left_out += " Nothing was learned: its models are the untrained ones."
         elif outcomes.arm(arm).kind in ("fine_tuned", "leave_one_out"):  # some of it may be of one hospital alone
