@@ -154,6 +154,16 @@ def test_the_number_of_lanes_changes_rounding_only(rounds_by_lanes: dict[int, ti
         assert_same(done.reports, one.reports)  # a client's own training does not depend on its lane at all
 
 
+def test_lanes_of_millions_of_weights_run_side_by_side() -> None:
+    """TensorFlow would rewrite the sums of so large a graph, and the two lanes would be in each other's way."""
+    local = {"learning_rate": 1e-4, "epochs": 1}
+    with tiny.set_up(tiny.settings("tiny_models:many_weights", client=local), tiny.clients([8] * 8)) as (_, next_round):
+        first, again = next_round(), next_round()
+    assert first.reports[:, ACCEPTED].tolist() == [1] * 8
+    assert_same(again.after.trainable, first.after.trainable)
+    assert np.abs(first.updates[0]).max() > 0
+
+
 def test_a_cohort_may_change_from_round_to_round(worker: Worker) -> None:
     held = tiny.clients(SIZES)
     done = {}

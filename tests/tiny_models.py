@@ -25,6 +25,12 @@ def hidden(spec: Spec) -> tf.keras.Model:
     )
 
 
+def many_weights(spec: Spec) -> tf.keras.Model:
+    """Seven million weights, most of them of one layer."""
+    wide = [layers.Dense(1_000, activation="tanh"), layers.Dense(7_000, activation="tanh")]
+    return tf.keras.Sequential([layers.Input(_shape(spec)), *wide, layers.Dense(spec.outputs)])
+
+
 def flat_start(spec: Spec) -> tf.keras.Model:
     """One dense layer that starts at zero and returns logits."""
     return tf.keras.Sequential([layers.Input(_shape(spec)), layers.Dense(spec.outputs, kernel_initializer="zeros")])

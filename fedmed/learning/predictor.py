@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from fedmed.data.examples import Array, Inputs
 from fedmed.learning import tracing
+from fedmed.learning.calling import sums_as_written
 from fedmed.learning.learner import Learner
 from fedmed.learning.values import Weights
 from fedmed.models import refusals
@@ -18,7 +19,8 @@ class Predictor:
     def __init__(self, learner: Learner, batch_size: int, threads: int) -> None:
         self._learner, self._batch = learner, batch_size
         self._threads = ThreadPoolExecutor(threads)
-        self._predict = tf.function(tracing.layers_converted(learner.predict), autograph=False, reduce_retracing=True)
+        predict = tf.function(tracing.layers_converted(learner.predict), autograph=False, reduce_retracing=True)
+        self._predict = sums_as_written(predict)
 
     def __call__(self, weights: Weights, x: Inputs) -> Array:
         """Returns the predictions of the model with the given weights: [n] means, or [n, classes] probabilities.

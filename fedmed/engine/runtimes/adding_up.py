@@ -6,6 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from fedmed.engine.runtimes.runtime import Reports
+from fedmed.learning.calling import sums_as_written
 from fedmed.learning.lane import LaneOutput
 from fedmed.learning.program import FACTS_SPECS, Program, RoundFacts, specs_of
 from fedmed.learning.values import Nest
@@ -42,4 +43,4 @@ class AddingUp:
 
         lane = specs_of(program.lane.structure)  # what lanes put out may have another length in the next round
         specs = (specs_of(program.state), (lane,) * lanes, FACTS_SPECS)
-        return tf.function(update, autograph=False).get_concrete_function(*specs)
+        return sums_as_written(tf.function(update, autograph=False).get_concrete_function(*specs))

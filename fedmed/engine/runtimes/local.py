@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from fedmed.engine.runtimes.adding_up import AddingUp
 from fedmed.engine.runtimes.runtime import Reports
+from fedmed.learning.calling import sums_as_written
 from fedmed.learning.lane import LaneOutput, Work
 from fedmed.learning.program import RATE_SPEC, WORK_SPECS, Program, RoundFacts, constants, specs_of
 from fedmed.learning.tracing import Recording
@@ -69,4 +70,4 @@ def callable_lane(recording: Recording, received: Nest) -> Callable[..., LaneOut
     """
     variables = recording.variables()
     replay = tf.function(lambda *arguments: recording.replay(variables, *arguments), autograph=False)
-    return replay.get_concrete_function(received, RATE_SPEC, WORK_SPECS)
+    return sums_as_written(replay.get_concrete_function(received, RATE_SPEC, WORK_SPECS))
