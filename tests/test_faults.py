@@ -139,6 +139,13 @@ def test_levels_of_the_same_meaning_are_named(words: dict[str, tuple[str, str]],
     assert faults.found(mended) == ()
 
 
+@pytest.mark.parametrize("pair", [("<50", ">50"), ("A+", "A-"), ("1.5", "15"), ("0-4", "04")])
+def test_levels_that_differ_by_a_sign_are_two(pair: tuple[str, str]) -> None:
+    text, site = three(dict.fromkeys("abc", np.array([*pair] * 30)))
+    levels, codes = np.unique(text, return_inverse=True)
+    assert faults.found(of({"x": codes}, site, levels=tuple(levels))) == ()
+
+
 def test_one_and_two_for_nought_and_one_are_named() -> None:
     values, site = three({"a": np.arange(40) % 2, "b": np.arange(40) // 2 % 2, "c": np.arange(40) % 3 % 2 + 1})
     (found,) = faults.found(of({"sex": values}, site))

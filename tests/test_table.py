@@ -254,6 +254,31 @@ def test_auto_tells_the_task_by_the_labels_values(values: list[Any], task: str, 
     assert result.y.dtype == (np.float32 if task == "regression" else np.int64)
 
 
+@pytest.mark.parametrize(
+    ("names", "doubled"),
+    [
+        (["no", "yes", "Yes"], 2),
+        (["No", "no", "yes", "Yes "], 4),
+        (["n", "no", "y", "yes"], 4),
+        (["mild", "type_2", "Type 2"], 2),
+        (["yes", "Yes"], 2),
+        (["<=50K", ">50K"], 0),
+        (["A+", "A-", "B+"], 0),
+        (["female", "m", "x"], 0),
+    ],
+)
+@pytest.mark.parametrize("task", ["auto", "binary"])
+def test_a_class_under_two_names_is_refused(names: list[str], doubled: int, task: labels.TaskChoice) -> None:
+    """One hospital writes Yes and another yes: as classes of their own they would say where a patient is."""
+    array = np.array(names * 5, dtype=object)
+    if doubled:
+        with pytest.raises(errors.DataError, match=f"^label: {doubled} of its {len(names)} values share their meaning"):
+            labels.encode(array, task, "label")
+    elif task == "auto":
+        assert labels.encode(array, task, "label").classes == len(names)
+    assert labels.encode(array, "multiclass", "label").classes == len(names)
+
+
 def test_positive_names_class_one() -> None:
     array = np.array(["case", "control", "case"], dtype=object)
     assert labels.encode(array, "auto", "label").y.tolist() == [0, 1, 0]

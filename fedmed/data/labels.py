@@ -4,6 +4,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from fedmed.data import same_words
 from fedmed.data.examples import Array, Task
 from fedmed.system import errors
 
@@ -30,13 +31,16 @@ def encode(values: Array, task: TaskChoice, where: str, positive: str | None = N
     an amount (regression). `positive` names the value that becomes class 1 of a binary label, else the last in order.
 
     Raises:
-        DataError: the label is constant or does not fit the task. No message shows a value of the data.
+        DataError: the label is constant, does not fit the task, or names a class twice. No message shows a value of
+            the data.
     """
     distinct = np.unique(values)
     if len(distinct) < 2:
         raise errors.DataError(f"{where}: every one of {len(values)} rows has the same label; nothing can be learned")
     if not is_text(values) and not np.isfinite(values.astype(np.float64)).all():
         raise errors.DataError(f"{where}: {int((~np.isfinite(values)).sum())} labels are infinite or not a number")
+    if is_text(values) and task in ("auto", "binary"):
+        _check_names(list(distinct), where)
     chosen = _guess(values, distinct, where) if task == "auto" else task
     _check(values, distinct, chosen, where)
     if positive is not None and chosen != "binary":
@@ -130,6 +134,14 @@ def _guess(values: Array, distinct: Array, where: str) -> Task:
             )
         return "multiclass"
     return "multiclass" if len(distinct) <= MOST_CLASSES and _whole(distinct) else "regression"
+
+
+def _check_names(names: list[str], where: str) -> None:
+    if doubled := sum(map(len, same_words.alike(names))):
+        raise errors.DataError(
+            f"{where}: {doubled} of its {len(names)} values share their meaning with another, as Yes and yes or y do; "
+            'give each class one name, or set task = "multiclass" if these are classes of their own'
+        )
 
 
 def _check(values: Array, distinct: Array, task: Task, where: str) -> None:

@@ -14,13 +14,13 @@ def sums_as_written(function: Callable[..., Any]) -> Callable[..., Any]:
     In graphs that may need more than 205 MB, TensorFlow's memory optimizer makes a sum of three terms or more a
     temporary variable, named after its node. Two lanes that run at once then stumble over each other's variable
     ("Already exists", tensorflow/tensorflow#23780), and the terms are added in the order in which they are ready, so
-    that the same run could have other bits. The optimizer does nothing else on CPUs.
+    that the same run could have other bits. Left alone, a sum holds all its terms in memory at once.
     """
     here: Any = context.context()
     usual = here.function_call_options
-    config = ConfigProto.FromString(usual.config_proto_serialized)
-    config.graph_options.rewrite_options.memory_optimization = RewriterConfig.NO_MEM_OPT
-    ours = context.FunctionCallOptions(usual.executor_type, config)
+    chosen = ConfigProto.FromString(usual.config_proto_serialized)
+    chosen.graph_options.rewrite_options.memory_optimization = RewriterConfig.NO_MEM_OPT
+    ours = context.FunctionCallOptions(usual.executor_type, chosen)
 
     def call(*args: Any) -> Any:
         before = here.function_call_options  # of this thread

@@ -1,30 +1,16 @@
 """Levels of a category that are one thing under two names: m and male, Y and yes, "Male " and "male"."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from fedmed.data import same_words
 from fedmed.data.examples import Array
 from fedmed.data.faults.fault import FEW, Fault, harmonisable, listed
 from fedmed.data.faults.readings import Reading, Sites
 from fedmed.settings.harmonise import Harmonise
 
 _ENOUGH = 20
-_VOCABULARIES: tuple[Mapping[str, str], ...] = (
-    {
-        **dict.fromkeys(("m", "male", "man", "men", "boy", "1", "männlich", "mann"), "male"),
-        **dict.fromkeys(("f", "female", "woman", "women", "girl", "2", "w", "weiblich", "frau"), "female"),
-    },
-    {
-        **dict.fromkeys(("y", "yes", "true", "t", "1", "j", "ja", "oui", "si", "present", "positive", "pos"), "yes"),
-        **dict.fromkeys(("n", "no", "false", "f", "0", "nein", "non", "absent", "negative", "neg"), "no"),
-    },
-    {
-        **dict.fromkeys(("y", "yes", "1"), "yes"),
-        **dict.fromkeys(("n", "no", "2"), "no"),
-    },
-)
 
 
 def level_faults(reading: Reading, sites: Sites) -> list[Fault]:
@@ -47,33 +33,15 @@ def _counts(reading: Reading, sites: Sites) -> Array:
     return np.bincount(places, minlength=len(sites.names) * width).reshape(len(sites.names), width)
 
 
-def _key(level: str) -> str:
-    return re.sub(r"[\W_]+", " ", level.casefold()).strip()
-
-
 def _recoded(levels: Sequence[str], counts: Array, named: Array) -> dict[int, int]:
     """Returns of each level that has a better known equivalent that one, by spelling and by the usual words."""
-    keys = [_key(level) or level for level in levels]
     held = [code for code in range(len(levels)) if named[code]]
-    for words in _meanings([keys[code] for code in held]):
-        classes: dict[str, list[int]] = {}
-        for code in held:
-            classes.setdefault(words.get(keys[code], keys[code]), []).append(code)
-        found = {}
-        for codes in classes.values():
-            best = max(codes, key=lambda code: ((counts[:, code] > 0).sum(), counts[:, code].sum(), -code))
-            found |= {code: best for code in codes if code != best}
-        if found:
-            return found
-    return {}
-
-
-def _meanings(keys: Sequence[str]) -> Iterator[Mapping[str, str]]:
-    """Yields the vocabularies that know every one of the words, after the one that knows none."""
-    yield {}
-    for words in _VOCABULARIES:
-        if set(keys) <= set(words):
-            yield words
+    found = {}
+    for places in same_words.alike([levels[code] for code in held]):
+        codes = [held[place] for place in places]
+        best = max(codes, key=lambda code: ((counts[:, code] > 0).sum(), counts[:, code].sum(), -code))
+        found |= {code: best for code in codes if code != best}
+    return found
 
 
 def _by_beginning(levels: Sequence[str], counts: Array, named: Array, sites: Sites) -> dict[int, int]:
@@ -81,8 +49,16 @@ def _by_beginning(levels: Sequence[str], counts: Array, named: Array, sites: Sit
     for site, own, others in _strangers(counts, named, sites):
         found = {}
         for code in own:
-            a = _key(levels[code])
-            near = [o for o in others if _key(levels[o]).startswith(a) or a.startswith(_key(levels[o]))] if a else []
+            a = same_words.key(levels[code])
+            near = (
+                [
+                    o
+                    for o in others
+                    if same_words.key(levels[o]).startswith(a) or a.startswith(same_words.key(levels[o]))
+                ]
+                if a
+                else []
+            )
             if len(near) == 1:
                 found[code] = near[0]
         if len(found) == len(own) == len(set(found.values())) and site >= 0:
