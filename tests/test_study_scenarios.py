@@ -99,9 +99,13 @@ def test_a_hospital_that_there_is_not_is_refused_before_training(tmp_path: pathl
         ),
         ({"algorithm.name": "fedbn"}, "algorithm.name: fedbn keeps BatchNormalization at home, and the model has none"),
         ({"algorithm.name": "fedbn", "data.args.severity": 0.0}, "algorithm.name: fedbn keeps BatchNormalization"),
+        ({"clock.deadline": 0.001}, "clock.deadline: nobody can keep it"),
+        ({"partition.name": "dirichlet"}, "partition.args.clients: required, but not given"),
+        ({"cohort.size": 9}, "cohort.size: expected at most"),
+        ({"algorithm.name": "fedporx"}, "algorithm.name: unknown algorithm 'fedporx' (did you mean 'fedprox'?)"),
     ],
 )
-def test_an_arm_whose_algorithm_is_not_for_the_model_is_refused_before_training(
+def test_an_arm_that_cannot_be_trained_is_refused_before_training(
     changed: dict[str, Any], said: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In one line with its name; nothing is trained, and neither the directory nor the one around it is left."""
@@ -115,6 +119,13 @@ def test_an_arm_whose_algorithm_is_not_for_the_model_is_refused_before_training(
     with pytest.raises(errors.ConfigError):
         conduct.run(wrong, tmp_path / "out", quiet=True, here=True)
     assert kept.is_dir()
+
+
+def test_a_deadline_that_nobody_keeps_is_refused_before_training(tmp_path: pathlib.Path) -> None:
+    wrong = config.parse({**TREE, "clock": {"deadline": 0.001}})
+    with pytest.raises(errors.ConfigError, match=r"^clock\.deadline: nobody can keep it"):
+        conduct.run(wrong, tmp_path / "out", quiet=True, here=True)
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_units_are_trained_on_as_the_table_holds_them() -> None:

@@ -220,10 +220,8 @@ def parse(tree: Mapping[str, Any]) -> RunConfig:
 
 def variant(config: RunConfig, arm: studies.Arm) -> RunConfig:
     """Returns the settings of one of a study's arms; ConfigError, with the arm's name, where it changes what is not."""
-    try:
+    with errors.within(f"arms, {arm.name!r}: "):
         return changed(config, arm.set)
-    except errors.ConfigError as error:
-        raise errors.ConfigError(f"arms, {arm.name!r}: {error}") from None
 
 
 def changed(config: RunConfig, changes: Mapping[str, Any]) -> RunConfig:

@@ -93,12 +93,14 @@ def _planned(settings: config.RunConfig) -> tuple[list[Part], str]:
     """Loads the data and plans the jobs; what the user can have wrong and is known without TensorFlow is found here."""
     scenarios = plan.scenarios(settings)
     soundness.check_study(settings)
-    for arm in (arm for scenario in scenarios for arm in scenario.arms):
-        checks.check_names(arm.settings)
+    for own in scenarios:
+        for arm in own.arms:
+            with errors.within(_entry(own, arm)):
+                checks.check_names(arm.settings)
     main = Consortium(settings)
     metric = _metric(settings, main)
     subgroups.columns(main.dataset, settings.study)
-    consortia = [main, *(Consortium(scenario.settings) for scenario in scenarios[1:])]
+    consortia = [main, *map(_dealt, scenarios[1:])]
     scenarios = [plan.fitting(*both) for both in zip(scenarios, (own.dataset for own in consortia), strict=True)]
     parts = [
         Part(scenario, consortium, plan.jobs(scenario, consortium.hospitals, metric))
@@ -127,8 +129,9 @@ def _planned(settings: config.RunConfig) -> tuple[list[Part], str]:
         raise errors.DataError("study: there is one hospital only, and nothing to federate")
     for part in parts:
         for arm in part.scenario.arms:
-            attendance.cohort_size(arm.settings.cohort, len(part.consortium.hospitals))
-            soundness.check(arm.settings, part.consortium.dataset.task, part.consortium.dataset.is_table)
+            with errors.within(_entry(part.scenario, arm)):
+                attendance.cohort_size(arm.settings.cohort, len(part.consortium.hospitals))
+                soundness.check(arm.settings, part.consortium.dataset.task, part.consortium.dataset.is_table)
             soundness.check_arm(
                 arm.settings, arm.name, fine_tuned=arm.kind == "fine_tuned", searched=_is_searched(part)
             )
@@ -139,13 +142,21 @@ def _planned(settings: config.RunConfig) -> tuple[list[Part], str]:
     return parts, metric
 
 
+def _dealt(scenario: plan.Scenario) -> Consortium:
+    with errors.within(_entry(scenario)):
+        return Consortium(scenario.settings)
+
+
+def _entry(scenario: plan.Scenario, arm: plan.ArmPlan | None = None) -> str:
+    """Returns the entry of [[arms]] that asks for this, as a message begins; "" where the config itself does."""
+    name = scenario.name or (arm.name if arm is not None and arm.changes else "")
+    return f"arms, {name!r}: " if name and scenario.name not in analysis.OF_THEIR_OWN else ""
+
+
 def _check_scenario(part: Part, arm: plan.ArmPlan) -> None:
-    try:
+    same = arm.settings.scenario == part.scenario.settings.scenario
+    with errors.within("" if same else f"arms, {arm.name!r}: "):
         fates.check(arm.settings, part.consortium.dataset, part.consortium.patients_held())
-    except errors.ConfigError as error:
-        if arm.settings.scenario == part.scenario.settings.scenario:
-            raise
-        raise errors.ConfigError(f"arms, {arm.name!r}: {error}") from None
 
 
 def _searched(parts: Sequence[Part]) -> list[arms.Part]:
@@ -169,9 +180,7 @@ def _check_suited(settings: config.RunConfig, parts: Sequence[Part], out: pathli
         if not tries:
             continue
         told = _trained(part, list(tries.values()), out, runner)
-        entries = {name: part.scenario.name or (name if arm.changes else "") for name, arm in asked.items()}
-        where = {name: f"arms, {entry!r}: " if entry else "" for name, entry in entries.items()}
-        suited.check(tries, told, where)
+        suited.check(tries, told, {name: _entry(part.scenario, arm) for name, arm in asked.items()})
 
 
 def _trained(part: Part, tries: list[Job], out: pathlib.Path, runner: Runner) -> dict[str, Result]:

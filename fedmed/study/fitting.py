@@ -1,10 +1,10 @@
-"""Whether an algorithm is for a model: known once the model is built, so tried before anything is trained."""
+"""Whether an algorithm is for a model, and a deadline for anybody: known once the model is built, so tried before."""
 
 import dataclasses
 
 import numpy as np
 
-from fedmed.engine.programs import PROGRAMS
+from fedmed.engine.federation import Federation
 from fedmed.settings import config
 from fedmed.study.consortium import Consortium
 from fedmed.study.guarantees import training_settings
@@ -14,7 +14,7 @@ from fedmed.system import errors
 
 
 def tried(job: Job, consortium: Consortium) -> Result:
-    """Makes a job's algorithm for its model and trains nothing; the result tells, under UNFIT, why it is not for it.
+    """Makes a job's federation and trains nothing; the result tells, under UNFIT, which setting is not for its model.
 
     Raises:
         ModelError: the model itself cannot be used.
@@ -24,9 +24,9 @@ def tried(job: Job, consortium: Consortium) -> Result:
     train = consortium.material("federated", own.seed, own.data.preprocessing, privacy=own.privacy).train
     settings = training_settings(job, list(train), len(consortium.hospitals))
     settings = dataclasses.replace(settings, runtime=config.Runtime("local", settings.runtime.lanes))
-    dataset, why = consortium.dataset, ""
+    why = ""
     try:
-        PROGRAMS.prepare(settings, dataset.task, dataset.classes, train)
+        Federation(settings, consortium.dataset, train).close()
     except errors.ConfigError as error:
         why = str(error)
     nothing = np.zeros(0)

@@ -1,7 +1,7 @@
-"""Whether algorithms are for their models: tried before anything is trained, so that a wrong setting is told at once.
+"""Whether algorithms are for their models, and deadlines for anybody: tried before anything is trained.
 
-What an algorithm needs of a model, such as a layer of some name, is known once the model is built, which takes
-TensorFlow: so it is a job, which makes the program and trains nothing.
+What an algorithm needs of a model, such as a layer of some name, and how long its weights are under way, is known once
+the model is built, which takes TensorFlow: so it is a job, which makes the program and trains nothing.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ FOR_ANY_MODEL = ("fedavg", "fedprox", "scaffold", "fednova")
 
 
 def doubtful(asked: Mapping[str, config.RunConfig], own: config.RunConfig, scenario: str = "") -> dict[str, Job]:
-    """Returns jobs that try what may not fit, one for each algorithm and model, by the first name that has them.
+    """Returns jobs that try what may not fit, one for each algorithm, model and clock, by the first name that has them.
 
     Args:
         asked: settings by name, such as an arm's.
@@ -32,10 +32,10 @@ def doubtful(asked: Mapping[str, config.RunConfig], own: config.RunConfig, scena
     found: dict[str, Job] = {}
     known: set[str] = set()
     for name, settings in asked.items():
-        pair = repr((settings.algorithm, settings.model))
+        asks = repr((settings.algorithm, settings.model, settings.clock))
         fits = settings.algorithm.name in FOR_ANY_MODEL and settings.model == own.model
-        if not fits and pair not in known:
-            known.add(pair)
+        if not (fits and settings.clock.deadline is None) and asks not in known:
+            known.add(asks)
             tried = dataclasses.replace(settings, privacy=NONE)  # a promise is checked by itself
             file = f"_{plan.job_name(scenario, name, settings.seed, None, 'fitting')}"  # unlike the name of any arm
             found[name] = Job(file, name, "federated", tried, attack="fitting")

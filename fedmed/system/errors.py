@@ -9,9 +9,10 @@ Python then says "add resume=True", the command line "add --resume". Settings ha
 are written as they are.
 """
 
+import contextlib
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 # Three characters that Unicode leaves without meaning, so that they are in no file name or column of a user's.
 _BEGIN, _OR, _END = "\ue000", "\ue001", "\ue002"
@@ -55,6 +56,15 @@ class ModelError(UserError):
 
 class AlgorithmError(UserError):
     """An algorithm of the user's own does not do what an algorithm must."""
+
+
+@contextlib.contextmanager
+def within(where: str) -> Iterator[None]:
+    """Has the message of a UserError that is raised inside begin with `where`, such as "arms, 'late': "."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(where + error._message) from None
 
 
 _LONGEST = 100
