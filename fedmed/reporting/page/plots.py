@@ -96,8 +96,11 @@ def limits(rows: Sequence[Row], zero: float | None) -> tuple[float, float]:
 
 def _draw_row(axes: "Axes", row: Row, top: float) -> None:
     across = axes.get_yaxis_transform()
-    axes.text(0, top + 8, words.short(row.name, max(24, 46 - len(row.text))), transform=across, va="baseline")
-    axes.text(1, top + 8, row.text, transform=across, va="baseline", ha="right", color=COLOURS["muted"], fontsize=8)
+    # Words stand on paper of their own, so that no line of the axis runs through them.
+    on = {"transform": across, "va": "baseline", "bbox": {"facecolor": COLOURS["paper"], "linewidth": 0, "pad": 1.0}}
+    axes.text(0, top + 8, words.short(row.name, max(24, 46 - len(row.text))), **on)
+    if row.text:
+        axes.text(1, top + 8, row.text, ha="right", color=COLOURS["muted"], fontsize=8, **on)
     for number, mark in enumerate(row.marks):
         if mark.value is None:
             continue
