@@ -72,6 +72,9 @@ def test_a_value_that_nothing_can_be_scaled_with_is_refused() -> None:
     with pytest.raises(errors.DataError, match=r"^preprocessing: 'pressure': a value is so large") as caught:
         prepare({"a": Examples(x, np.zeros(3)), "b": Examples(x[1:], np.zeros(2))}, features, "by_site")
     assert "e+" not in str(caught.value)
+    fitted = prepare({"b": Examples(x[1:], np.zeros(2))}, features, "federated")
+    with pytest.raises(errors.DataError, match=r"^preprocessing: 'pressure': a value is so large"):
+        fitted.apply(None, Examples(x, np.zeros(3)))  # in a test row
     with pytest.raises(errors.DataError, match="1 labels are beyond"):
         labels.encode(np.array([1.5, 2.5, 1e300]), "auto", "y")
 

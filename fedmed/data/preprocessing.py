@@ -93,8 +93,13 @@ class Recipe:
         return tuple(name for column in self.columns for name in column.output_names)
 
     def apply(self, x: Array) -> Array:
-        """Returns float32 [n, d] without missing values for a table x, float64 [n, columns]."""
+        """Returns float32 [n, d] without missing values for a table x, float64 [n, columns].
+
+        Raises:
+            DataError: a value is beyond what float32 holds; the message names its column.
+        """
         outputs = [column.apply(x[:, place]) for place, column in enumerate(self.columns)]
+        _check_size([own.name for own, out in zip(self.columns, outputs, strict=True) if not _fits(out)])
         return np.concatenate(outputs, axis=1).astype(np.float32)
 
     def to_json(self) -> list[dict[str, Any]]:
@@ -254,7 +259,15 @@ def _check_finite(sums: SiteSums, features: Sequence[Feature]) -> None:
     """Raises a DataError where a column has a mean or a spread beyond what float32 holds: no model can be given it."""
     count = np.maximum(sums.present, 1)
     size = np.abs(sums.total / count) + np.sqrt(sums.squares / count)
-    if wild := [feature.name for feature, own in zip(features, size, strict=True) if not own < _LARGEST]:
+    _check_size([feature.name for feature, own in zip(features, size, strict=True) if not _fits(own)])
+
+
+def _fits(values: Array) -> bool:
+    return bool((np.abs(values) < _LARGEST).all())
+
+
+def _check_size(wild: Sequence[str]) -> None:
+    if wild:
         raise errors.DataError(
             f"preprocessing: {', '.join(map(repr, wild[:5]))}: a value is so large that the column cannot be scaled; a "
             "typing error? Correct it, or name it in data.args.missing"
