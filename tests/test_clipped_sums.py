@@ -350,7 +350,7 @@ def test_penalties_are_taken_apart_from_rows() -> None:
     assert all(not np.any(g) for g in tf.function(plain.penalty_gradients, autograph=False)())
     active = net("fast", TABLE, lambda: layers.Dense(4, kernel_regularizer=L2, activity_regularizer=L2))
     x, y = rows_of(TABLE, 3)
-    told = [learner_of(case)[1].adds_losses_in_a_call(x, y) for case in (active, CASES["deep with l2"], CASES["dense"])]
+    told = [learner_of(case)[1].habits(x, y).adds_losses for case in (active, CASES["deep with l2"], CASES["dense"])]
     assert told == [True, False, False]
 
 

@@ -200,6 +200,36 @@ def test_layers_between_or_around_stay_right() -> None:
     compare([conv(activation="relu"), tf.keras.layers.ReLU(max_value=0.2), tf.keras.layers.MaxPooling2D(2)], (10, 8, 2))
 
 
+@pytest.mark.parametrize(
+    "between",
+    [
+        tf.keras.layers.Dropout(0.0),
+        tf.keras.layers.Lambda(tf.identity),
+        tf.keras.layers.ReLU(),
+        tf.keras.layers.ReLU(4),
+    ],
+    ids=["dropout of nothing", "identity", "two", "capped"],
+)
+@pytest.mark.parametrize("fuse", [True, False], ids=["fused", "kernel"])
+def test_what_hands_a_pools_gradient_on_to_a_relu_stays_right(between: tf.keras.layers.Layer, fuse: bool) -> None:
+    compare([conv(activation="relu"), between, tf.keras.layers.MaxPooling2D(2)], (10, 8, 2), fuse)
+
+
+class SumOfRelus(tf.keras.layers.Layer):
+    """Pools a sum, whose gradient goes as it is to both of its terms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = [conv(activation="relu", padding="same") for _ in range(3)]
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return tf.nn.max_pool2d(tf.add_n([layer(x) for layer in self.convs]), 2, 2, "VALID")
+
+
+def test_each_relu_of_a_pooled_sum_gets_its_own_rule() -> None:
+    assert compare([SumOfRelus()], (8, 8, 2))["ReluGrad"] == 3
+
+
 class TwoUses(tf.keras.layers.Layer):
     """Uses a ReLU's output twice, so that two gradients are added before they reach it."""
 

@@ -13,13 +13,12 @@ import tensorflow as tf
 from fedmed import models as package
 from fedmed.data.examples import Examples, Task
 from fedmed.data.store import layout
-from fedmed.engine import attendance, fates, room
+from fedmed.engine import attendance, fates, room, tried
 from fedmed.engine.runtimes.local import LocalRuntime
 from fedmed.engine.runtimes.runtime import Runtime
 from fedmed.engine.runtimes.starting import sees_files
 from fedmed.learning import aggregators, algorithms
 from fedmed.learning.algorithm import Algorithm, Training
-from fedmed.learning.clipped_sums import Way, way_for
 from fedmed.learning.learner import Learner, anatomy, fixed_variables, scaled
 from fedmed.learning.objective import objective
 from fedmed.learning.predictor import Predictor
@@ -33,7 +32,6 @@ from fedmed.system import errors, machine, seeds
 _MOST = 8
 _MOST_BEGINNINGS = 16
 _SAMPLE_ROWS = 64
-_TRIED_ROWS = 8
 
 
 class Prepared(NamedTuple):
@@ -163,6 +161,8 @@ def _prepare(
     settings: config.RunConfig, spec: Spec, sample: Any, model: KerasModel, first: Examples, worker: Any
 ) -> Prepared:
     learner = Learner(model, objective(spec.task, building.output_scale(model, spec, sample)))
+    with refusals.in_one_line("training", calls=True):
+        learner.let_pass(*tried.few(first))
     training = Training(
         settings.client,
         settings.server,
@@ -170,7 +170,7 @@ def _prepare(
         anatomy(model),
         settings.compression,
         settings.privacy,
-        _clipping(settings, learner, first),
+        tried.way_to_clip(settings.privacy, learner, first),
         fates.trouble(settings),
     )
     algorithms.check_task(settings.algorithm.name, spec.task)
@@ -187,32 +187,6 @@ def _prepare(
         runtime = _runtime(settings, program, initial, worker)
     any_value = spec.task == "regression" and building.returns_any_value(model, sample)
     return Prepared(program, runtime, predict, model, any_value)
-
-
-def _clipping(settings: config.RunConfig, learner: Learner, examples: Examples) -> Way:
-    """Returns how patients' gradients are clipped, tried on a few rows.
-
-    Raises:
-        ModelError: nothing can be promised, as a layer keeps statistics of its batches.
-    """
-    if not settings.privacy.is_on:
-        return "loop"
-    if learner.moving:
-        raise errors.ModelError(
-            f"model: {learner.moving[0].name} is a moving statistic of the batches, which privacy.unit does not cover; "
-            "use GroupNormalization or LayerNormalization in place of BatchNormalization"
-        )
-    if settings.privacy.unit == "hospital":
-        return "loop"
-    few = examples.take(np.arange(min(_TRIED_ROWS, len(examples))))
-    x, y = tf.nest.map_structure(tf.constant, few.x), tf.constant(few.y)
-    with refusals.in_one_line("training", calls=True):
-        if learner.adds_losses_in_a_call(x, y):
-            raise errors.ModelError(
-                "model: a layer adds losses of its own in a call (an activity regulariser, add_loss), which are no sum "
-                "over patients and which privacy.unit does not cover; leave them out"
-            )
-        return way_for(learner, x, y)
 
 
 def _fuses(settings: config.RunConfig) -> bool:

@@ -61,7 +61,9 @@ class _Model:
     """One of a client's two models: its variables, with the optimizer of its own."""
 
     def __init__(self, training: Training, learner: Learner) -> None:
-        self.trainable = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in learner.trainable]
+        self.trainable = [
+            tf.Variable(tf.zeros(v.shape), trainable=False, constraint=v.constraint) for v in learner.trainable
+        ]
         self.moving = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in learner.moving]
         self._optimizer = optimizers.optimizer(training.client, self.trainable)
 

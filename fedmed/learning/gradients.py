@@ -20,14 +20,23 @@ Gradients must then be taken with `tf.gradients`, which honours the overrides; a
 
 import contextlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import tensorflow as tf
 from tensorflow.python.framework import ops  # the one way to the gradient function that an override hides
 
 from fedmed.learning import max_pool
 
-_POOLED = "fedmed_pooled_gradients"  # a collection of the graph: pairs of a max-pool's gradient and what it came from
+_POOLED = "fedmed_pooled_gradients"  # a collection of the graph, of _Pooled
 _LARGE = 250_000  # elements of a dense layer's kernel; measured: smaller ones, and batches of hundreds, gain nothing
+
+
+class _Pooled(NamedTuple):
+    """A max-pool's gradient: of its input, and of its output, with the rule of a ReLU before it applied to both."""
+
+    full: tf.Tensor
+    pooled: tf.Tensor
+    relu: str  # the name of that ReLU's operation; "" for none
 
 
 @contextlib.contextmanager
@@ -45,22 +54,25 @@ def _name(kind: str) -> str:
 @tf.RegisterGradient(_name("MaxPool"))
 def _max_pool(op: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
     """Where the input is a ReLU's output, applies the ReLU's rule too, at the size of the output."""
-    after_relu = op.inputs[0].op.type == "Relu"
-    pooled = tf.raw_ops.ReluGrad(gradients=gradient, features=op.outputs[0]) if after_relu else gradient
+    before = op.inputs[0].op
+    relu = before.name if before.type == "Relu" else ""
+    pooled = tf.raw_ops.ReluGrad(gradients=gradient, features=op.outputs[0]) if relu else gradient
     full = max_pool.gradient(op, pooled)
-    tf.compat.v1.get_default_graph().add_to_collection(_POOLED, (full, pooled))
+    tf.compat.v1.get_default_graph().add_to_collection(_POOLED, _Pooled(full, pooled, relu))
     return full
 
 
-def _pooled(gradient: tf.Tensor) -> tf.Tensor | None:
-    """Returns what a max-pool's gradient came from; None for any other, such as a sum over two uses of a tensor."""
-    pairs = tf.compat.v1.get_default_graph().get_collection(_POOLED)
-    return next((pooled for full, pooled in pairs if full is gradient), None)
+def _found(gradient: tf.Tensor) -> _Pooled | None:
+    """Returns what is known of a max-pool's gradient; None for any other, such as a sum over two uses of a tensor."""
+    known = tf.compat.v1.get_default_graph().get_collection(_POOLED)
+    return next((one for one in known if one.full is gradient), None)
 
 
 @tf.RegisterGradient(_name("Relu"))
 def _relu(op: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
-    if _pooled(gradient) is not None:
+    """Leaves alone what had this very ReLU's rule applied: other operations may hand a max-pool's gradient on."""
+    found = _found(gradient)
+    if found is not None and found.relu == op.name:
         return gradient
     return tf.raw_ops.ReluGrad(gradients=gradient, features=op.outputs[0])
 
@@ -68,9 +80,9 @@ def _relu(op: tf.Operation, gradient: tf.Tensor) -> tf.Tensor:
 @tf.RegisterGradient(_name("BiasAdd"))
 def _bias_add(op: tf.Operation, gradient: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     layout = op.get_attr("data_format")
-    terms, pooled = gradient, _pooled(gradient)
-    if pooled is not None:
-        terms = pooled
+    terms, found = gradient, _found(gradient)
+    if found is not None:
+        terms = found.pooled
     elif layout == b"NHWC" and gradient.shape.rank != 2 and op.inputs[1].shape[0] is not None:
         terms = tf.reshape(gradient, [-1, op.inputs[1].shape[0]])  # another tensor, so oneDNN's fusion does not apply
     return gradient, tf.raw_ops.BiasAddGrad(out_backprop=terms, data_format=layout)

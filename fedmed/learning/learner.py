@@ -36,12 +36,27 @@ class Anatomy(NamedTuple):
     moving: tuple[Variable, ...]
 
 
+class Habits(NamedTuple):
+    """What a call of a model in training does beside its output.
+
+    Attributes:
+        adds_losses: it adds losses (activity regularisers, `add_loss` in `call`), which may depend on the rows. They
+            are no sum over rows, so no bound on a row's own gradient holds for them.
+        changes: the variables that it changes.
+    """
+
+    adds_losses: bool
+    changes: tuple[tf.Variable, ...]
+
+
 class Learner:
     """Owns a model's variables; whoever holds it trains one client at a time.
 
     Attributes:
         trainable: variables that the optimizer changes, in model order.
         moving: variables that training changes by other means (BatchNorm's moving statistics), in model order.
+        passing: other variables that a call changes in training, such as a counter of steps, with their first values:
+            they are nobody's weights, and every client begins with these values.
     """
 
     def __init__(self, model: tf.keras.Model, objective: Objective) -> None:
@@ -50,12 +65,15 @@ class Learner:
         self._generators = randomness.seed_random_layers(model)
         self.trainable: list[tf.Variable] = list(model.trainable_variables)
         self.moving: list[tf.Variable] = moving_variables(model)
+        self.passing: list[tuple[tf.Variable, Any]] = []
 
     def assign(self, weights: Weights) -> None:
         """Sets the variables to the given weights."""
         for variable, value in zip(self.trainable, weights.trainable, strict=True):
             variable.assign(value, read_value=False)
         for variable, value in zip(self.moving, weights.moving, strict=True):
+            variable.assign(value, read_value=False)
+        for variable, value in self.passing:
             variable.assign(value, read_value=False)
 
     def weights(self) -> Weights:
@@ -80,7 +98,7 @@ class Learner:
         """Returns what `gradients` takes the gradient of, [] float32, and its sums; see there."""
         row_losses, hits = self.row_losses(x, y, seed)
         loss = tf.reduce_mean(row_losses)
-        penalties = self._model.losses
+        penalties = [tf.cast(penalty, tf.float32) for penalty in self._model.losses]
         total = tf.add_n([loss, *penalties]) if penalties else loss
         return total, tf.stack([tf.reduce_sum(row_losses), tf.reduce_sum(hits)])
 
@@ -107,25 +125,22 @@ class Learner:
     def penalty_gradients(self) -> list[tf.Tensor]:
         """Takes the gradient of the losses that depend on weights alone (`kernel_regularizer` and its like).
 
-        What a call of the model adds is not among them: see `adds_losses_in_a_call`.
+        What a call of the model adds is not among them: see `Habits`.
 
         Returns:
             Gradients in the order of `trainable`; zeros where nothing is penalised.
         """
         if not self.is_penalised:
             return [tf.zeros(v.shape) for v in self.trainable]
-        return self.gradients_of(tf.add_n(_made_anew(self._model)))
+        return self.gradients_of(tf.add_n([tf.cast(loss, tf.float32) for loss in _made_anew(self._model)]))
 
     @property
     def is_penalised(self) -> bool:
         """Whether there are losses that depend on weights alone."""
         return bool(_made_anew(self._model))
 
-    def adds_losses_in_a_call(self, x: Any, y: Any) -> bool:
-        """Tells whether a call adds losses (activity regularisers, `add_loss` in `call`), which may depend on the rows.
-
-        Such losses are no sum over rows, so no bound on a row's own gradient holds for them.
-        """
+    def habits(self, x: Any, y: Any) -> Habits:
+        """Returns what a call of the model on rows does in training, as it is traced."""
         found: list[bool] = []
 
         def look(x: Inputs, y: tf.Tensor) -> tf.Tensor:
@@ -133,8 +148,13 @@ class Learner:
             found.append(len(self._model.losses) > len(_made_anew(self._model)))
             return losses
 
-        tf.function(tracing.layers_converted(look), autograph=False).get_concrete_function(x, y)
-        return found[-1]
+        graph = tf.function(tracing.layers_converted(look), autograph=False).get_concrete_function(x, y).graph
+        return Habits(found[-1], tuple(tracing.written(self._model.variables, graph)))
+
+    def let_pass(self, x: Any, y: Any) -> None:
+        """Finds the `passing` variables, by what a call on rows changes; their values are now the first ones."""
+        if fixed := {id(v) for v in fixed_variables(self._model)}:
+            self.passing = [(v, v.numpy()) for v in self.habits(x, y).changes if id(v) in fixed]
 
     @contextlib.contextmanager
     def at_rest(self) -> Iterator[None]:
@@ -155,7 +175,7 @@ class Learner:
     def _output(self, x: Inputs, seed: tf.Tensor) -> tf.Tensor:
         for number, generator in enumerate(self._generators):
             generator.begin(tf.random.experimental.stateless_fold_in(seed, number))
-        return self._model(scaled(x), training=True)
+        return tf.cast(self._model(scaled(x), training=True), tf.float32)
 
     def predict(self, x: Inputs) -> tf.Tensor:
         """Returns predictions for [b, ...] inputs: [b] means, or [b, classes] probabilities."""
@@ -172,14 +192,14 @@ def moving_variables(model: tf.keras.Model) -> list[tf.Variable]:
     """Returns the variables that training changes by other means than the optimizer (moving statistics).
 
     Frozen weights are not among them (they were made to be trained, or their layer is frozen), nor are whole numbers
-    such as counters: they stay where they are.
+    such as counters: nobody sends them.
     """
     frozen = {id(v) for layer in _layers(model) if not layer.trainable for v in layer.weights}
     return [v for v in model.non_trainable_variables if v.dtype.is_floating and not v.trainable and id(v) not in frozen]
 
 
 def fixed_variables(model: tf.keras.Model) -> list[tf.Variable]:
-    """Returns the variables that training leaves alone: frozen weights, counters."""
+    """Returns the variables that nobody sends: frozen weights, counters."""
     moving = {id(v) for v in moving_variables(model)}
     return [v for v in model.non_trainable_variables if id(v) not in moving]
 

@@ -63,10 +63,24 @@ def no_moments(settings: config.Client, variables: Sequence[Tensor]) -> Moments:
 
 
 def optimizer(settings: config.Client, variables: Sequence[tf.Variable]) -> Optimizer:
-    """Returns SGD, SGD with momentum (heavy ball), or Adam (Kingma and Ba 2015; beta .9, .999, epsilon 1e-7)."""
+    """Returns SGD, SGD with momentum (heavy ball), or Adam (Kingma and Ba 2015; beta .9, .999, epsilon 1e-7).
+
+    After each step a variable's constraint is applied, as Keras does.
+    """
     if settings.optimizer == "momentum":
-        return _momentum(variables, settings.momentum)
-    return _adam(variables) if settings.optimizer == "adam" else _sgd(variables)
+        return _constrained(_momentum(variables, settings.momentum), variables)
+    return _constrained(_adam(variables) if settings.optimizer == "adam" else _sgd(variables), variables)
+
+
+def _constrained(made: Optimizer, variables: Sequence[tf.Variable]) -> Optimizer:
+    bound = [v for v in variables if v.constraint is not None]
+
+    def apply(gradients: Sequence[tf.Tensor], rate: tf.Tensor, step: tf.Tensor) -> None:
+        made.apply(gradients, rate, step)
+        for variable in bound:
+            variable.assign(variable.constraint(variable), read_value=False)
+
+    return made._replace(apply=apply) if bound else made
 
 
 def _slots(variables: Sequence[tf.Variable]) -> list[tf.Variable]:

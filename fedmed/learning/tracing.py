@@ -13,9 +13,14 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.autograph.core import ag_ctx  # the one way to undo what autograph=False means for Keras
 from tensorflow.python.eager import context  # the one way to tell a process of a graph's functions
+from tensorflow.python.framework import auto_control_deps_utils as resources  # the one way to who writes a variable
 from tensorflow.python.ops import handle_data_util  # the one way to a handle's dtype
 
 from fedmed.system import errors
+
+_RANDOM = ("Random", "TruncatedNormal", "ParameterizedTruncatedNormal", "Multinomial", "Rng", "StatefulRandom",
+           "StatefulStandardNormal", "StatefulTruncatedNormal", "StatefulUniform")  # fmt: skip
+"""How the names of those operations begin that draw by a state of their own."""
 
 
 class Slot(NamedTuple):
@@ -80,10 +85,11 @@ def record(function: Callable[..., Any], *specs: Any) -> Recording:
     """Records `function` for arguments of the given structure of TensorSpecs.
 
     Raises:
-        ModelError: the model uses a resource that is no variable (a lookup table), which cannot be copied.
+        ModelError: the model uses a resource that is no variable (a lookup table), which cannot be copied; or it draws
+            random numbers that no seed repeats.
     """
-    concrete = tf.function(layers_converted(function), autograph=False).get_concrete_function(*specs)
-    graph = concrete.graph
+    graph = tf.function(layers_converted(function), autograph=False).get_concrete_function(*specs).graph
+    _check_repeats(graph.as_graph_def())
     slots, constants = [], []
     for outside, inside in graph.captures:
         if inside.dtype != tf.resource:
@@ -99,6 +105,24 @@ def record(function: Callable[..., Any], *specs: Any) -> Recording:
         outputs=[tensor.name for tensor in tf.nest.flatten(graph.structured_outputs)],
         structure=graph.structured_outputs,
     )
+
+
+def _check_repeats(graph: Any) -> None:
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    if drawn := next((node.op for node in nodes if node.op.startswith(_RANDOM)), None):
+        raise errors.ModelError(
+            f"model or algorithm: {drawn} draws random numbers that no seed repeats, so that a resumed run would "
+            "differ; draw by a Keras layer, which fedmed seeds (Dropout, GaussianNoise), or by tf.random.stateless_*"
+        )
+
+
+def written(variables: Sequence[tf.Variable], graph: Any) -> list[tf.Variable]:
+    """Returns which of the variables a graph changes, its loops, branches and functions included."""
+    changed = {
+        id(handle) for op in graph.get_operations() for handle in resources.get_read_write_resource_inputs(op)[1]
+    }
+    inside = {id(outside): id(within) for outside, within in graph.captures}
+    return [v for v in variables if inside.get(id(v.handle)) in changed]
 
 
 def layers_converted(function: Callable[..., Any]) -> Callable[..., Any]:

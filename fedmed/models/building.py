@@ -83,11 +83,25 @@ def build_checked(build: Builder, spec: Spec, sample: Any, seed: int) -> KerasMo
         shape = _output_shape(model, spec, sample)
     if len(shape) != 2 or shape[1] != spec.outputs:
         hint = '; set model.task = "multiclass" for one output a class' if spec.task == "binary" else ""
+        hint = "; give the output a last axis of 1" if len(shape) == 1 and spec.outputs == 1 else hint
         raise errors.ModelError(
             f"model: task {spec.task!r} needs outputs [rows, {spec.outputs}], the model returns "
             f"[rows, {', '.join(map(str, shape[1:]))}]{hint}"
         )
+    _check_weights(model)
     return model
+
+
+def _check_weights(model: KerasModel) -> None:
+    """Refuses a model without weights to train, and weights in other floats than all payloads and sums are in."""
+    if not model.trainable_variables:
+        raise errors.ModelError("model: it has no weight to train: no layer has any, or every layer is frozen")
+    for variable in model.trainable_variables:
+        if variable.dtype != tf.float32:
+            raise errors.ModelError(
+                f"model: {variable.name} is {variable.dtype.name}, and weights are trained and sent as float32; leave "
+                'dtype out, or use the policy "mixed_float16", whose weights are float32'
+            )
 
 
 def _check_trained_by_fedmed(model: KerasModel) -> None:
