@@ -114,6 +114,11 @@ def test_mini_batches_end_at_fedmeds_weights(label: str, changes: list[str], tmp
     assert_trains_the_same(config.load(own_table(tmp_path, label), changes), tmp_path)
 
 
+def test_bounds_of_weights_are_kept_alike(tmp_path: pathlib.Path) -> None:
+    changes = ['model.name="test_model_habits:bounded"', "model.args={}"]
+    assert_trains_the_same(config.load(own_table(tmp_path, "died"), changes), tmp_path)
+
+
 @pytest.mark.slow
 def test_counts_are_trained_alike(tmp_path: pathlib.Path) -> None:
     changes = ['model.task="count"', "client.learning_rate=0.001", 'data.preprocessing="none"', "data.harmonise=[]"]

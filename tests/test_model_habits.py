@@ -8,7 +8,8 @@ import tensorflow as tf
 import tiny
 from tiny import assert_close, assert_same
 
-from fedmed.models import Spec
+from fedmed.data.examples import Task
+from fedmed.models import Spec, building
 from fedmed.system import errors
 
 layers = tf.keras.layers
@@ -186,3 +187,27 @@ def test_a_model_that_computes_in_half_precision_trains() -> None:
 def test_weights_that_cannot_be_trained_are_refused(model: str, expected: str) -> None:
     with pytest.raises(errors.ModelError, match=f"^{expected}"):
         tiny.one_round(tiny.settings(f"test_model_habits:{model}"), tiny.clients(SIZES))
+
+
+@pytest.mark.parametrize(
+    ("task", "last", "needed"),
+    [
+        ("multiclass", "sigmoid", "'softmax' or 'linear'"),
+        ("binary", "softmax", "'sigmoid' or 'linear'"),
+        ("binary", "relu", "'sigmoid' or 'linear'"),
+        ("count", "tanh", "'exponential' or 'linear'"),
+        ("regression", "softmax", "'linear'"),
+    ],
+)
+def test_a_last_activation_that_no_loss_fits_is_refused(task: Task, last: str, needed: str) -> None:
+    """Three sigmoids taken for logits of classes could give no class more than 58 %; one softmax is always 1."""
+    spec = Spec((3,), task, 3 if task == "multiclass" else 2)
+    with pytest.raises(
+        errors.ModelError, match=f"^model: its last activation is '{last}'; task '{task}' needs {needed}$"
+    ):
+        building.build_checked(lambda: ending_in(spec, last), spec, np.zeros([4, 3], np.float32), 0)
+
+
+def ending_in(spec: Spec, last: str) -> tf.keras.Model:
+    """A dense layer with some activation."""
+    return tf.keras.Sequential([layers.Input(spec.inputs), layers.Dense(spec.outputs, activation=last)])

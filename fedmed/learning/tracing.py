@@ -144,5 +144,8 @@ def _value(handle: Any) -> np.ndarray:
     """Reads a variable by its handle: a graph lists the variables that it reads, not those that it only assigns."""
     data = handle_data_util.get_handle_data(handle)
     if data is None or len(data.shape_and_type) != 1:
-        raise errors.ModelError("model: a layer holds a lookup table or another resource that cannot be copied")
+        raise errors.ModelError(
+            "model: a layer holds a lookup table (StringLookup, IntegerLookup) or another resource that cannot be "
+            "copied; Hashing, CategoryEncoding and Discretization hold none"
+        )
     return tf.raw_ops.ReadVariableOp(resource=handle, dtype=tf.as_dtype(data.shape_and_type[0].dtype)).numpy()

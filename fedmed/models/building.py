@@ -89,7 +89,24 @@ def build_checked(build: Builder, spec: Spec, sample: Any, seed: int) -> KerasMo
             f"[rows, {', '.join(map(str, shape[1:]))}]{hint}"
         )
     _check_weights(model)
+    _check_ending(model, spec)
     return model
+
+
+_ENDS_OTHERWISE: Mapping[str, tuple[str, ...]] = {
+    "binary": ("tanh", "relu", "softplus", "softsign", "softmax", "exponential"),
+    "multiclass": ("tanh", "relu", "softplus", "softsign", "sigmoid", "hard_sigmoid", "exponential"),
+    "count": ("tanh", "softsign", "softmax", "sigmoid", "hard_sigmoid"),
+    "regression": ("softmax",),
+}
+"""Of each task the activations after which an output is neither its mean nor any number: no loss fits them."""
+
+
+def _check_ending(model: KerasModel, spec: Spec) -> None:
+    name = _output_activation(model)
+    if name in _ENDS_OTHERWISE[spec.task]:
+        needed = " or ".join(map(repr, [*_MEANS.get(spec.task, ())[:1], "linear"]))
+        raise errors.ModelError(f"model: its last activation is {name!r}; task {spec.task!r} needs {needed}")
 
 
 def _check_weights(model: KerasModel) -> None:

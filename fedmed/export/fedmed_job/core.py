@@ -178,5 +178,7 @@ def _optimizer(job: Job, variables: Sequence[tf.Variable]) -> tuple[Callable[[],
                 tf.raw_ops.ResourceApplyAdam(
                     var=v.handle, m=own[0], v=own[1], lr=rate, beta1_power=tf.pow(0.9, steps),
                     beta2_power=tf.pow(0.999, steps), beta1=0.9, beta2=0.999, epsilon=1e-7, grad=g)  # fmt: skip
+            if v.constraint is not None:
+                v.assign(v.constraint(v))
 
     return reset, apply
