@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tiny
+import tiny_models
 from tiny import assert_close, assert_same
 
 from fedmed.data.examples import Task
@@ -205,9 +206,6 @@ def test_a_last_activation_that_no_loss_fits_is_refused(task: Task, last: str, n
     with pytest.raises(
         errors.ModelError, match=f"^model: its last activation is '{last}'; task '{task}' needs {needed}$"
     ):
-        building.build_checked(lambda: ending_in(spec, last), spec, np.zeros([4, 3], np.float32), 0)
-
-
-def ending_in(spec: Spec, last: str) -> tf.keras.Model:
-    """A dense layer with some activation."""
-    return tf.keras.Sequential([layers.Input(spec.inputs), layers.Dense(spec.outputs, activation=last)])
+        building.build_checked(
+            lambda: tiny_models.ending_in(spec, activation=last), spec, np.zeros([4, 3], np.float32), 0
+        )

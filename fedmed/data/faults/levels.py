@@ -46,19 +46,12 @@ def _recoded(levels: Sequence[str], counts: Array, named: Array) -> dict[int, in
 
 def _by_beginning(levels: Sequence[str], counts: Array, named: Array, sites: Sites) -> dict[int, int]:
     """Returns the levels of a site that begin, or are begun by, those of all others: "pos" and "positive"."""
+    keys = [same_words.key(level) for level in levels]
     for site, own, others in _strangers(counts, named, sites):
         found = {}
         for code in own:
-            a = same_words.key(levels[code])
-            near = (
-                [
-                    o
-                    for o in others
-                    if same_words.key(levels[o]).startswith(a) or a.startswith(same_words.key(levels[o]))
-                ]
-                if a
-                else []
-            )
+            a = keys[code]
+            near = [o for o in others if keys[o].startswith(a) or a.startswith(keys[o])] if a else []
             if len(near) == 1:
                 found[code] = near[0]
         if len(found) == len(own) == len(set(found.values())) and site >= 0:
