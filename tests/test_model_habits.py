@@ -24,6 +24,15 @@ def bounded(spec: Spec) -> tf.keras.Model:
     return tf.keras.Sequential([layers.Input(spec.inputs), short, rising])
 
 
+def adapted(*, by: str) -> tf.keras.Model:
+    """Normalises its inputs by what it found in three rows, or by the same numbers given."""
+    rows = np.array([[0.0, 1.0, 2.0], [2.0, 3.0, 5.0], [4.0, 8.0, 2.0]], np.float32)
+    normal = layers.Normalization(mean=rows.mean(0), variance=rows.var(0)) if by == "given" else layers.Normalization()
+    if by == "adapt":
+        normal.adapt(rows)
+    return tf.keras.Sequential([layers.Input((3,)), normal, layers.Dense(1, activation="sigmoid")])
+
+
 class Counter(layers.Layer):
     """Fades with the number of training steps so far, as annealing schedules do."""
 
@@ -170,6 +179,26 @@ def test_a_promise_does_not_cover_what_a_call_assigns(frozen: bool) -> None:
         errors.ModelError, match=r"^model: average/mean:0 is changed by a call of its layer in training"
     ):
         tiny.one_round(tiny.settings(model=model, privacy=promise), tiny.clients(SIZES))
+
+
+def test_what_a_layer_was_adapted_to_is_neither_sent_nor_trained() -> None:
+    found, given = (
+        tiny.one_round(tiny.settings(model=_adapted_by(by)), tiny.clients(SIZES)).after for by in ("adapt", "given")
+    )
+    assert found.moving == given.moving == []
+    assert_close(found.trainable, given.trainable)
+
+
+@pytest.mark.parametrize("unit", ["patient", "hospital"])
+def test_a_promise_does_not_cover_what_a_layer_was_adapted_to(unit: str) -> None:
+    promise = {"unit": unit, "clip_norm": 1.0, "noise_multiplier": 1.0}
+    with pytest.raises(errors.ModelError, match=r"^model: mean:0 was found in rows before training \(`adapt`\)"):
+        tiny.one_round(tiny.settings(model=_adapted_by("adapt"), privacy=promise), tiny.clients(SIZES))
+    assert tiny.one_round(tiny.settings(model=_adapted_by("given"), privacy=promise), tiny.clients(SIZES)).updates
+
+
+def _adapted_by(by: str) -> dict[str, Any]:
+    return {"name": "test_model_habits:adapted", "args": {"by": by}}
 
 
 def test_a_model_that_computes_in_half_precision_trains() -> None:

@@ -25,8 +25,8 @@ def way_to_clip(privacy: Privacy, learner: Learner, examples: Examples) -> Way:
     """Returns how patients' gradients are clipped, tried on a few rows.
 
     Raises:
-        ModelError: nothing can be promised, as a layer keeps statistics of its batches, changes a variable by itself,
-            or adds losses that are no sum over patients.
+        ModelError: nothing can be promised, as a layer keeps statistics of its batches or of rows before training,
+            changes a variable by itself, or adds losses that are no sum over patients.
     """
     if not privacy.is_on:
         return "loop"
@@ -34,6 +34,11 @@ def way_to_clip(privacy: Privacy, learner: Learner, examples: Examples) -> Way:
         raise errors.ModelError(
             f"model: {learner.moving[0].name} is a moving statistic of the batches, which privacy.unit does not cover; "
             "use GroupNormalization or LayerNormalization in place of BatchNormalization"
+        )
+    if learner.adapted:
+        raise errors.ModelError(
+            f"model: {learner.adapted[0].name} was found in rows before training (`adapt`), which privacy.unit does "
+            "not cover; give Normalization a public mean and variance, or use LayerNormalization"
         )
     if privacy.unit == "hospital":
         return "loop"

@@ -11,6 +11,7 @@ from fedmed.learning.objective import Objective
 from fedmed.learning.values import Weights
 
 Inputs = tf.Tensor | Mapping[str, tf.Tensor]
+_Adapted = tf.keras.layers.experimental.preprocessing.PreprocessingLayer
 
 
 class Variable(NamedTuple):
@@ -55,6 +56,7 @@ class Learner:
     Attributes:
         trainable: variables that the optimizer changes, in model order.
         moving: variables that training changes by other means (BatchNorm's moving statistics), in model order.
+        adapted: variables that hold what a layer found in rows before training; nobody changes them.
         passing: other variables that a call changes in training, such as a counter of steps, with their first values:
             they are nobody's weights, and every client begins with these values.
     """
@@ -65,6 +67,7 @@ class Learner:
         self._generators = randomness.seed_random_layers(model)
         self.trainable: list[tf.Variable] = list(model.trainable_variables)
         self.moving: list[tf.Variable] = moving_variables(model)
+        self.adapted: list[tf.Variable] = adapted_variables(model)
         self.passing: list[tuple[tf.Variable, Any]] = []
 
     def assign(self, weights: Weights) -> None:
@@ -191,11 +194,17 @@ def _made_anew(model: tf.keras.Model) -> list[tf.Tensor]:
 def moving_variables(model: tf.keras.Model) -> list[tf.Variable]:
     """Returns the variables that training changes by other means than the optimizer (moving statistics).
 
-    Frozen weights are not among them (they were made to be trained, or their layer is frozen), nor are whole numbers
-    such as counters: nobody sends them.
+    Frozen weights are not among them (they were made to be trained, or their layer is frozen), nor what a layer was
+    adapted to, nor whole numbers such as counters: nobody sends them.
     """
-    frozen = {id(v) for layer in _layers(model) if not layer.trainable for v in layer.weights}
+    still = [layer for layer in _layers(model) if not layer.trainable or isinstance(layer, _Adapted)]
+    frozen = {id(v) for layer in still for v in layer.weights}
     return [v for v in model.non_trainable_variables if v.dtype.is_floating and not v.trainable and id(v) not in frozen]
+
+
+def adapted_variables(model: tf.keras.Model) -> list[tf.Variable]:
+    """Returns what layers such as Normalization found in rows before training, by `adapt`; training leaves it alone."""
+    return [v for layer in _layers(model) if isinstance(layer, _Adapted) for v in layer.variables]
 
 
 def fixed_variables(model: tf.keras.Model) -> list[tf.Variable]:
