@@ -21,7 +21,7 @@ import test_cli
 import fedmed
 from fedmed import cli
 from fedmed.reporting import bars, display
-from fedmed.reporting.progress import Progress
+from fedmed.reporting.progress import SECONDS_BETWEEN_LINES, Progress
 from fedmed.settings import config
 from fedmed.settings.overrides import apply_overrides
 from fedmed.study import reach
@@ -110,6 +110,14 @@ def test_a_notebook_without_widgets_has_a_bar_of_characters(kernel: None, capsys
     assert "rounds 1/2 |" in shown.err
     assert "auroc 0.8000" in shown.err
     assert "models 1/3 |" in shown.err
+
+
+def test_without_a_bar_a_line_now_and_then_says_what_is_counted() -> None:
+    shown, now = io.StringIO(), [0.0]
+    progress = JobProgress(4, 1, what="tuning, step 1: models", stream=shown, clock=lambda: now[0])
+    for now[0] in (SECONDS_BETWEEN_LINES - 1, SECONDS_BETWEEN_LINES, SECONDS_BETWEEN_LINES + 1):
+        progress.step("a")
+    assert shown.getvalue() == "tuning, step 1: models 3 of 4\n"
 
 
 def test_a_stream_that_is_given_is_written_to_also_in_a_notebook(kernel: None) -> None:

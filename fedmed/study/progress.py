@@ -24,7 +24,7 @@ class JobProgress:
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._stream = stream
+        self._stream, self._what = stream, what
         self._total, self._done, self._quiet, self._clock = total, done, quiet, clock
         self._told = clock()
         self._bar: tqdm | None = None if quiet else bar(what, total, done, stream)
@@ -37,7 +37,7 @@ class JobProgress:
             self._bar.update()
         elif not self._quiet and self._clock() - self._told >= SECONDS_BETWEEN_LINES:
             self._told = self._clock()
-            print(f"model {self._done} of {self._total}", file=self._stream or sys.stderr, flush=True)
+            print(f"{self._what} {self._done} of {self._total}", file=self._stream or sys.stderr, flush=True)
 
     def close(self) -> None:
         """Ends the bar and leaves it on the screen; may be called twice."""
