@@ -1,4 +1,4 @@
-"""What the programs of this folder share: what a user can mend ends in one line and status 2."""
+"""What the programs of this folder share: what a user can mend is one line and status 2; Ctrl-C is one line too."""
 
 import pathlib
 import sys
@@ -11,16 +11,22 @@ from absl import app, flags
 from fedmed.system import errors
 
 Main = Callable[[Sequence[str]], None]
+_WRONG_USE, _INTERRUPTED = 2, 130
 
 
 def run(main: Main) -> None:
-    """Parses the flags and runs a program's main function; what a user can mend is one line and exit status 2."""
+    """Parses the flags and runs a program's main function.
+
+    What a user can mend ends in one line and exit status 2, and Ctrl-C in one and 130.
+    """
 
     def guarded(argv: Sequence[str]) -> None:
         try:
             main(argv)
         except errors.UserError as error:
-            _end(error)
+            _end(str(error), _WRONG_USE)
+        except KeyboardInterrupt:
+            _end("stopped; the same command goes on with what it kept", _INTERRUPTED)
 
     app.run(guarded, flags_parser=_parsed)
 
@@ -29,12 +35,12 @@ def _parsed(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        _end(error)
+        _end(str(error), _WRONG_USE)
 
 
-def _end(error: Exception) -> NoReturn:
-    print(f"{pathlib.Path(sys.argv[0]).stem}: {' '.join(str(error).split())}", file=sys.stderr)
-    raise SystemExit(2) from None
+def _end(message: str, status: int) -> NoReturn:
+    print(f"{pathlib.Path(sys.argv[0]).stem}: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(status) from None
 
 
 def check_writable(flag: str, folder: pathlib.Path) -> None:

@@ -13,6 +13,16 @@ from experiments.mnist_cells import CELLS
 from experiments.mnist_figures import chosen_rate, interval, next_rate, rounds_to_target
 from fedmed.settings import config
 
+_STOPPED = """
+import os, signal, time
+from experiments import programs
+
+def main(argv):
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(9)
+
+programs.run(main)
+"""
 _MNIST = pathlib.Path("experiments/results/mnist_benchmark.json")
 
 
@@ -44,6 +54,12 @@ def test_wrong_flags_end_in_one_line(command: str, words: str) -> None:
     assert ended.returncode == 2
     assert len(ended.stderr.splitlines()) == 1
     assert words in ended.stderr
+
+
+def test_a_program_that_is_stopped_ends_in_one_line() -> None:
+    words = [sys.executable, "-c", _STOPPED]
+    ended = subprocess.run(words, capture_output=True, text=True, cwd=pathlib.Path(__file__).parent.parent)
+    assert (ended.returncode, ended.stderr) == (130, "-c: stopped; the same command goes on with what it kept\n")
 
 
 def test_rounds_are_read_from_the_best_so_far_and_interpolated() -> None:
