@@ -6,6 +6,7 @@ import re
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import page_sample
 import pytest
 
@@ -247,3 +248,26 @@ def test_events_written_again_after_a_resume_hold_each_step_once(tmp_path: pathl
     events = [event for file in tmp_path.iterdir() for event in tf.compat.v1.train.summary_iterator(str(file))]
     steps = [event.step for event in events for value in event.summary.value if value.tag == "test/auroc"]
     assert steps == [0, 1, 2, 3]
+
+
+def test_events_are_those_of_tf_summary_scalar(tmp_path: pathlib.Path) -> None:
+    import tensorflow as tf
+
+    records = [record(n, (0.5, 1e300, float("nan"))[n], ["a"]) for n in range(3)]
+    tensorboard.write_events(records, tmp_path / "ours")
+    writer: Any = tf.summary.create_file_writer(str(tmp_path / "theirs"))
+    with writer.as_default():
+        for told in records:
+            for name, value in tensorboard.scalars(told):
+                tf.summary.scalar(name, np.float64(value), step=told["round"])
+    writer.close()
+    ours, theirs = (
+        [
+            (event.step, value.tag, value.metadata, value.tensor.dtype, str(tf.make_ndarray(value.tensor)))
+            for file in (tmp_path / by).iterdir()
+            for event in tf.compat.v1.train.summary_iterator(str(file))
+            for value in event.summary.value
+        ]
+        for by in ("ours", "theirs")
+    )
+    assert ours == theirs
