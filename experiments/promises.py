@@ -81,7 +81,6 @@ def trained(name: str, seed: int) -> dict[str, Any]:
         "pooled": round(summary["final"]["pooled"]["accuracy"], 4),
         "mean": round(statistics.fmean(own), 4),
         "epsilon": round(max(spent), 3) if spent else None,
-        "seconds": round(summary["seconds"], 1),
     }
 
 

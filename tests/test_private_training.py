@@ -185,7 +185,8 @@ def test_who_took_part_is_told_to_nobody_where_hospitals_are_promised() -> None:
 
 def test_no_time_of_a_round_is_written_where_hospitals_are_promised(data: str, tmp_path: pathlib.Path) -> None:
     own = to_hospitals(privacy={"noise_multiplier": 1.0}, data={"args": {"path": data}}, cohort={"size": 1})
-    experiment.run(own, tmp_path / "run")
+    summary = experiment.run(own, tmp_path / "run")
+    assert summary["seconds"] is None
     records = [json.loads(line) for line in (tmp_path / "run" / "rounds.jsonl").read_text().splitlines()]
     assert [record["seconds"] for record in records] == [0.0, None, None]  # round 0 trains nobody
     assert len({record["clock_seconds"] for record in records[1:]}) == 1

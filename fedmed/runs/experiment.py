@@ -23,7 +23,7 @@ from fedmed.statistics import metrics
 from fedmed.system import errors, plain
 
 if TYPE_CHECKING:
-    from fedmed.engine.federation import Done, Position
+    from fedmed.engine.federation import Position
 
 _CLIENTS_IN_EVERY_ROUND = 50  # with more clients than this, their scores are kept for the final and best rounds only
 
@@ -154,8 +154,8 @@ class _Run:
     def _rounds(self, position: Position, observers: Sequence[Observer]) -> Position:
         for done in self.federation.rounds(position) if not self.best.stopped else ():
             position, number = done.position, done.position.round
-            self._count(done)
             record = account.record(done, self.clients.dataset.classes, self.federation.promises)
+            self._count(record)
             last = number == self.settings.rounds
             if number % self.settings.evaluation.every == 0 or last:
                 record = self._scored(record, position)
@@ -169,9 +169,9 @@ class _Run:
                 break
         return position
 
-    def _count(self, done: Done) -> None:
-        self.facts["seconds"] += done.seconds
-        for client in done.refused:
+    def _count(self, record: RoundRecord) -> None:
+        self.facts["seconds"] += record.seconds or 0.0
+        for client in record.refused:
             self.facts["refused"][client] = self.facts["refused"].get(client, 0) + 1
 
     def _scored(self, record: RoundRecord, position: Position) -> RoundRecord:

@@ -117,7 +117,7 @@ class Summary:
         metric: that decides the best round and when to stop.
         rounds: that were done.
         stopped: by what: all rounds done, the target reached, or no more improvement.
-        seconds: of the rounds, scoring left out.
+        seconds: of the rounds, scoring left out; null under a promise to hospitals, as they tell how many took part.
         clock_hours: that the rounds would take among hospitals, by the virtual clock.
         final: after the last round.
         best: after the round with the best `metric`; chosen on test rows, so it is optimistic. The last round's where
@@ -157,7 +157,7 @@ class Summary:
     metric: MetricKey
     rounds: int
     stopped: Literal["rounds", "target", "patience", "budget"]
-    seconds: float
+    seconds: float | None
     clock_hours: float
     final: ModelResult
     best: ModelResult
