@@ -206,7 +206,7 @@ def test_partial_work_is_a_share_of_the_local_steps_at_least_one(runtime: str, w
     assert found.done.partial == {"a": 4 / 9, "b": 2 / 6, "c": 2 / 6}  # what was done, not what was drawn
     clock = Clock("1Gbit", "1Gbit", 1.0)
     timed = tiny.one_round(dataclasses.replace(asked, clock=clock), HELD, worker).done
-    assert timed.clock_seconds == pytest.approx(33 * 4 / 9, abs=0.01)
+    assert timed.clock_seconds == pytest.approx(11 + 4, abs=0.01)
     whole = settings({"name": "partial_work", "args": {"most": 0.1}}, client={"batch_size": "full"})
     assert tiny.one_round(whole, HELD).done.partial == {}  # the one step that there is
     two = tiny.trained_eagerly(
@@ -386,6 +386,17 @@ def test_the_clock_counts_all_that_a_client_trains(name: str, args: dict[str, An
     clock = {"rows_per_second": 1.0, "uplink": "1Gbit", "downlink": "1Gbit"}
     own = settings(algorithm={"name": name, "args": args}, clock=clock)
     assert tiny.one_round(own, HELD).done.clock_seconds == pytest.approx(11 * times, abs=0.01)
+
+
+@pytest.mark.parametrize("client", [{"steps": 7}, {"steps": 7, "batch_size": "full"}, {"epochs": 2}])
+@pytest.mark.parametrize("work", [1.0, 0.4])
+def test_the_clock_counts_the_rows_that_are_trained_on(client: dict[str, Any], work: float) -> None:
+    """11 rows in batches of 4: 4, 4, 3, 4, 4, 3, 4 in 7 steps; a part of them is whole steps."""
+    clock = {"rows_per_second": 1.0, "uplink": "1Gbit", "downlink": "1Gbit"}
+    less = [] if work == 1.0 else [{"name": "partial_work", "args": {"least": work, "most": work}}]
+    own = settings(*less, clock=clock, client={"batch_size": 4, **client})
+    done = tiny.one_round(own, tiny.clients([11])).done
+    assert done.clock_seconds == pytest.approx(float(done.sums["examples"].sum()), abs=0.01)
 
 
 def test_nothing_is_sent_to_whom_the_server_knows_to_be_away() -> None:

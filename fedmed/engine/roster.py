@@ -141,9 +141,7 @@ class Roster:
         if masks is None:
             gone = {name: fate._replace(absent=fate.absent or TOO_FEW_STAYED) for name, fate in fates.items()}
             return Attending([], masking.IN_THE_CLEAR, gone, {}, seconds)
-        local = self.settings.client
-        shares = {client: _share_of_steps(local, self._rows_of(client), fates[client].work) for client in there}
-        partial = {client: share for client, share in shares.items() if share < 1.0}
+        partial = {client: share for client in there if (share := self._share(client, fates[client].work)) < 1.0}
         return Attending(there, masks, fates, partial, seconds)
 
     def row_changes(self, dataset: Dataset) -> RowChanges:
@@ -194,12 +192,18 @@ class Roster:
     def _noise(self, client: str) -> float:
         return 0.0 if self.promises is None else self.promises.noise(client)
 
+    def _share(self, client: str, work: float) -> float:
+        """Returns which share of its steps a client takes that is to take `work` of them."""
+        local, rows = self.settings.client, self._rows_of(client)
+        steps = _steps(local, rows)
+        return _steps_taken(local, rows, work) / steps if steps else 1.0
+
     def _rows_of(self, client: str) -> int:
         return int(self._rows[self._numbers[client]])
 
     def _load(self, client: str, costs: Costs, work: float = 1.0) -> Load:
-        rows = self._rows_of(client)
-        taken = sum(_share_of_steps(own, rows, work) * _rows_trained_on(own, rows) for own in costs.trainings)
+        rows, drawn = self._rows_of(client), self.settings.privacy.unit == "patient"
+        taken = sum(_rows_trained_on(own, rows, _steps_taken(own, rows, work), drawn=drawn) for own in costs.trainings)
         return Load(costs.bytes_down, taken, costs.bytes_up)
 
     def _rows_met(self, client: str) -> int:
@@ -208,24 +212,27 @@ class Roster:
         return _steps(local, rows) * (rows if local.batch_size == "full" else local.batch_size)
 
 
+def _batch(local: config.Client, rows: int) -> int:
+    return max(1, rows if local.batch_size == "full" else min(local.batch_size, rows))
+
+
 def _steps(local: config.Client, rows: int) -> int:
-    batch = rows if local.batch_size == "full" else local.batch_size
-    return local.steps or local.epochs * -(-rows // max(1, batch))
+    return local.steps or local.epochs * -(-rows // _batch(local, rows))
 
 
-def _share_of_steps(local: config.Client, rows: int, work: float) -> float:
-    """Returns which share of its steps a client takes that is to take `work` of them: whole ones, as batches.Plan."""
+def _steps_taken(local: config.Client, rows: int, work: float) -> int:
+    """Returns how many steps a client takes that is to take `work` of them: whole ones, at least one (batches.Plan)."""
     steps = _steps(local, rows)
-    if work == 1.0 or not steps:
-        return 1.0
-    return min(steps, max(1, int(np.rint(np.float32(work) * np.float32(steps))))) / steps
+    return steps if work == 1.0 else min(steps, max(1, int(np.rint(np.float32(work) * np.float32(steps)))))
 
 
-def _rows_trained_on(local: config.Client, rows: int) -> int:
-    """Returns how many rows a training takes, one counting once an epoch."""
-    if local.steps is None:
-        return local.epochs * rows
-    return local.steps * (rows if local.batch_size == "full" else min(local.batch_size, rows))
+def _rows_trained_on(local: config.Client, rows: int, steps: int, *, drawn: bool) -> int:
+    """Returns how many rows so many steps take, or are expected to where each step draws its own."""
+    batch = _batch(local, rows)
+    if drawn:
+        return steps * min(batch, rows)
+    passes, more = divmod(steps, max(1, -(-rows // batch)))
+    return passes * rows + more * batch
 
 
 def _stacked(masks: Sequence[np.ndarray]) -> np.ndarray:
