@@ -228,7 +228,7 @@ def test_a_round_as_planned_is_one_without_the_configs_own_trouble(
 
 def test_training_that_diverged_as_planned_has_no_figure_and_sets_no_target(tmp_path: pathlib.Path) -> None:
     """Updates that are not finite are refused, so that predictions stay numbers whatever training does."""
-    asked = {"rules": ["mean"], "scenarios": ["boosted"], "seeds": 1}
+    asked = {"rules": ["mean"], "scenarios": ["boosted", "slow_line"], "seeds": 1}
     own = settings(asked, client={"learning_rate": 1e3, "batch_size": 32}, study={"arms": ["federated", "pooled"]})
     found = conduct.run(own, tmp_path / "out", quiet=True, here=True)
     told = found["stress"]
@@ -236,6 +236,8 @@ def test_training_that_diverged_as_planned_has_no_figure_and_sets_no_target(tmp_
     planned = told["scenarios"]["as_planned"]["rules"]["mean"]
     assert planned["diverged"] == [0]
     assert planned["mean"]["estimate"] is None
+    slow = told["scenarios"]["slow_line"]["rules"]["mean"]  # the same models
+    assert (slow["diverged"], slow["mean"]) == ([0], planned["mean"])
     assert told["target"] is None
     assert found["communication"]["target"] is None
 

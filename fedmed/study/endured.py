@@ -112,12 +112,13 @@ class _Cells:
 
 
 def _diverged(outcomes: Outcomes, arm: str) -> tuple[int, ...]:
-    """Returns the seeds at which an arm has no figure: as planned wherever training diverged.
+    """Returns the seeds at which an arm has no figure: where the rule's training as planned diverged, all that did.
 
-    What a scenario does to training is a finding, however bad, as long as there are predictions.
+    Elsewhere what a scenario does to training is a finding, however bad, as long as there are predictions.
     """
-    planned = arm.startswith(arm_name(PLANNED, ""))
-    return judging.lost(outcomes, arm) if planned else judging.diverged(outcomes, arm)
+    planned = arm_name(PLANNED, arm.rpartition("+")[2])
+    found = judging.lost if judging.lost(outcomes, planned) else judging.diverged
+    return found(outcomes, arm)
 
 
 def _none(outcomes: Outcomes, why: str) -> SeededEstimate:
