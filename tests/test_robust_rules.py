@@ -474,9 +474,15 @@ def test_a_rule_that_cannot_be_is_told_in_one_line(asked: dict[str, Any], messag
         ("multi_krum", {"corrupted": 1}, 4, "aggregation.args.corrupted: 'multi_krum' needs 2 x 1 + 3 = 5 clients in a "
          "round, and the cohort has 4; use another rule"),
         ("krum", {"corrupted": 0.1}, 9, "aggregation.args.corrupted: 0.1 of a cohort of 9 is less than one client, and "
-         "'krum' would withstand none; give at least 0.1111"),
+         "'krum' would withstand none; give at least 0.1112"),
         ("trimmed_mean", {"share": 0.05}, 10, "aggregation.args.share: 0.05 of a cohort of 10 is less than one client, "
          "and 'trimmed_mean' would withstand none; give at least 0.1"),
+        ("trimmed_mean", {"share": 0.3333}, 3, "aggregation.args.share: 0.3333 of a cohort of 3 is less than one "
+         "client, and 'trimmed_mean' would withstand none; give at least 0.3334"),
+        ("trimmed_mean", {"share": 0.34}, 2, "aggregation.args.share: 0.34 of a cohort of 2 is less than one client, "
+         "and 'trimmed_mean' would withstand none; use another rule"),
+        ("multi_krum", {"corrupted": 0.2}, 4, "aggregation.args.corrupted: 0.2 of a cohort of 4 is less than one "
+         "client, and 'multi_krum' would withstand none; use another rule"),
     ],
 )  # fmt: skip
 def test_a_cohort_that_is_too_small_for_a_rule_is_refused(
@@ -484,6 +490,16 @@ def test_a_cohort_that_is_too_small_for_a_rule_is_refused(
 ) -> None:
     with pytest.raises(errors.ConfigError, match=f"^{re.escape(message)}$"):
         aggregators.check_cohort(Aggregation(rule, args), cohort)
+
+
+def test_rules_that_go_by_a_median_say_that_they_withstand_none_of_two() -> None:
+    for rule in ("median", "clipped_mean", "centred_clipping"):
+        assert aggregators.doubts(Aggregation(rule), 3) == ()
+        assert aggregators.doubts(Aggregation(rule), 2) == (
+            f"Rounds have two clients: {rule} withstands nobody there, since a median of two follows either.",
+        )
+    assert aggregators.doubts(Aggregation("centred_clipping", {"radius": 1.0}), 2) == ()
+    assert aggregators.doubts(Aggregation("mean"), 2) == ()
 
 
 def test_the_cohort_of_a_federation_counts() -> None:

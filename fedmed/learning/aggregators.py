@@ -33,6 +33,12 @@ def check_cohort(asked: Aggregation, cohort: int) -> None:
     rule_limits.check_cohort(asked.rule, args, cohort)
 
 
+def doubts(asked: Aggregation, cohort: int) -> tuple[str, ...]:
+    """Returns, in sentences, what a round's few clients leave of what the rule is to withstand."""
+    args = checked(asked).keywords  # pyright: ignore[reportFunctionMemberAccess]
+    return rule_limits.doubts(asked.rule, args, cohort)
+
+
 def aggregator_of(training: Training) -> Aggregator:
     """Returns the aggregator that the settings ask for; what hospitals are promised needs the sum.
 

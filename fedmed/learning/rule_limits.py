@@ -1,5 +1,6 @@
 """What the arguments of fedmed's own rules of aggregation may be, and what they ask of a cohort. No TensorFlow."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -25,13 +26,28 @@ def check_cohort(rule: str, args: Args, cohort: int) -> None:
         if number == 0:
             raise errors.ConfigError(
                 f"aggregation.args.{name}: {asked:g} of a cohort of {cohort} is less than one client, and {rule!r} "
-                f"would withstand none; give at least {1 / cohort:.4g}"
+                f"would withstand none; {_least(rule, cohort)}"
             )
         if rule in _KRUMS and cohort < 2 * number + 3:
             raise errors.ConfigError(
                 f"aggregation.args.corrupted: {rule!r} needs 2 x {number} + 3 = {2 * number + 3} clients in a round, "
                 f"and the cohort has {cohort}; {_instead(cohort)}"
             )
+
+
+def doubts(rule: str, args: Args, cohort: int) -> tuple[str, ...]:
+    """Returns, in a sentence, that a rule that asks for no number of corrupted clients withstands none of so few."""
+    by_medians = rule in ("median", "clipped_mean") or (rule == "centred_clipping" and args.get("radius") is None)
+    if not by_medians or cohort > _FOLLOWS_EITHER:
+        return ()
+    few, why = ("one client", "") if cohort == 1 else ("two clients", ", since a median of two follows either")
+    return (f"Rounds have {few}: {rule} withstands nobody there{why}.",)
+
+
+def _least(rule: str, cohort: int) -> str:
+    """Returns the advice of a share that is one client of the cohort, rounded up to what can be written."""
+    fewest = 2 * 1 + 3 if rule in _KRUMS else 3
+    return f"give at least {math.ceil(10_000 / cohort) / 10_000:.4g}" if cohort >= fewest else "use another rule"
 
 
 def _instead(cohort: int) -> str:
@@ -51,6 +67,7 @@ def _below_half(value: float) -> bool:
     return value >= 1 if isinstance(value, int) else 0 < value < 0.5
 
 
+_FOLLOWS_EITHER = 2
 _KRUMS = ("krum", "multi_krum")
 _SOME = "a whole number >= 1 of clients, or a share > 0 and < 0.5 of them"
 _RANGES: dict[tuple[str, str], tuple[Callable[[Any], bool], str]] = {

@@ -11,7 +11,7 @@ from fedmed.data import faults
 from fedmed.data.clients import Clients
 from fedmed.engine import attendance, contributions, worth
 from fedmed.engine.contributions import Attendance, Contribution
-from fedmed.learning import fixed_point
+from fedmed.learning import aggregators, fixed_point
 from fedmed.runs import cautions, skill
 from fedmed.runs.directory import checksum
 from fedmed.runs.summary import ClientResult, ModelResult, RoundRecord, RunData, Scores, Summary, Traffic
@@ -159,6 +159,7 @@ def summary(
             *cautions.warnings(settings, data.task, records, stopped, skill.worse_at(clients, p, null)),
             *_unsaved(federation, evaluator),
             *(() if federation.promises is None else worth.doubts(federation.promises)),
+            *aggregators.doubts(settings.aggregation, attendance.cohort_size(settings.cohort, len(federation.clients))),
             *faults.warnings(faults.found(data), settings.data.preprocessing),
         ),
         parameters=size // _FLOAT32,

@@ -2,7 +2,8 @@
 
 import inspect
 
-from fedmed.learning.aggregators import aggregators
+from fedmed.engine import attendance
+from fedmed.learning import aggregators
 from fedmed.settings import config
 from fedmed.settings.mishaps import Mishap
 from fedmed.study import attended, estimates, judging, price, stress_words, trouble
@@ -15,7 +16,7 @@ from fedmed.study.outcomes import Outcomes
 from fedmed.study.schema.contested import ContestTarget, Judged
 from fedmed.study.schema.shapes import SeededEstimate
 from fedmed.study.schema.stressed import Stress, StressCell, StressRow
-from fedmed.study.stress import Standing, arm_name
+from fedmed.study.stress import Standing, aggregation, arm_name
 
 
 def stress(
@@ -61,11 +62,17 @@ def stress(
         scenarios=rows,
         left_out=standing.left_out,
         target=None if aim is None else ContestTarget(*aim),
-        summary=stress_words.summary(rows, said),
+        summary=" ".join([stress_words.summary(rows, said), *_doubts(standing)]),
         whom=stress_words.whom(standing.at, {own.hospital for own in standing.hardships.values() if own.hospital}),
         estimand=stress_words.estimand(said),
         method=stress_words.method(said, len(cells.tested), settings.study.seeds, tuned=settings.study.tune),
     )
+
+
+def _doubts(standing: Standing) -> list[str]:
+    own, cohort = standing.at.settings, attendance.cohort_size(standing.at.settings.cohort, len(standing.at.patients))
+    asked = [aggregation(own.aggregation, rule) for rule in own.study.stress.rules]
+    return [doubt for one in asked for doubt in aggregators.doubts(one, cohort)]
 
 
 class _Cells:
@@ -138,4 +145,4 @@ def _given(mishap: Mishap) -> dict[str, object]:
 
 
 def _about(rule: str) -> str:
-    return (inspect.getdoc(aggregators.get(rule)) or "").partition("\n")[0]
+    return (inspect.getdoc(aggregators.aggregators.get(rule)) or "").partition("\n")[0]
