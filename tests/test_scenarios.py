@@ -448,6 +448,22 @@ def test_contributions_by_hand() -> None:
     )
 
 
+def test_who_left_for_good_is_named_before_all_who_missed_more_of_their_rounds() -> None:
+    """The cohort is drawn, and asks z once after it left; the others drop out half of the time."""
+    others = dict.fromkeys("abcde", 1.0)
+    rounds = [Attendance(("z", *others), {}, {}, {}, ())] * 4
+    rounds += [Attendance(tuple(others), dict.fromkeys(others, "dropped out"), {}, {}, ())] * 4
+    rounds += [Attendance(("z",), {"z": "left after round 4"}, {}, {}, ())]
+    shares = {**others, "z": 3.0}
+    first, *said = contributions.shortfalls(contributions.of(rounds, shares), shares)
+    assert first == (
+        "z, 38% of the training weight, was to contribute in 5 rounds and did in 4, last in round 4: left after "
+        "round 4 (1 round)."
+    )
+    assert [text[:1] for text in said[:2]] == ["a", "b"]
+    assert said[2:] == ["3 more contributed in fewer rounds than planned, the least in 50% of them."]
+
+
 @pytest.mark.parametrize(("rule", "share"), [("mean", 6 / 25), ("geometric_median", 6 / 25), ("median", 1 / 3)])
 def test_a_rule_that_counts_clients_alike_gives_each_the_same_weight(rule: str, share: float) -> None:
     with tiny.set_up(settings(aggregation={"rule": rule}), HELD) as (made, _):

@@ -8,8 +8,12 @@ import numpy as np
 
 Why: TypeAlias = Annotated[str, "WHY", "such as `dropped out`, `left after round 10` or `missed the deadline`"]
 
+LEFT, NEVER = "left after round", "never joined"
+"""What the reason begins with of a client that is gone for good."""
+
 _MUCH = 0.75  # who is there in no more than this share of the rounds is named
-_NAMED = 3
+_NAMED = 3  # at least; of those that are gone for good so many:
+_GONE_NAMED = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,27 +130,34 @@ def _mean(shares: Sequence[float | None]) -> float | None:
 def shortfalls(
     found: Mapping[str, Contribution], shares: Mapping[str, float] | None, seeds: int = 1
 ) -> tuple[str, ...]:
-    """Returns in sentences who was meant to contribute and did not, or much less: the heaviest first.
+    """Returns in sentences who was meant to contribute and did not, or much less.
+
+    Who is gone for good is named first, however few of its rounds that cost; among these and among the others, whose
+    absence took most of all rounds' weight.
 
     Args:
         found: each client's contribution.
         shares: the weight of its update in a mean; None where it is not told: all count alike then.
         seeds: over how many trainings rounds were counted.
     """
-    weight = dict.fromkeys(found, 1.0) if shares is None else shares
+    gone = {client for client, own in found.items() if any(why.startswith((LEFT, NEVER)) for why in own.absent)}
+    much = [client for client, own in found.items() if client in gone or own.used <= _MUCH * own.asked < own.asked]
+    much.sort(key=lambda client: (client not in gone, -_lost(found[client])))
+    named = max(_NAMED, min(len(gone), _GONE_NAMED))
     total = None if shares is None else max(sum(shares.values()), 1e-30)
-    short = [client for client, own in found.items() if own.used < own.asked]
-    much = [client for client in short if found[client].used <= _MUCH * found[client].asked]
-    much.sort(key=lambda client: -weight[client] * (1 - found[client].used / found[client].asked))
     said = [
-        _missed(client, found[client], None if total is None else weight[client] / total, seeds)
-        for client in much[:_NAMED]
+        _missed(client, found[client], None if shares is None or total is None else shares[client] / total, seeds)
+        for client in much[:named]
     ]
-    if len(much) > _NAMED:
-        least = min(found[client].used / found[client].asked for client in much[_NAMED:])
-        rest = len(much) - _NAMED
-        said.append(f"{rest} more contributed in at most {_MUCH:.0%} of their rounds, the least in {least:.0%}.")
+    if rest := [found[client].used / found[client].asked for client in much[named:]]:
+        said.append(f"{len(rest)} more contributed in fewer rounds than planned, the least in {min(rest):.0%} of them.")
     return tuple(said)
+
+
+def _lost(own: Contribution) -> float:
+    """Returns which part of all rounds' weight a client's absence took; of its own, where weights are not told."""
+    missed = 1 - own.used / own.asked
+    return missed if own.planned_share is None else missed * own.planned_share
 
 
 def _missed(client: str, own: Contribution, share: float | None, seeds: int) -> str:

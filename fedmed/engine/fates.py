@@ -9,6 +9,7 @@ import numpy as np
 from fedmed.data import corruptions
 from fedmed.data.examples import Dataset, Examples
 from fedmed.engine import scenarios
+from fedmed.engine.contributions import LEFT, NEVER
 from fedmed.learning.values import Trouble
 from fedmed.settings.clock import bits_per_second
 from fedmed.settings.config import RunConfig
@@ -132,7 +133,7 @@ def _why(mishap: Mishap, rounds: int) -> str:
     if not mishap.is_planned:
         return "dropped out"
     if mishap.until is None or mishap.until >= rounds:
-        return f"left after round {mishap.after}" if mishap.after else "never joined"
+        return f"{LEFT} {mishap.after}" if mishap.after else NEVER
     return f"joined after round {mishap.until}" if not mishap.after else (
         f"was away in rounds {mishap.after + 1} to {mishap.until}"
     )  # fmt: skip
