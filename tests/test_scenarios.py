@@ -478,10 +478,22 @@ def test_what_never_happens_and_what_spoils_a_model_is_said() -> None:
         {"name": "partial_work"},
         rounds=2,
     )
-    never, spoils = scenarios.warnings(asked)
+    never, spoils = scenarios.warnings(asked, Fates(asked, {"a": 11, "b": 6, "c": 8}).whom)
     assert never == "scenario[0], absent, befalls nobody: it begins after round 2 of 2."
-    assert spoils.startswith("Simulated trouble: label_flip (a, b), late (any client). Figures are of a federation in")
-    assert scenarios.warnings(settings({"name": "partial_work"})) == ()
+    assert spoils.startswith("Simulated trouble: label_flip (a, b), late (all clients). Figures are of a federation in")
+    assert scenarios.warnings(settings({"name": "partial_work"}), [()]) == ()
+
+
+def test_who_was_drawn_to_be_corrupted_is_named() -> None:
+    sizes = dict.fromkeys("abcdefghi", 10) | {"most": 99}
+    entries = [{"name": "boost", "share": 0.2}, {"name": "sign_flip", "clients": ["largest"], "chance": 0.5}]
+    asked = settings(*entries, {"name": "boost", "chance": 0.5, "args": {"times": 3.0}}, rounds=40)
+    told = Fates(asked, sizes)
+    hit = [[told.of(round_, number).factor for round_ in range(40)] for number in range(10)]
+    drawn = [name for name, factors in zip(sizes, hit, strict=True) if any(abs(f) >= 10 for f in factors)]
+    assert len(drawn) == 2
+    (said,) = scenarios.warnings(asked, told.whom)
+    assert said.startswith(f"Simulated trouble: boost ({', '.join(drawn)}), sign_flip (most), boost (any client). ")
 
 
 def test_a_run_whose_largest_client_leaves_says_so_first(tmp_path: pathlib.Path) -> None:

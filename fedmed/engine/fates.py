@@ -57,9 +57,15 @@ class Fates:
 
     def __init__(self, settings: RunConfig, sizes: Mapping[str, int]) -> None:
         self._seed, self._scenario, self._rounds = settings.seed, settings.scenario, settings.rounds
-        self._effects = scenarios.effects(settings)
+        self._effects, self._clients = scenarios.effects(settings), tuple(sizes)
         self._uplink = bits_per_second(settings.clock.uplink, "clock.uplink")
         self._whom = [_whom(settings.seed, place, one, sizes) for place, one in enumerate(settings.scenario)]
+
+    @property
+    def whom(self) -> tuple[tuple[str, ...], ...]:
+        """The ids of the clients that each entry befalls, in order; () where these are all."""
+        named = [tuple(self._clients[number] for number in sorted(numbers)) for numbers in self._whom]
+        return tuple(() if len(names) == len(self._clients) else names for names in named)
 
     @property
     def may_hasten(self) -> bool:

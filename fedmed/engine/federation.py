@@ -37,6 +37,7 @@ class Federation:
         settings: with `runtime.lanes` given.
         task: of the data.
         clients: ids, in order; a client's number is its place.
+        befallen: ids of the clients that each entry of the scenario befalls; () where these are all.
         initial: weights before the first round.
         prepared: program, runtime, predictor and model.
         promises: what is promised to patients or hospitals; None for nothing.
@@ -77,7 +78,7 @@ class Federation:
             UserError: the model or the algorithm does not fit.
         """
         self._roster = Roster(settings, train)
-        self._row_changes = self._roster.row_changes(dataset)
+        self._row_changes, self.befallen = self._roster.row_changes(dataset), self._roster.befallen
         self._changed: ChangedRows = changed or (lambda client, change: change(train[client]))
         self.promises, self.settings, self.clients = self._roster.promises, self._roster.settings, self._roster.clients
         self.task: Task = dataset.task

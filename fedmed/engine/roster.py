@@ -95,6 +95,11 @@ class Roster:
             self._shares /= self._shares.max()
 
     @property
+    def befallen(self) -> tuple[tuple[str, ...], ...]:
+        """The ids of the clients that each entry of the scenario befalls; () where these are all."""
+        return self._fates.whom
+
+    @property
     def shares(self) -> dict[str, float]:
         """The weight of each client's update in a mean, by id."""
         return dict(zip(self.clients, self._shares.tolist(), strict=True))

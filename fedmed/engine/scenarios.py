@@ -7,7 +7,7 @@ Effect, made by the function that is registered under its name.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from fedmed.settings.mishaps import Mishap
 from fedmed.settings.registry import Registry
 from fedmed.system import errors
 
+_SHOWN = 10  # by name
 Rows = Callable[[Dataset, str], Change]
 """(data set, where in the config) -> what it does to a client's training rows; ConfigError where it does not fit."""
 
@@ -81,8 +82,13 @@ def without_refusals(settings: RunConfig) -> RunConfig:
     return dataclasses.replace(settings, scenario=tuple(scenario))
 
 
-def warnings(settings: RunConfig) -> tuple[str, ...]:
-    """Returns, in sentences, which entries of a config never happen, and which trouble what is learned."""
+def warnings(settings: RunConfig, whom: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Returns, in sentences, which entries of a config never happen, and which trouble what is learned.
+
+    Args:
+        settings: of the run.
+        whom: the clients that each entry befalls, by id; none where these are all.
+    """
     rounds, found = settings.rounds, tuple(zip(settings.scenario, effects(settings), strict=True))
     said = [
         f"scenario[{place}], {mishap.name}, befalls nobody: it begins after round {mishap.after} of {rounds}."
@@ -90,8 +96,8 @@ def warnings(settings: RunConfig) -> tuple[str, ...]:
         if mishap.after >= rounds
     ]
     spoils = [
-        f"{mishap.name} ({', '.join(mishap.clients) or 'any client'})"
-        for mishap, own in found
+        f"{mishap.name} ({_named(whom[place], certain=mishap.chance == 1.0)})"
+        for place, (mishap, own) in enumerate(found)
         if mishap.after < rounds and (own.rows is not None or own.factor != 1.0 or own.late)
     ]
     if spoils:
@@ -100,6 +106,11 @@ def warnings(settings: RunConfig) -> tuple[str, ...]:
             "amiss with them may come of it rather than of client.learning_rate."
         )
     return tuple(said)
+
+
+def _named(clients: Sequence[str], *, certain: bool) -> str:
+    more = [f"and {len(clients) - _SHOWN} more"] if len(clients) > _SHOWN else []
+    return ", ".join([*clients[:_SHOWN], *more]) or ("all clients" if certain else "any client")
 
 
 class _WrongError(Exception):

@@ -156,7 +156,9 @@ def summary(
         refused=dict(facts["refused"]),
         nothing_learned=cautions.nothing_learned(records),
         warnings=(
-            *cautions.warnings(settings, data.task, records, stopped, skill.worse_at(clients, p, null)),
+            *cautions.warnings(
+                settings, data.task, records, stopped, skill.worse_at(clients, p, null), federation.befallen
+            ),
             *_unsaved(federation, evaluator),
             *(() if federation.promises is None else worth.doubts(federation.promises)),
             *aggregators.doubts(settings.aggregation, attendance.cohort_size(settings.cohort, len(federation.clients))),

@@ -52,6 +52,7 @@ def warnings(
     records: Sequence[Mapping[str, Any]],
     stopped: Literal["rounds", "target", "patience", "budget"],
     worse: tuple[Sequence[str], bool],
+    whom: Sequence[Sequence[str]] = (),
 ) -> tuple[str, ...]:
     """Returns, in sentences, what makes a run's figures worthless or doubtful although it came to its end.
 
@@ -61,8 +62,9 @@ def warnings(
         records: of all rounds, as rounds.jsonl has them.
         stopped: why there was no further round.
         worse: the clients at which the model is worse than the null model, and whether it is over all test rows.
+        whom: the clients that each entry of the scenario befalls, by id; none where these are all.
     """
-    return (*_of_training(settings, task, records, stopped, worse), *scenarios.warnings(settings))
+    return (*_of_training(settings, task, records, stopped, worse), *scenarios.warnings(settings, whom))
 
 
 def _of_training(
