@@ -484,6 +484,12 @@ def test_what_never_happens_and_what_spoils_a_model_is_said() -> None:
     assert scenarios.warnings(settings({"name": "partial_work"}), [()]) == ()
 
 
+def test_a_study_says_that_each_seed_draws_others() -> None:
+    asked = settings({"name": "boost", "share": 0.5}, {"name": "late", "clients": ["largest"]}, {"name": "sign_flip"})
+    told = fates.whom_at_any_seed(asked, {"a": 11, "b": 6, "c": 8})
+    assert told == [("50% of clients, drawn by each seed",), ("a",), ()]
+
+
 def test_who_was_drawn_to_be_corrupted_is_named() -> None:
     sizes = dict.fromkeys("abcdefghi", 10) | {"most": 99}
     entries = [{"name": "boost", "share": 0.2}, {"name": "sign_flip", "clients": ["largest"], "chance": 0.5}]

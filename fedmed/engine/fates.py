@@ -154,6 +154,16 @@ def befallen(mishap: Mishap, sizes: Mapping[str, int], where: str = "scenario") 
     return frozenset(_id(name, sizes, f"{where}.clients") for name in mishap.clients) or frozenset(sizes)
 
 
+def whom_at_any_seed(settings: RunConfig, sizes: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """Returns whom each entry befalls, as `Fates.whom`, or in words where each seed draws others."""
+    found = []
+    for place, mishap in enumerate(settings.scenario):
+        there = befallen(mishap, sizes, f"scenario[{place}]")
+        names = tuple(name for name in sizes if name in there) if len(there) < len(sizes) else ()
+        found.append(names if mishap.share == 1.0 else (f"{mishap.share:.0%} of clients, drawn by each seed",))
+    return found
+
+
 def _whom(seed: int, place: int, mishap: Mishap, sizes: Mapping[str, int]) -> frozenset[int]:
     """Returns the numbers of the clients that an entry befalls."""
     places = {client: number for number, client in enumerate(sizes)}

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fedmed.data.faults import warnings
+from fedmed.engine import fates
 from fedmed.engine import scenarios as simulated
 from fedmed.settings import config
 from fedmed.settings.study import Study
@@ -136,7 +137,7 @@ def findings(
             *warnings(consortium.faults, settings.data.preprocessing),
             *doubts,
             *trouble.warnings(outcomes, found[0], explained, rules.level),
-            *simulated.warnings(settings),
+            *simulated.warnings(settings, fates.whom_at_any_seed(settings, consortium.patients_held())),
         ),
         table1=table_one.table_one(consortium),
         shift=distances.shift(consortium, study.level),
