@@ -138,7 +138,7 @@ class Federation:
             learning_rate=self._roster.learning_rate(position.round),
             cohort=asked,
             absent={client: fates[client].absent for client in asked if fates[client].absent},
-            late={client: fates[client].late for client in there if fates[client].late},
+            late={client: by for client in there if (by := min(fates[client].late, position.round))},
             partial=dict(attending.partial),
             refused=refused,
             sums=sums,
