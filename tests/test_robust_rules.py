@@ -456,6 +456,10 @@ def test_centred_clipping_goes_on_to_the_same_bits_from_a_checkpoint(
             "aggregation.args.radius: expected a number > 0, got ",
         ),
         (
+            {"rule": "centred_clipping", "args": {"radius": 1.0, "times": 3.0}},
+            "aggregation.args.times: stands in for the radius, which is given",
+        ),
+        (
             {"rule": "clipped_mean", "args": {"times": "2"}},
             "aggregation.args.times: expected a number, got '2' (did you",
         ),

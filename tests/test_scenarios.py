@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -296,6 +297,8 @@ def test_a_backdoor_is_as_bright_as_images_are_and_needs_some() -> None:
 
     bright = made(np.full((6, 5, 5), 7.0, np.float32) * np.arange(6)[:, np.newaxis, np.newaxis])
     assert np.asarray(corruptions.patch(bright, 2, "scenario[0]")(bright.examples.x))[0, -1, -1] == 35.0
+    with pytest.raises(errors.ConfigError, match=r"^scenario\[0\].args.size: expected less than an image's 5 pixels"):
+        corruptions.patch(bright, 5, "scenario[0]")
     both = made({"image": np.ones((6, 5, 5)), "age": np.ones((6, 2))})
     marked: Any = corruptions.patch(both, 1, "scenario[0]")({"image": np.zeros((2, 5, 5)), "age": np.zeros((2, 2))})
     assert (marked["image"].sum(), marked["age"].sum()) == (2, 0)
@@ -484,6 +487,13 @@ def test_what_never_happens_and_what_spoils_a_model_is_said() -> None:
     assert scenarios.warnings(settings({"name": "partial_work"}), [()]) == ()
 
 
+def test_boosts_beyond_float32_are_refused_without_a_warning() -> None:
+    boosts = [{"name": "boost", "clients": ["a"], "args": {"times": 1e12}}] * 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        assert tiny.one_round(settings(*boosts), HELD).done.refused == ("a",)
+
+
 def test_a_study_says_that_each_seed_draws_others() -> None:
     asked = settings({"name": "boost", "share": 0.5}, {"name": "late", "clients": ["largest"]}, {"name": "sign_flip"})
     told = fates.whom_at_any_seed(asked, {"a": 11, "b": 6, "c": 8})
@@ -560,6 +570,7 @@ def test_a_run_with_every_kind_of_trouble_goes_on_to_the_same_bits(tmp_path: pat
         ({"name": "absent", "chance": 0.0}, "scenario[0].chance: expected a number > 0.0 and <= 1.0, got 0.0"),
         ({"name": "absent", "clients": ["b", "b"]}, "scenario[0].clients: expected distinct names"),
         ({"name": "wrong_units", "args": {"column": "x", "times": 2}}, "scenario[0].args.column: is of a table"),
+        ({"name": "wrong_units", "args": {"column": "x", "times": 0}}, "scenario[0].args.times: expected a number oth"),
     ],
 )
 def test_a_scenario_that_cannot_be_is_refused_in_one_line(scenario: dict[str, Any], said: str) -> None:

@@ -83,7 +83,7 @@ def patch(dataset: Dataset, size: int, where: str) -> Trigger:
     """Returns the trigger that sets a square of so many pixels, in the last corner of each image, to the brightest.
 
     Raises:
-        ConfigError: the data have no images.
+        ConfigError: the data have no images, or none of which a patch of this size is a part.
     """
     whole = dataset.examples.x
     parts = dict(whole) if isinstance(whole, Mapping) else {"": whole}
@@ -93,6 +93,10 @@ def patch(dataset: Dataset, size: int, where: str) -> Trigger:
             f"{where}: a backdoor without args.column is a patch in images, and {dataset.name} has none: expected "
             f"inputs of {_IMAGE} dimensions or more, a row being one"
         )
+
+    smallest = min(min(np.asarray(parts[name]).shape[1:3]) for name in brightest)
+    if size >= smallest:
+        raise errors.ConfigError(f"{where}.args.size: expected less than an image's {smallest} pixels, got {size}")
 
     def mark(x: Inputs) -> Inputs:
         if isinstance(x, Mapping):

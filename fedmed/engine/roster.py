@@ -191,7 +191,7 @@ class Roster:
             limits=np.full(len(numbers), masks.limit, np.int32),
             work=np.array([fate.work for fate in fates], np.float32),
             late=np.array([fate.late for fate in fates], np.int32),
-            factor=np.array([fate.factor for fate in fates], np.float32),
+            factor=_in_float32([fate.factor for fate in fates]),
         )
 
     def _noise(self, client: str) -> float:
@@ -215,6 +215,11 @@ class Roster:
         """Returns what a client's round costs, by which clients are dealt to lanes: rows, each batch a whole one."""
         local, rows = self.settings.client, self._rows_of(client)
         return _steps(local, rows) * (rows if local.batch_size == "full" else local.batch_size)
+
+
+def _in_float32(factors: Sequence[float]) -> np.ndarray:
+    with np.errstate(over="ignore"):  # an update multiplied by infinity is refused
+        return np.array(factors, np.float32)
 
 
 def _batch(local: config.Client, rows: int) -> int:

@@ -82,6 +82,11 @@ def without_refusals(settings: RunConfig) -> RunConfig:
     return dataclasses.replace(settings, scenario=tuple(scenario))
 
 
+def refuses(settings: RunConfig) -> bool:
+    """Returns whether the scenario itself has updates of somebody refused."""
+    return any(math.isnan(own.factor) for own in effects(settings))
+
+
 def warnings(settings: RunConfig, whom: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Returns, in sentences, which entries of a config never happen, and which trouble what is learned.
 
@@ -179,6 +184,8 @@ def wrong_units(*, column: str, times: float = 1.0, plus: float = 0.0) -> Effect
     """Keeps a table's column in other units: its numbers times `times` plus `plus`, which nobody converts."""
     if (times, plus) == (1.0, 0.0):
         raise _WrongError("times: expected other units, got times 1 and plus 0")
+    if times == 0:
+        raise _WrongError("times: expected a number other than 0, got 0")
     for name, number in (("times", times), ("plus", plus)):
         if not abs(number) <= _LARGEST:
             raise _WrongError(f"{name}: expected a number from {-_LARGEST:g} to {_LARGEST:g}, got {number:g}")

@@ -15,6 +15,8 @@ def check_args(rule: str, args: Args) -> None:
         fits, allowed = _RANGES.get((rule, name), (_anything, ""))
         if value is not None and not fits(value):
             raise errors.ConfigError(f"aggregation.args.{name}: expected {allowed}, got {errors.shown(value)}")
+    if rule == "centred_clipping" and args.get("radius") is not None and "times" in args:
+        raise errors.ConfigError("aggregation.args.times: stands in for the radius, which is given; leave out one")
 
 
 def check_cohort(rule: str, args: Args, cohort: int) -> None:

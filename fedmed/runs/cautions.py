@@ -78,7 +78,8 @@ def _of_training(
         why = sorted({reason for record in records for reason in record["absent"].values()})
         return (f"Nothing was learned: no client was there in any round ({', '.join(why[:_NAMED])}).",)
     if nothing_learned(records):
-        return (f"Nothing was learned: no update of any client was finite; {_SMALLER}.",)
+        advice = "as the scenario has it" if scenarios.refuses(settings) else _SMALLER
+        return (f"Nothing was learned: no update of any client was finite; {advice}.",)
     rounds, losses = _curve(task, records)
     if loss_curves.has_diverged(losses):
         return (_diverged(task, losses),)

@@ -254,12 +254,19 @@ def _value(field: dataclasses.Field, hint: Any, value: Any, where: str) -> Any:
     if typing.get_origin(hint) is tuple and dataclasses.is_dataclass(kind := typing.get_args(hint)[0]):
         return _sections(typing.cast(type, kind), value, where)
     value = registry.converted(value, hint, where)
-    for number in value.values() if isinstance(value, Mapping) else value if isinstance(value, tuple) else (value,):
+    for place, number in _parts(value, where):
         if isinstance(number, float) and not math.isfinite(number):
-            raise errors.ConfigError(f"{where}: expected a finite number, got {number!r}")
+            raise errors.ConfigError(f"{place}: expected a finite number, got {number!r}")
         if isinstance(number, int | float) and not isinstance(number, bool):
-            check_range(field.metadata, number, where)
+            check_range(field.metadata, number, place)
     return value
+
+
+def _parts(value: Any, where: str) -> list[tuple[str, Any]]:
+    """Returns the values of a table or a list, each with where it is, or the one that it is."""
+    if isinstance(value, Mapping):
+        return [(f"{where}.{key}", part) for key, part in value.items()]
+    return [(where, part) for part in (value if isinstance(value, tuple) else (value,))]
 
 
 def _sections(kind: type, value: Any, where: str) -> tuple[Any, ...]:

@@ -134,7 +134,8 @@ def _price(view: View, found: Mapping[str, Any]) -> Table:
                 cells.append(words.size(reached["bytes_per_hospital"]))
             rows.append([*cells, words.seconds(own["clock_seconds"])])
     header = ["", *(["rounds to the target", "sent until then, per hospital"] if target else []), "all rounds, virtual"]
-    notes = [("", "The virtual clock is that of [clock] in the config; a round waits for its slowest hospital.")]
+    waits = "a round waits for its slowest hospital, or for the deadline"
+    notes = [("", f"The virtual clock is that of [clock] in the config; {waits}.")]
     if target:
         value = f"{view.metric['label']} {words.number(target['value'])}"
         about = f"The target is {value} over all hospitals' test rows together, {target['why']}"
