@@ -36,7 +36,7 @@ class Done(NamedTuple):
         partial: those of them who took a share of their local steps only, to that share.
         refused: those of them whose update was not finite and was not used.
         sums: what the clients report by name, [senders] in the cohort's order without the absent.
-        bytes_down: sent to the cohort.
+        bytes_down: sent to the cohort, but for those known to be away.
         bytes_up: sent by those who were there.
         seconds: that it took.
         clock_seconds: that it would take among hospitals, by the virtual clock; under a promise to hospitals, what one
