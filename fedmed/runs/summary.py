@@ -213,7 +213,7 @@ class RoundRecord:
             under secure sums.
         refused: those of the cohort whose update was not finite and so not used.
         test: null in rounds that are not scored.
-        bytes_down: to the cohort.
+        bytes_down: to the cohort, but for those known to be away.
         bytes_up: from those of it who were there.
         seconds: of training; null under a promise to hospitals, as they tell how many took part.
         clock_seconds: that the round would take among hospitals, by the virtual clock; under a promise to hospitals,
