@@ -464,7 +464,7 @@ def test_who_left_for_good_is_named_before_all_who_missed_more_of_their_rounds()
         "round 4 (1 round)."
     )
     assert [text[:1] for text in said[:2]] == ["a", "b"]
-    assert said[2:] == ["3 more contributed in fewer rounds than planned, the least in 50% of them."]
+    assert said[2:] == ["3 more contributed in at most 75% of their rounds, the least in 50%."]
 
 
 @pytest.mark.parametrize(("rule", "share"), [("mean", 6 / 25), ("geometric_median", 6 / 25), ("median", 1 / 3)])

@@ -150,7 +150,8 @@ def shortfalls(
         for client in much[:named]
     ]
     if rest := [found[client].used / found[client].asked for client in much[named:]]:
-        said.append(f"{len(rest)} more contributed in fewer rounds than planned, the least in {min(rest):.0%} of them.")
+        how = f"at most {_MUCH:.0%} of their rounds" if max(rest) <= _MUCH else "fewer rounds than planned"
+        said.append(f"{len(rest)} more contributed in {how}, the least in {min(rest):.0%}.")
     return tuple(said)
 
 
