@@ -18,6 +18,7 @@ import os, signal, time
 from experiments import programs
 
 def main(argv):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(9)
 
