@@ -1,5 +1,6 @@
 """What the programs of this folder share: what a user can mend is one line and status 2; Ctrl-C is one line too."""
 
+import os
 import pathlib
 import sys
 import tempfile
@@ -24,9 +25,11 @@ def run(main: Main) -> None:
         try:
             main(argv)
         except errors.UserError as error:
-            _end(str(error), _WRONG_USE)
+            _end(error)
         except KeyboardInterrupt:
-            _end("stopped; the same command goes on with what it kept", _INTERRUPTED)
+            _tell("stopped; the same command goes on with what it kept")
+            sys.stdout.flush()
+            os._exit(_INTERRUPTED)  # all that was open is closed; Python would wait for a thread in mid-round
 
     app.run(guarded, flags_parser=_parsed)
 
@@ -35,12 +38,16 @@ def _parsed(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        _end(str(error), _WRONG_USE)
+        _end(error)
 
 
-def _end(message: str, status: int) -> NoReturn:
-    print(f"{pathlib.Path(sys.argv[0]).stem}: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(status) from None
+def _end(error: Exception) -> NoReturn:
+    _tell(str(error))
+    raise SystemExit(_WRONG_USE) from None
+
+
+def _tell(message: str) -> None:
+    print(f"{pathlib.Path(sys.argv[0]).stem}: {' '.join(message.split())}", file=sys.stderr, flush=True)
 
 
 def check_writable(flag: str, folder: pathlib.Path) -> None:
