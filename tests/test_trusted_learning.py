@@ -113,12 +113,12 @@ def test_a_model_that_is_worse_than_the_prevalence_somewhere_is_named() -> None:
     records = [
         {"round": r, "cohort": ["a"], "absent": [], "refused": [], "test": {"pooled": {"loss": 0.7}}} for r in (0, 1)
     ]
-    found = cautions.warnings(tiny.settings(), "binary", records, "rounds", (["x", "y"], False))
+    found = cautions.warnings(tiny.settings(), "binary", records, "rounds", (["x", "y"], False), ())
     assert found == (
         "The model is worse than predicting the prevalence of the training rows at x, y, beyond noise "
         f"(2 standard errors); {cautions.ELSEWHERE}.",
     )
-    assert "over all test rows" in cautions.warnings(tiny.settings(), "count", records, "rounds", ([], True))[0]
+    assert "over all test rows" in cautions.warnings(tiny.settings(), "count", records, "rounds", ([], True), ())[0]
 
 
 def explained(found: Any) -> Any:

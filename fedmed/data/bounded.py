@@ -131,8 +131,7 @@ def public_bounds(features: Sequence[Feature], bounds: Mapping[str, Bounds]) -> 
 
 
 def _lacking(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    listed = ", ".join(map(repr, names[:_SHOWN])) + more
+    listed = errors.first_few([repr(name) for name in names], _SHOWN)
     key = names[0] if _BARE.fullmatch(names[0]) else json.dumps(names[0], ensure_ascii=False)
     return (
         f"{_WHERE}: no plausible range is known of {listed}; scaling by the data would tell of patients, so write what "

@@ -1,5 +1,6 @@
 """The user's own table: a CSV or Parquet file of one row per example, described by its column names."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _WHERE = "data.args"
-_SHOWN = 12
+_listed = functools.partial(errors.first_few, most=12)
 
 
 @registries.datasets.register("table")
@@ -101,11 +102,6 @@ def _check_names(known: list[str], roles: Mapping[str, str], lists: Mapping[str,
             raise errors.DataError(
                 f"{_WHERE}.categories: {name!r} is not one of the features{errors.nearest(name, usable)}"
             )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _labelled(

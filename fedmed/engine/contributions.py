@@ -144,11 +144,10 @@ def shortfalls(
     much = [client for client, own in found.items() if client in gone or own.used <= _MUCH * own.asked < own.asked]
     much.sort(key=lambda client: (client not in gone, -_lost(found[client])))
     named = max(_NAMED, min(len(gone), _GONE_NAMED))
-    total = None if shares is None else max(sum(shares.values()), 1e-30)
-    said = [
-        _missed(client, found[client], None if shares is None or total is None else shares[client] / total, seeds)
-        for client in much[:named]
-    ]
+    known = {} if shares is None else shares
+    total = max(sum(known.values()), 1e-30)
+    parts = {client: share / total for client, share in known.items()}
+    said = [_missed(client, found[client], parts.get(client), seeds) for client in much[:named]]
     if rest := [found[client].used / found[client].asked for client in much[named:]]:
         how = f"at most {_MUCH:.0%} of their rounds" if max(rest) <= _MUCH else "fewer rounds than planned"
         said.append(f"{len(rest)} more contributed in {how}, the least in {min(rest):.0%}.")

@@ -114,8 +114,7 @@ def warnings(settings: RunConfig, whom: Sequence[Sequence[str]]) -> tuple[str, .
 
 
 def _named(clients: Sequence[str], *, certain: bool) -> str:
-    more = [f"and {len(clients) - _SHOWN} more"] if len(clients) > _SHOWN else []
-    return ", ".join([*clients[:_SHOWN], *more]) or ("all clients" if certain else "any client")
+    return errors.first_few(clients, _SHOWN) or ("all clients" if certain else "any client")
 
 
 class _WrongError(Exception):

@@ -1,12 +1,13 @@
 """What promises are worth: what makes one of little worth although it is kept."""
 
+import functools
 import math
-from collections.abc import Sequence
 
 from fedmed.engine.promises import Promises
+from fedmed.system import errors
 
 _WEAK_EPSILON, _WEAK_DELTA = 10.0, 0.01
-_SHOWN = 5  # by name
+_named = functools.partial(errors.first_few, most=5)
 
 
 def doubts(made: Promises) -> tuple[str, ...]:
@@ -33,8 +34,3 @@ def doubts(made: Promises) -> tuple[str, ...]:
             f"of {made.unit}s. It must be well below; n^-1.1 is the default."
         )
     return tuple(found)
-
-
-def _named(clients: Sequence[str]) -> str:
-    more = f" and {len(clients) - _SHOWN} more" if len(clients) > _SHOWN else ""
-    return ", ".join(clients[:_SHOWN]) + more

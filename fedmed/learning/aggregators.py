@@ -29,14 +29,16 @@ def checked(asked: Aggregation) -> Callable[[], Aggregator]:
 
 def check_cohort(asked: Aggregation, cohort: int) -> None:
     """Raises a ConfigError where a round's clients are too few for what the rule is to withstand."""
-    args = checked(asked).keywords  # pyright: ignore[reportFunctionMemberAccess]
-    rule_limits.check_cohort(asked.rule, args, cohort)
+    rule_limits.check_cohort(asked.rule, _args(asked), cohort)
 
 
 def doubts(asked: Aggregation, cohort: int) -> tuple[str, ...]:
     """Returns, in sentences, what a round's few clients leave of what the rule is to withstand."""
-    args = checked(asked).keywords  # pyright: ignore[reportFunctionMemberAccess]
-    return rule_limits.doubts(asked.rule, args, cohort)
+    return rule_limits.doubts(asked.rule, _args(asked), cohort)
+
+
+def _args(asked: Aggregation) -> rule_limits.Args:
+    return checked(asked).keywords  # pyright: ignore[reportFunctionMemberAccess]
 
 
 def aggregator_of(training: Training) -> Aggregator:

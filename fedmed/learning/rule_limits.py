@@ -30,9 +30,9 @@ def check_cohort(rule: str, args: Args, cohort: int) -> None:
                 f"aggregation.args.{name}: {asked:g} of a cohort of {cohort} is less than one client, and {rule!r} "
                 f"would withstand none; {_least(rule, cohort)}"
             )
-        if rule in _KRUMS and cohort < 2 * number + 3:
+        if rule in _KRUMS and cohort < (fewest := _for_krum(number)):
             raise errors.ConfigError(
-                f"aggregation.args.corrupted: {rule!r} needs 2 x {number} + 3 = {2 * number + 3} clients in a round, "
+                f"aggregation.args.corrupted: {rule!r} needs 2 x {number} + 3 = {fewest} clients in a round, "
                 f"and the cohort has {cohort}; {_instead(cohort)}"
             )
 
@@ -46,9 +46,13 @@ def doubts(rule: str, args: Args, cohort: int) -> tuple[str, ...]:
     return (f"Rounds have {few}: {rule} withstands nobody there{why}.",)
 
 
+def _for_krum(corrupted: int) -> int:
+    return 2 * corrupted + 3
+
+
 def _least(rule: str, cohort: int) -> str:
     """Returns the advice of a share that is one client of the cohort, rounded up to what can be written."""
-    fewest = 2 * 1 + 3 if rule in _KRUMS else 3
+    fewest = _for_krum(1) if rule in _KRUMS else 3
     return f"give at least {math.ceil(10_000 / cohort) / 10_000:.4g}" if cohort >= fewest else "use another rule"
 
 

@@ -182,7 +182,7 @@ def summary(
 
 def contributions_of(federation: Federation, records: Sequence[Mapping[str, Any]]) -> dict[str, Contribution]:
     """Returns what each client contributed; {} where hospitals are promised that who took part is not told."""
-    if federation.settings.privacy.unit == "hospital":
+    if _who_is_secret(federation.promises):
         return {}
     rounds = [
         Attendance(*(record[name] for name in ("cohort", "absent", "late", "partial", "refused")))

@@ -8,6 +8,7 @@ from fedmed.engine import scenarios
 from fedmed.engine.promises import EVERYBODY
 from fedmed.settings import config
 from fedmed.statistics import loss_curves, metrics, null_model
+from fedmed.system import errors
 
 _SMALLER = "a smaller client.learning_rate may help"
 _TUNE = "fedmed tune CONFIG looks for settings"
@@ -52,7 +53,7 @@ def warnings(
     records: Sequence[Mapping[str, Any]],
     stopped: Literal["rounds", "target", "patience", "budget"],
     worse: tuple[Sequence[str], bool],
-    whom: Sequence[Sequence[str]] = (),
+    whom: Sequence[Sequence[str]],
 ) -> tuple[str, ...]:
     """Returns, in sentences, what makes a run's figures worthless or doubtful although it came to its end.
 
@@ -130,9 +131,8 @@ def _course(
 def _worse_than_null(task: Task, named: Sequence[str], over_all: bool) -> str:
     if not named and not over_all:
         return ""
-    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
     where = [*(["over all test rows"] if over_all else [])]
-    where += [f"at {', '.join(named[:_NAMED])}{more}"] if named else []
+    where += [f"at {errors.first_few(named, _NAMED)}"] if named else []
     advice = f"{_SMALLER}, or {_TUNE}" if over_all else ELSEWHERE
     return (
         f"The model is worse than predicting {null_model.LABEL[task]} of the training rows {' and '.join(where)}, "

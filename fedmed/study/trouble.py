@@ -1,7 +1,8 @@
 """What went wrong in training and must not pass in silence: refused updates, models that learned too little."""
 
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from scipy import stats
@@ -17,7 +18,7 @@ from fedmed.study.schema import Explained
 from fedmed.system import errors
 
 _ADVICE = "a smaller client.learning_rate may help, or fedmed tune CONFIG looks for settings"
-_NAMED = 5
+_listed = functools.partial(errors.first_few, most=5)
 
 
 def refused(outcomes: Outcomes) -> dict[str, dict[str, int]]:
@@ -160,11 +161,6 @@ def _still_improving(outcomes: Outcomes) -> list[str]:
         f"quarter of the rounds brought; rounds = {2 * rounds} would tell more, or fedmed tune CONFIG looks for "
         "settings."
     ]
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _is_untrained(outcomes: Outcomes, arm: ArmPlan) -> bool:

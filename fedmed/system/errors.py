@@ -12,7 +12,7 @@ are written as they are.
 import contextlib
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 # Three characters that Unicode leaves without meaning, so that they are in no file name or column of a user's.
 _BEGIN, _OR, _END = "\ue000", "\ue001", "\ue002"
@@ -87,6 +87,12 @@ def shown(value: object) -> str:
 def shortened(text: str) -> str:
     """Returns a text of at most 100 characters, cut in its middle."""
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 21]}…{text[-20:]}"
+
+
+def first_few(names: Sequence[str], most: int) -> str:
+    """Returns names as a message lists them: of many the first `most`, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
